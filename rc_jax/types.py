@@ -1,0 +1,70 @@
+"""The records that cross room borders. Shapes: B rows, T steps, C classes, `...` any leading axes."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+Array = jax.Array
+Key = jax.Array
+Params = Any
+Carry = Any
+Encoded = Any
+Step = Callable[[Params, Carry, Encoded], tuple[Carry, Array]]
+Encode = Callable[[Params, Array], Encoded]
+Schedule = Callable[[Array], Any]
+
+
+def identity(params: Params, x: Array) -> Array:
+  """The `encode` of a classifier whose `step` takes the raw input."""
+  del params
+  return x
+
+
+class Classifier(NamedTuple):
+  """A recurrent classifier of one sequence; the library maps it over rows.
+
+  Attributes:
+    init: `(key, x) -> params`; `x` is one step's input, an array of its shape and dtype. Consumes
+      the key.
+    initial_carry: `params -> carry` of one sequence.
+    step: `(params, carry, encoded) -> (carry, logits)`, logits `[C]` float, C >= 2; their softmax
+      are the class probabilities. Draws no random numbers.
+    encode: `(params, x) -> encoded`: the part of a step that needs no carry. An engine is free to
+      run it over many steps and rows at once.
+  """
+
+  init: Callable[[Key, Array], Params]
+  initial_carry: Callable[[Params], Carry]
+  step: Step
+  encode: Encode = identity
+
+
+class RankCode(NamedTuple):
+  """When and what a network says: its first spike (section 2, eq. 1).
+
+  Attributes:
+    step: `[...]` int32, zero-based step of the first crossing; `length - 1` where there is none.
+    spiked: `[...]` bool, False where no step reached theta.
+    label: `[...]` int32, the most probable class at `step`.
+    logits: `[..., C]` output at `step`. The only field that carries a gradient.
+  """
+
+  step: Array
+  spiked: Array
+  label: Array
+  logits: Array
+
+
+class Batch(NamedTuple):
+  """B labelled sequences.
+
+  Attributes:
+    inputs: `[B, T, ...]`.
+    labels: `[B]` int32 in `0..C-1`.
+    lengths: `[B]` int32 in `1..T`; nothing at or after a row's length is looked at.
+  """
+
+  inputs: Array
+  labels: Array
+  lengths: Array
