@@ -1,0 +1,1 @@
+"""Data sets as splits of records and pure functions that turn records into steps."""

@@ -1,4 +1,7 @@
-"""The records that cross room borders. Shapes: B rows, T steps, C classes, `...` any leading axes."""
+"""The records that cross room borders.
+
+Everywhere B are rows, T steps, C classes, F features and `...` any leading axes.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -1,0 +1,65 @@
+"""Checks at the door: static facts at trace time, data facts on the host."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from rc_jax.types import Batch
+
+
+def check_theta(theta: Any, num_classes: int | None = None, num_steps: int | None = None) -> None:
+  """Checks a threshold given as a Python number or NumPy array; traced values pass unseen.
+
+  Args:
+    theta: scalar, or `[T]` for a threshold a step.
+    num_classes: C, or None where it is not known yet.
+    num_steps: T, or None where it is not known yet.
+
+  Raises:
+    ValueError: theta is not in (0, 1), is always crossed (<= 1/C), or has not T entries.
+  """
+  shape = np.shape(theta)
+  if len(shape) > 1 or (shape and num_steps is not None and shape[0] != num_steps):
+    steps = "T" if num_steps is None else num_steps
+    raise ValueError(f"theta has shape {shape}; give a number, or one threshold a step: [{steps}]")
+  if isinstance(theta, jax.Array):
+    return
+  values = np.asarray(theta, np.float64)
+  if not np.all((values > 0) & (values < 1)):
+    raise ValueError(f"theta is {theta}; a threshold on a probability lies between 0 and 1")
+  if num_classes is not None and np.any(values <= 1 / num_classes):
+    raise ValueError(
+      f"theta is {theta}, which the most probable of {num_classes} classes always reaches; "
+      f"choose one above 1/{num_classes}"
+    )
+
+
+def check_beta(beta: Any) -> None:
+  """Raises ValueError if beta, a Python number or NumPy scalar, is negative or not finite."""
+  if not isinstance(beta, jax.Array) and not 0 <= float(beta) < np.inf:
+    raise ValueError(f"beta is {beta}; the weight of the entropy reward must be 0 or more")
+
+
+def check_batch(batch: Batch, num_classes: int) -> None:
+  """Checks the labels and lengths of a batch of concrete arrays, on the host.
+
+  Args:
+    batch: inputs `[B, T, ...]`, labels `[B]`, lengths `[B]`.
+    num_classes: C.
+
+  Raises:
+    ValueError: shapes disagree, a label is outside `0..C-1` or a length outside `1..T`.
+  """
+  rows, steps = batch.inputs.shape[:2]
+  for name, array, low, high in (
+    ("labels", batch.labels, 0, num_classes - 1),
+    ("lengths", batch.lengths, 1, steps),
+  ):
+    values = np.asarray(array)
+    if values.shape != (rows,):
+      raise ValueError(f"{name} has shape {values.shape}; inputs have {rows} rows, so [{rows}]")
+    outside = np.flatnonzero((values < low) | (values > high))
+    if outside.size:
+      row = outside[0]
+      raise ValueError(f"{name}[{row}] is {values[row]}; it must lie in {low}..{high}")

@@ -1,0 +1,185 @@
+"""Reading a trained network: at its first spike, at the end, and over all thresholds."""
+
+import functools
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rc_jax.checks import check_batch, check_theta
+from rc_jax.rank_code import at_step, first_crossing, rank_code
+from rc_jax.train import unroll_rows
+from rc_jax.types import Array, Batch, Classifier, Params
+
+
+class Evaluation(NamedTuple):
+  """What a network said of N examples, in the order of the data.
+
+  Attributes:
+    label: `[N]` int32 truth.
+    predicted: `[N]` int32, at the first spike (at the last step where there is none).
+    step: `[N]` int32, zero-based, of the first spike.
+    spiked: `[N]` bool.
+    eos_label: `[N]` int32, read at the last step.
+  """
+
+  label: np.ndarray
+  predicted: np.ndarray
+  step: np.ndarray
+  spiked: np.ndarray
+  eos_label: np.ndarray
+
+  @property
+  def rc_accuracy(self) -> float:
+    """Share of examples right at the first spike."""
+    return float(np.mean(self.predicted == self.label))
+
+  @property
+  def eos_accuracy(self) -> float:
+    """Share of examples right at the last step."""
+    return float(np.mean(self.eos_label == self.label))
+
+  @property
+  def mean_spike_step(self) -> float:
+    """Mean number of steps seen, `step + 1`."""
+    return float(np.mean(self.step + 1.0))
+
+  @property
+  def no_spike_fraction(self) -> float:
+    """Share of examples in which no step reached theta."""
+    return float(np.mean(~self.spiked))
+
+
+class Frontier(NamedTuple):
+  """Accuracy against time for K thresholds (Fig. 5).
+
+  Attributes:
+    theta: `[K]`.
+    accuracy: `[K]` at the first spike.
+    mean_spike_step: `[K]` mean number of steps seen.
+  """
+
+  theta: np.ndarray
+  accuracy: np.ndarray
+  mean_spike_step: np.ndarray
+
+
+def evaluate(
+  classifier: Classifier, params: Params, batches: Iterable[Batch], theta: Any
+) -> Evaluation:
+  """Reads every example once, at its first spike and at its end.
+
+  Args:
+    classifier: any `Classifier`.
+    params: of the classifier.
+    batches: of any sizes; a short one is padded, so that one program serves all.
+    theta: threshold in (1/C, 1): a scalar, or `[T]`.
+
+  Returns:
+    Evaluation of all examples.
+
+  Raises:
+    ValueError: no batch, labels or lengths out of range, or outputs that are not finite.
+  """
+  check_theta(theta)
+  parts = []
+  for batch, rows in _padded(batches):
+    outputs = _read(classifier, params, batch, jnp.asarray(theta, jnp.float32))
+    parts.append((batch, rows, outputs))
+    if len(parts) > 1:
+      _check(theta, *parts[-2])  # a batch late, so that the device does not wait for the host
+  if parts:
+    _check(theta, *parts[-1])
+  return Evaluation(*_concatenate([(rows, (b.labels, *out[:-2])) for b, rows, out in parts]))
+
+
+def frontier(
+  classifier: Classifier, params: Params, batches: Iterable[Batch], theta: Any
+) -> Frontier:
+  """Accuracy and mean spike step at every threshold, from one pass over the data.
+
+  Args:
+    classifier: any `Classifier`.
+    params: of the classifier.
+    batches: of any sizes.
+    theta: `[K]` thresholds in (1/C, 1).
+
+  Returns:
+    Frontier of K points.
+
+  Raises:
+    ValueError: as `evaluate`.
+  """
+  theta = np.atleast_1d(np.asarray(theta, np.float32))
+  check_theta(theta.min())
+  check_theta(theta.max())
+  parts = []
+  for batch, rows in _padded(batches):
+    outputs = _read_all(classifier, params, batch, jnp.asarray(theta))
+    _check(theta.min(), batch, rows, outputs)
+    parts.append((rows, outputs[:2]))
+  right, step = _concatenate(parts)
+  return Frontier(theta, np.mean(right, axis=0), np.mean(step + 1.0, axis=0))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _read(classifier: Classifier, params: Params, batch: Batch, theta: Array) -> tuple[Array, ...]:
+  logits = unroll_rows(classifier, params, batch)
+  code = rank_code(logits, theta, batch.lengths)
+  eos_label = jnp.argmax(at_step(logits, batch.lengths - 1), axis=-1).astype(jnp.int32)
+  return code.label, code.step, code.spiked, eos_label, *_health(logits, batch)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _read_all(
+  classifier: Classifier, params: Params, batch: Batch, theta: Array
+) -> tuple[Array, ...]:
+  logits = unroll_rows(classifier, params, batch)
+  label = jnp.argmax(logits, axis=-1)
+
+  def at(value: Array) -> tuple[Array, Array]:
+    step, _ = first_crossing(logits, value, batch.lengths)
+    return jnp.take_along_axis(label, step[:, None], axis=1)[:, 0] == batch.labels, step
+
+  return *jax.vmap(at, out_axes=1)(theta), *_health(logits, batch)
+
+
+def _health(logits: Array, batch: Batch) -> tuple[Array, Array]:
+  """Whether each row's outputs are finite, and one output, for its number of classes."""
+  steps = jnp.broadcast_to(jnp.arange(logits.shape[1])[None], logits.shape[:2])
+  ignored = steps >= batch.lengths[:, None]
+  finite = jnp.all((jnp.isfinite(logits).all(-1)) | ignored, axis=1)
+  return finite, logits[0, 0]
+
+
+def _check(theta: Any, batch: Batch, rows: int, outputs: tuple[Array, ...]) -> None:
+  finite, logits = outputs[-2:]
+  check_theta(theta, logits.shape[-1], batch.inputs.shape[1])
+  check_batch(batch, logits.shape[-1])
+  bad = np.flatnonzero(~np.asarray(finite)[:rows])
+  if bad.size:
+    raise ValueError(
+      f"the output for row {bad[0]} is not finite: look for NaN in its input, or for a training "
+      "that diverged (lower the learning rate)"
+    )
+
+
+def _padded(batches: Iterable[Batch]) -> Iterator[tuple[Batch, int]]:
+  """Batches of one size, the short ones filled with their last row, and their true sizes."""
+  size = 0
+  for batch in batches:
+    rows = len(batch.labels)
+    size = max(size, rows)
+    if rows < size:
+      index = np.minimum(np.arange(size), rows - 1)
+      batch = jax.tree.map(lambda a, index=index: a[index], batch)
+    yield batch, rows
+  if not size:
+    raise ValueError("there is nothing to evaluate: batches is empty")
+
+
+def _concatenate(parts: list[tuple[int, tuple[Array, ...]]]) -> list[np.ndarray]:
+  columns = zip(*([np.asarray(a)[:rows] for a in arrays] for rows, arrays in parts), strict=True)
+  return [np.concatenate(column) for column in columns]

@@ -1,0 +1,75 @@
+"""When and what: the first step at which a class probability reaches theta (Algorithm 1, eq. 1)."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rc_jax.checks import check_theta
+from rc_jax.types import Array, RankCode
+
+
+def confidence(logits: Array) -> Array:
+  """The largest class probability: `[..., C]` logits -> `[...]` float32 in [1/C, 1]."""
+  logits = logits.astype(jnp.float32)
+  largest = jnp.max(logits, axis=-1, keepdims=True)
+  return 1 / jnp.sum(jnp.exp(logits - largest), axis=-1)
+
+
+def first_crossing(logits: Array, theta: Any, lengths: Array | None = None) -> tuple[Array, Array]:
+  """The first step at which the confidence reaches theta (Algorithm 1, lines 5-13).
+
+  Args:
+    logits: `[..., T, C]` outputs of every step, before the softmax; C >= 2.
+    theta: threshold in (1/C, 1): a scalar, or `[T]`, one a step.
+    lengths: `[...]` int in `1..T`; steps from there on are not looked at. None means T.
+
+  Returns:
+    step: `[...]` int32, zero-based; `length - 1` where no step crosses.
+    spiked: `[...]` bool, whether a step crossed.
+
+  Raises:
+    ValueError: C < 2, or a theta that is out of range or of the wrong shape.
+  """
+  steps, classes = logits.shape[-2:]
+  if classes < 2:
+    raise ValueError(
+      f"logits have {classes} class; give [..., T, C] with C >= 2 (one sigmoid output z: [0, z])"
+    )
+  check_theta(theta, classes, steps)
+  shape = logits.shape[:-1]
+  thresholds = jnp.broadcast_to(jnp.asarray(theta, jnp.float32), (steps,))
+  crossed = confidence(logits) >= jnp.broadcast_to(thresholds, shape)
+  last = jnp.full(shape[:-1], steps - 1, jnp.int32)
+  if lengths is not None:
+    last = jnp.broadcast_to(jnp.asarray(lengths, jnp.int32) - 1, shape[:-1])
+    step = jnp.broadcast_to(jnp.arange(steps, dtype=jnp.int32), shape)
+    crossed &= step <= last[..., None]
+  spiked = jnp.any(crossed, axis=-1)
+  first = jnp.argmax(crossed, axis=-1).astype(jnp.int32)  # of equal values, argmax takes the first
+  return jnp.where(spiked, first, last), spiked
+
+
+def at_step(logits: Array, step: Array) -> Array:
+  """Picks `[..., C]` out of `[..., T, C]` at `[...]` steps; gradients flow to those alone."""
+  return jnp.take_along_axis(logits, step[..., None, None], axis=-2)[..., 0, :]
+
+
+def rank_code(logits: Array, theta: Any, lengths: Array | None = None) -> RankCode:
+  """Reads the first spike of outputs that are known at every step.
+
+  Args:
+    logits: `[..., T, C]` outputs of every step, before the softmax; C >= 2.
+    theta: threshold in (1/C, 1): a scalar, or `[T]`, one a step.
+    lengths: `[...]` int in `1..T`; steps from there on are not looked at. None means T.
+
+  Returns:
+    RankCode with leading axes `[...]`.
+
+  Raises:
+    ValueError: as `first_crossing`.
+  """
+  step, spiked = first_crossing(jax.lax.stop_gradient(logits), theta, lengths)
+  spike_logits = at_step(logits, step)
+  label = jnp.argmax(spike_logits, axis=-1).astype(jnp.int32)
+  return RankCode(step, spiked, label, spike_logits)

@@ -1,0 +1,103 @@
+"""Deciding while the input arrives, a step at a time."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rc_jax.checks import check_theta
+from rc_jax.rank_code import confidence
+from rc_jax.train import initial_carries
+from rc_jax.types import Array, Carry, Classifier, Params
+
+
+class Decision(NamedTuple):
+  """What each row has said so far.
+
+  Attributes:
+    spiked: `[rows]` bool, whether the row has decided; stays True until `reset`.
+    step: `[rows]` int32, zero-based: of the spike, or the latest step where there is none yet.
+    label: `[rows]` int32 at `step`.
+    confidence: `[rows]` float32, probability of `label` at `step`.
+  """
+
+  spiked: Array
+  step: Array
+  label: Array
+  confidence: Array
+
+
+class StreamState(NamedTuple):
+  """Carries and latched decisions, a row each; `Decision.step` is -1 before the first push."""
+
+  carry: Carry
+  decision: Decision
+
+
+class Stream(NamedTuple):
+  """Three pure functions; jit them.
+
+  Attributes:
+    init: `rows -> StreamState`.
+    push: `(state, xs [rows, ...]) -> (state, Decision)`; takes one step's input a row.
+    reset: `(state, which [rows] bool) -> state`; those rows begin a new sequence.
+  """
+
+  init: Callable[[int], StreamState]
+  push: Callable[[StreamState, Array], tuple[StreamState, Decision]]
+  reset: Callable[[StreamState, Array], StreamState]
+
+
+def make_stream(classifier: Classifier, params: Params, theta: Any) -> Stream:
+  """Makes a stream of decisions: frame by frame the same as `rank_code` of the whole sequence.
+
+  Args:
+    classifier: any `Classifier`.
+    params: of the classifier.
+    theta: threshold in (1/C, 1): a scalar, or `[T]`, one a step; the last goes on after T steps.
+
+  Returns:
+    Stream(init, push, reset).
+
+  Raises:
+    ValueError: theta out of range; one that is always crossed (<= 1/C) at the first push.
+  """
+  check_theta(theta)
+  thresholds = jnp.atleast_1d(jnp.asarray(theta, jnp.float32))
+
+  def init(rows: int) -> StreamState:
+    return StreamState(
+      initial_carries(classifier, params, rows),
+      Decision(
+        spiked=jnp.zeros(rows, bool),
+        step=jnp.full(rows, -1, jnp.int32),
+        label=jnp.zeros(rows, jnp.int32),
+        confidence=jnp.zeros(rows),
+      ),
+    )
+
+  def one_step(carry: Carry, x: Array) -> tuple[Carry, Array]:
+    return classifier.step(params, carry, classifier.encode(params, x))
+
+  def push(state: StreamState, xs: Array) -> tuple[StreamState, Decision]:
+    carry, logits = jax.vmap(one_step)(state.carry, xs)
+    check_theta(theta, logits.shape[-1])
+    step = state.decision.step + 1
+    theta_now = thresholds[jnp.minimum(step, len(thresholds) - 1)]
+    label = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    sure = confidence(logits)
+    new = Decision(sure >= theta_now, step, label, sure)
+    decision = _select(state.decision.spiked, state.decision, new)
+    return StreamState(carry, decision), decision
+
+  def reset(state: StreamState, which: Array) -> StreamState:
+    return _select(which, init(which.shape[0]), state)
+
+  return Stream(init, push, reset)
+
+
+def _select(which: Array, chosen: Any, other: Any) -> Any:
+  """Row by row: `chosen` where `which` `[rows]` holds, else `other`."""
+  pick = lambda a, b: jnp.where(which.reshape(which.shape + (1,) * (a.ndim - 1)), a, b)
+  return jax.tree.map(pick, chosen, other)

@@ -1,0 +1,180 @@
+"""Training: one pure update for both objectives (section 2)."""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from rc_jax.checks import check_beta, check_theta
+from rc_jax.losses import rc_loss
+from rc_jax.rank_code import at_step, rank_code
+from rc_jax.types import Array, Batch, Classifier, Key, Params, RankCode, Schedule
+from rc_jax.unroll import mask_padding, unroll, unroll_to_spike
+
+Objective = Literal["rc", "eos"]
+
+
+class TrainState(NamedTuple):
+  """All that an update needs and changes.
+
+  Attributes:
+    params: of the classifier.
+    opt_state: of the optimizer.
+    step: int32 count of updates made.
+    key: of the run; update k draws from `fold_in(key, k)`. Never changed.
+  """
+
+  params: Params
+  opt_state: optax.OptState
+  step: Array
+  key: Key
+
+
+class Metrics(NamedTuple):
+  """Float32 scalars, means over the batch (and over `axis_name`).
+
+  Attributes:
+    loss: of the objective, in nats.
+    accuracy: at the first spike, for both objectives.
+    mean_spike_step: steps seen, `step + 1`.
+    no_spike_fraction: share of rows that never crossed theta.
+    computed_fraction: share of the row-steps of `[B, T]` that were computed.
+    gradient_norm: global L2 norm of the gradient, before the optimizer.
+  """
+
+  loss: Array
+  accuracy: Array
+  mean_spike_step: Array
+  no_spike_fraction: Array
+  computed_fraction: Array
+  gradient_norm: Array
+
+
+class Train(NamedTuple):
+  """A pair of pure functions.
+
+  Attributes:
+    init: `(key, x) -> TrainState`; `x` is one step's input. Consumes the key.
+    update: `(state, batch) -> (state, Metrics)`; jit, scan or vmap it.
+  """
+
+  init: Callable[[Key, Array], TrainState]
+  update: Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+
+
+def make_train(
+  classifier: Classifier,
+  optimizer: optax.GradientTransformation,
+  *,
+  objective: Objective = "rc",
+  beta: float | Schedule = 0.0,
+  theta: Any = 0.95,
+  augment: Callable[[Key, Batch], Batch] | None = None,
+  axis_name: str | None = None,
+) -> Train:
+  """Makes the training of a classifier.
+
+  Args:
+    classifier: any `Classifier`.
+    optimizer: any optax optimizer.
+    objective: "rc" puts the loss at the first spike (Algorithm 1), "eos" at the last step.
+    beta: weight of the entropy reward (eq. 7), or an optax schedule of the update count.
+    theta: threshold in (1/C, 1); a scalar, `[T]`, or a schedule of the update count.
+    augment: `(key, batch) -> batch`, applied inside `update`.
+    axis_name: of a mapped axis over which gradients and metrics are averaged.
+
+  Returns:
+    Train(init, update).
+
+  Raises:
+    ValueError: an unknown objective, theta or beta out of range.
+  """
+  if objective not in get_args(Objective):
+    raise ValueError(f"objective is {objective!r}; choose one of {get_args(Objective)}")
+  if not callable(theta):
+    check_theta(theta)
+  if not callable(beta):
+    check_beta(beta)
+
+  def init(key: Key, x: Array) -> TrainState:
+    params_key, run_key = jax.random.split(key)
+    params = classifier.init(params_key, x)
+    return TrainState(params, optimizer.init(params), jnp.int32(0), run_key)
+
+  def loss_fn(params: Params, batch: Batch, count: Array) -> tuple[Array, RankCode]:
+    theta_now = theta(count) if callable(theta) else theta
+    beta_now = beta(count) if callable(beta) else beta
+    logits, code = _outputs(classifier, params, batch, theta_now, objective)
+    return jnp.mean(rc_loss(logits, batch.labels, beta_now)), code
+
+  def update(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    if augment is not None:
+      batch = augment(jax.random.fold_in(state.key, state.step), batch)
+    params = state.params
+    if axis_name is not None:
+      params = _vary(params, axis_name)
+    (loss, code), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params, batch, state.step)
+    means = _means(loss, code, batch)
+    if axis_name is not None:
+      gradient, means = jax.lax.pmean((gradient, means), axis_name)
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    metrics = means._replace(gradient_norm=optax.tree.norm(gradient))
+    return TrainState(params, opt_state, state.step + 1, state.key), metrics
+
+  return Train(init, update)
+
+
+def initial_carries(classifier: Classifier, params: Params, rows: int) -> Any:
+  """The carry before the first step, with a leading axis of `rows`."""
+  carry = classifier.initial_carry(params)
+  return jax.tree.map(lambda c: jnp.broadcast_to(c, (rows, *jnp.shape(c))), carry)
+
+
+def unroll_rows(classifier: Classifier, params: Params, batch: Batch) -> Array:
+  """Logits `[B, T, C]` of every step of every row; padding is cut at the entrance."""
+  carries = initial_carries(classifier, params, batch.inputs.shape[0])
+  one = lambda c, x: unroll(classifier.step, params, c, x, encode=classifier.encode)
+  return jax.vmap(one)(carries, mask_padding(batch.inputs, batch.lengths))
+
+
+def _outputs(classifier, params, batch, theta, objective) -> tuple[Array, RankCode]:
+  """Logits `[B, C]` that the objective's loss takes, and the rank code."""
+  if objective == "eos":
+    logits = unroll_rows(classifier, params, batch)
+    return at_step(logits, batch.lengths - 1), rank_code(logits, theta, batch.lengths)
+  carries = initial_carries(classifier, params, batch.inputs.shape[0])
+  code = unroll_to_spike(
+    classifier.step,
+    params,
+    carries,
+    batch.inputs,
+    theta,
+    batch.lengths,
+    encode=classifier.encode,
+  )
+  return code.logits, code
+
+
+def _means(loss: Array, code: RankCode, batch: Batch) -> Metrics:
+  mean = lambda values: jnp.mean(values.astype(jnp.float32))
+  return Metrics(
+    loss=loss,
+    accuracy=mean(code.label == batch.labels),
+    mean_spike_step=mean(code.step + 1),
+    no_spike_fraction=mean(~code.spiked),
+    computed_fraction=jnp.ones_like(loss),
+    gradient_norm=jnp.zeros_like(loss),
+  )
+
+
+def _vary(params: Params, axis_name: str) -> Params:
+  """Marks replicated params as a device's own, so that their gradient stays a device's own.
+
+  Under `shard_map` the gradient of a replicated value is summed over devices unasked: the mean of
+  those sums would be too large by the number of devices.
+  """
+  zero = 0 * jax.lax.axis_index(axis_name)
+  return jax.tree.map(lambda p: p + zero.astype(p.dtype), params)
