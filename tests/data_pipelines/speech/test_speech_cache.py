@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from data_pipelines import speech
-from data_pipelines.speech import cache, folder
+from data_pipelines.speech import cache, folder, store
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_an_interrupted_build_leaves_nothing(tree, cache_dir, decoded, monkeypat
     raise KeyboardInterrupt
 
   with monkeypatch.context() as patch:
-    patch.setattr(cache, "_seal", interrupt)
+    patch.setattr(store, "_seal", interrupt)
     with pytest.raises(KeyboardInterrupt):
       load(root, cache_dir)
   assert list(cache_dir.iterdir()) == []
@@ -157,20 +157,20 @@ def test_a_warm_cache_need_not_be_writable(tree, cache_dir, monkeypatch):
   def refuse(*_):
     raise PermissionError
 
-  monkeypatch.setattr(cache, "writable_folder", refuse)
+  monkeypatch.setattr(store, "_writable_folder", refuse)
   load(root, cache_dir)
 
 
 def test_losing_a_race_takes_the_winners_entry(tree, cache_dir, monkeypatch):
   root = tree()
-  seal = cache._seal
+  seal = store._seal
 
   def win_meanwhile(mine):
-    monkeypatch.setattr(cache, "_seal", seal)
+    monkeypatch.setattr(store, "_seal", seal)
     load(root, cache_dir)  # another process would
     seal(mine)
 
-  monkeypatch.setattr(cache, "_seal", win_meanwhile)
+  monkeypatch.setattr(store, "_seal", win_meanwhile)
   assert len(load(root, cache_dir).splits.train) == 6
   assert len(list(cache_dir.iterdir())) == 1
 

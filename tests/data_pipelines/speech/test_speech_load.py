@@ -41,9 +41,8 @@ def test_folder(tree, load):
     assert split.labels.dtype == split.lengths.dtype == np.int32
     assert_array_equal(split.labels, [2] * 3 + [1] * 3 + [0] * 3)  # bed, no, yes
     assert_array_equal(split.lengths, 81)
-  assert loaded.notes.clips == dict.fromkeys(
-    ("train", "validation", "test"), {"yes": 3, "no": 3, "unknown": 3}
-  )
+  each = {"yes": 3, "no": 3, "unknown": 3}
+  assert loaded.notes.clips == {"train": each, "validation": each, "test": each}
   assert loaded.notes.skipped == loaded.notes.missing == loaded.notes.shared_speakers == ()
   assert loaded.notes.lines()[0] == "train: 9 clips (yes 3, no 3, unknown 3)"
 
