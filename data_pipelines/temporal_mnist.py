@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines.batches import Split, Splits
+from data_pipelines.downloads import require_network
 from rc_jax.types import Array, Batch
 
 NUM_STEPS = 10
@@ -100,40 +101,36 @@ def _mnist(data_dir: str | None) -> list[tuple[np.ndarray, np.ndarray]]:
   paths = _download() if data_dir is None else {n: pathlib.Path(data_dir) / n for n in MD5}
   return [
     (
-      _read_idx(paths[f"{part}-images-idx3-ubyte.gz"], IMAGE_SHAPE),
-      _read_idx(paths[f"{part}-labels-idx1-ubyte.gz"], ()),
+      _read_idx(f"{part}-images-idx3-ubyte.gz", paths, IMAGE_SHAPE),
+      _read_idx(f"{part}-labels-idx1-ubyte.gz", paths, ()),
     )
     for part in ("train", "t10k")
   ]
 
 
 def _download() -> dict[str, pathlib.Path]:
-  # TFDS's own builder of MNIST needs TensorFlow to prepare; its downloads and their cache do not.
-  import requests  # noqa: PLC0415  (both are slow to import, and --data_dir needs neither)
-  import tensorflow_datasets as tfds  # noqa: PLC0415
+  """Fetches the archives once; TFDS's builder needs TensorFlow to prepare, its downloads do not."""
+  require_network(
+    URL,
+    "Without a network, give the folder of the four archives with --data_dir, or use "
+    "--dataset=digits.",
+  )
+  import tensorflow_datasets as tfds  # noqa: PLC0415  (seconds to import, and rarely needed)
 
   folder = pathlib.Path("~/tensorflow_datasets/downloads/mnist").expanduser()
   manager = tfds.download.DownloadManager(download_dir=folder, register_checksums=False)
-  try:
-    return manager.download({name: URL + name for name in MD5})
-  except (requests.exceptions.RequestException, OSError) as error:
-    raise ValueError(
-      f"MNIST could not be downloaded from {URL} ({type(error).__name__}); without a network, "
-      "give the folder of the four archives with --data_dir, or use --dataset=digits"
-    ) from error
+  return manager.download({name: URL + name for name in MD5})
 
 
-def _read_idx(path: pathlib.Path, item_shape: tuple[int, ...]) -> np.ndarray:
+def _read_idx(name: str, paths: dict[str, pathlib.Path], item_shape: tuple[int, ...]) -> np.ndarray:
   """Reads a checksummed idx archive: `[N, *item_shape]` uint8."""
+  path = paths[name]
   if not path.is_file():
     raise ValueError(f"{path} is missing; --data_dir must hold {', '.join(MD5)}")
   packed = path.read_bytes()
-  name = next((n for n in MD5 if path.name == n), None)
   digest = hashlib.md5(packed, usedforsecurity=False).hexdigest()
-  if digest not in MD5.values() if name is None else digest != MD5[name]:
-    raise ValueError(
-      f"{path} has MD5 {digest}, not that of the original archive; download it again"
-    )
+  if digest != MD5[name]:
+    raise ValueError(f"{path} has MD5 {digest}, not the original's {MD5[name]}; get it again")
   header = 4 + 4 * (1 + len(item_shape))
   return np.frombuffer(gzip.decompress(packed), np.uint8, offset=header).reshape(-1, *item_shape)
 
@@ -142,9 +139,7 @@ def _digits() -> list[tuple[np.ndarray, np.ndarray]]:
   try:
     from sklearn import datasets  # noqa: PLC0415  (an extra)
   except ImportError as error:
-    raise ValueError(
-      "--dataset=digits needs scikit-learn; pip install 'rc-jax[digits]'"
-    ) from error
+    raise ValueError("--dataset=digits needs scikit-learn; pip install 'rc-jax[digits]'") from error
   digits = datasets.load_digits()
   values = (digits.images * 255 // 16).astype(np.uint8)
   images = np.pad(np.kron(values, np.ones((1, 3, 3), np.uint8)), ((0, 0), (2, 2), (2, 2)))
