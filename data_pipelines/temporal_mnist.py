@@ -115,7 +115,7 @@ def _download() -> dict[str, pathlib.Path]:
     "Without a network, give the folder of the four archives with --data_dir, or use "
     "--dataset=digits.",
   )
-  import tensorflow_datasets as tfds  # noqa: PLC0415  (seconds to import, and rarely needed)
+  import tensorflow_datasets as tfds
 
   folder = pathlib.Path("~/tensorflow_datasets/downloads/mnist").expanduser()
   manager = tfds.download.DownloadManager(download_dir=folder, register_checksums=False)
@@ -137,7 +137,7 @@ def _read_idx(name: str, paths: dict[str, pathlib.Path], item_shape: tuple[int, 
 
 def _digits() -> list[tuple[np.ndarray, np.ndarray]]:
   try:
-    from sklearn import datasets  # noqa: PLC0415  (an extra)
+    from sklearn import datasets
   except ImportError as error:
     raise ValueError("--dataset=digits needs scikit-learn; pip install 'rc-jax[digits]'") from error
   digits = datasets.load_digits()
