@@ -1,0 +1,45 @@
+"""Spoken words: recordings as log-mel frames (section 3.4, appendix A.4)."""
+
+from data_pipelines.speech.features import (
+  NUM_BANDS,
+  NUM_FRAMES,
+  NUM_SAMPLES,
+  NUM_STEPS,
+  SAMPLE_RATE,
+  STEP_SIZE,
+  context,
+  heard_ms,
+  log_mel,
+  standardise,
+)
+from data_pipelines.speech.pipeline import (
+  DATASETS,
+  KEYWORDS,
+  Notes,
+  Speech,
+  Statistics,
+  load,
+  prepare,
+)
+from data_pipelines.speech.split_rules import SPEAKER_PATTERN
+
+__all__ = [
+  "DATASETS",
+  "KEYWORDS",
+  "NUM_BANDS",
+  "NUM_FRAMES",
+  "NUM_SAMPLES",
+  "NUM_STEPS",
+  "SAMPLE_RATE",
+  "SPEAKER_PATTERN",
+  "STEP_SIZE",
+  "Notes",
+  "Speech",
+  "Statistics",
+  "context",
+  "heard_ms",
+  "load",
+  "log_mel",
+  "prepare",
+  "standardise",
+]
