@@ -15,7 +15,6 @@ from absl import app, flags, logging
 from rc_jax.checks import check_beta, check_theta
 
 FLAGS = flags.FLAGS
-flags.set_default(FLAGS["verbosity"], logging.WARNING)  # Orbax tells of every save at INFO
 
 flags.DEFINE_enum("objective", "rc", ["rc", "eos"], "Loss at the first spike, or at the last step.")
 flags.DEFINE_string(
@@ -31,8 +30,8 @@ flags.DEFINE_string("workdir", None, "Folder of the run's files. Default: runs/<
 flags.DEFINE_integer(
   "units",
   None,
-  "Hidden units, or ConvLSTM's feature maps. Default: spotting, two_sequence 125, temporal_mnist 340 "
-  "(conv_lstm 10), speech 128.",
+  "Hidden units, or ConvLSTM's feature maps. Default: spotting, two_sequence 125, "
+  "temporal_mnist 340 (conv_lstm 10), speech 128.",
   1,
 )
 flags.DEFINE_integer("batch_size", 128, "Examples an update.")
@@ -180,6 +179,8 @@ def run_main(main: Callable[[], Any]) -> None:
   """Runs a binary: bad input ends it with one line and status 2, not with a traceback."""
 
   def guarded(argv: list[str]) -> int:
+    if FLAGS["verbosity"].using_default_value:
+      logging.set_verbosity(logging.WARNING)  # Orbax tells of every save at INFO
     try:
       if len(argv) > 1:
         raise ValueError(f"unexpected argument {argv[1]!r}; flags look like --beta=0.2")
