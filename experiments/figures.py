@@ -21,7 +21,7 @@ PALETTE = (BLUE, ORANGE, GREEN, RED, SKY, PINK, YELLOW)
 GREY = "#999999"
 COLUMN = 3.4  # inches
 
-STYLE = {
+STYLE: Any = {
   "font.size": 8,
   "axes.titlesize": 8,
   "axes.spines.top": False,

@@ -179,7 +179,7 @@ def run_main(main: Callable[[], Any]) -> None:
   """Runs a binary: bad input ends it with one line and status 2, not with a traceback."""
 
   def guarded(argv: list[str]) -> int:
-    if FLAGS["verbosity"].using_default_value:
+    if not FLAGS["verbosity"].present:
       logging.set_verbosity(logging.WARNING)  # Orbax tells of every save at INFO
     try:
       if len(argv) > 1:

@@ -304,7 +304,7 @@ class _Signals:
 
   def __enter__(self) -> threading.Event:
     self._event = threading.Event()
-    self._old = {}
+    self._old: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
       for number in (signal.SIGINT, signal.SIGTERM):
         self._old[number] = signal.signal(number, self._stop)

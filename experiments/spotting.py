@@ -10,6 +10,7 @@ Contrast of Fig. 1 E-G: `--objective=eos --workdir=runs/spotting-eos`.
 """
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines import spotting
@@ -32,7 +33,7 @@ def main() -> int:
     num_test=10_000,
   )
   inputs = {
-    split: np.concatenate([b.inputs for b in parts[split].batches()])
+    split: jnp.concatenate([b.inputs for b in parts[split].batches()])
     for split in ("validation", "test")
   }
   earliest = {split: np.asarray(spotting.earliest_step(x)) for split, x in inputs.items()}
