@@ -249,7 +249,8 @@ def from_nnx(
       "from_nnx takes constructors `rngs -> module`, not modules: `lambda rngs: ...`"
     )
   example = (cell(nnx.Rngs(0)), head(nnx.Rngs(0)))
-  graph, _, rest = nnx.split(example, nnx.Param, ...)
+  graph, *states = nnx.split(example, nnx.Param, ...)
+  rest = states[1]
   kept = {type(v).__name__ for _, v in nnx.to_flat_state(rest) if not isinstance(v, nnx.RngState)}
   if kept:
     raise ValueError(f"the modules keep {sorted(kept)}, which a step cannot hand on")
