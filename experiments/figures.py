@@ -73,18 +73,21 @@ def draw_all(
 def training(result: Result, metrics: list[Result]) -> Figure:
   """Validation accuracy and mean spike step while training (Fig. 4)."""
   figure, (top, bottom) = plt.subplots(2, 1, sharex=True, figsize=(COLUMN, 3.2))
-  key, label = ("epoch", "epoch") if "epoch" in metrics[0] else ("examples", "training examples")
-  x = [line[key] for line in metrics]
+  if "epoch" in metrics[0]:
+    key, unit, label = "epoch", 1.0, "epoch"
+  else:
+    key, unit, label = "examples", 1e6, "million training examples"
+  x = [line[key] / unit for line in metrics]
   get = lambda name: [line[name] for line in metrics]
   top.plot(x, get("eos_accuracy"), color=GREY, label="read at the end")
   top.plot(x, get("rc_accuracy"), color=BLUE, label="at the first spike")
-  chosen = result["chosen_at"][key]
+  chosen = result["chosen_at"][key] / unit
   for axes in (top, bottom):
     axes.axvline(chosen, color=GREY, linewidth=0.6, linestyle=":")
   top.set_ylabel("validation accuracy")
   low = min(np.quantile(get("rc_accuracy"), 0.1), np.quantile(get("eos_accuracy"), 0.1))
   top.set_ylim(max(0.0, low - 0.05), 1.005)
-  top.legend(loc="lower right")
+  _legend_above(top)
   bottom.plot(x, get("mean_spike_step"), color=BLUE)
   bottom.set_ylim(0, result["num_steps"] * 1.03)
   bottom.set_ylabel("mean spike step")
@@ -103,7 +106,7 @@ def spike_steps(result: Result) -> Figure:
     for row, name, colour in zip(counts, result["class_names"], (ORANGE, BLUE), strict=True):
       axes.bar(x, row, bottom=bottom, color=colour, width=0.9, label=name)
       bottom += row
-    axes.legend()
+    _legend_above(axes)
   else:
     axes.bar(x, counts.sum(0), color=BLUE, width=0.9)
   mean = result["mean_spike_step"]
@@ -137,7 +140,7 @@ def frontier(result: Result, theta: float) -> Figure:
     axes.annotate(f"{value:g}", (x, y), textcoords="offset points", xytext=(3, -8), fontsize=6)
   axes.set_xlabel("mean spike step" + _milliseconds(result))
   axes.set_ylabel("test accuracy")
-  axes.legend(loc="lower right")
+  _legend_above(axes, columns=3)
   return figure
 
 
@@ -242,8 +245,19 @@ def _draw_probabilities(
   axes.plot(x[spike], probabilities[spike].max(), "v" if crossed.size else "x", color=RED,
             markersize=5, zorder=3)  # fmt: skip
   axes.set_ylim(-0.03, 1.08)
-  axes.legend(loc="center left", handlelength=0.8, borderpad=0.1, labelspacing=0.2)
+  axes.legend(
+    loc="upper center", bbox_to_anchor=(0.5, -0.32), ncols=2,
+    handlelength=0.8, borderpad=0, labelspacing=0.2, columnspacing=0.8,
+  )  # fmt: skip
   return spike
+
+
+def _legend_above(axes: Axes, columns: int = 2) -> None:
+  """A legend that covers no data."""
+  axes.legend(
+    loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=columns, handlelength=1.2,
+    borderpad=0.1, columnspacing=1,
+  )  # fmt: skip
 
 
 def _milliseconds(result: Result) -> str:
