@@ -139,8 +139,10 @@ def settings(experiment: str, amount: str, **defaults: Any) -> Settings:
   if not 0 <= values["seed"] < 2**32:
     raise ValueError(f"--seed is {values['seed']}; it must lie in 0..2**32 - 1")
   check_theta(values["theta"])
+  beta = parse_beta(str(values["beta"]))
+  values["beta"] = ",".join([f"{beta[0][1]:g}", *(f"{e:g}:{value:g}" for e, value in beta[1:])])
   fields = {name: values[name] for name in Settings._fields if name in values}
-  fields |= {"beta": parse_beta(str(values["beta"])), "amount": values[amount], "flags": values}
+  fields |= {"beta": beta, "amount": values[amount], "flags": values}
   return Settings(**fields)
 
 

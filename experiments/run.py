@@ -20,6 +20,7 @@ from experiments.flags import Settings
 from experiments.task import EvaluationSet, Task
 from experiments.workdir import Workdir, write_json
 from rc_jax import Evaluation, Metrics, TrainState, evaluate, frontier, make_train, unroll
+from rc_jax.checks import check_theta
 from rc_jax.types import Params
 
 # Beyond theta = .95 the curve is about certainty: steps in the odds, not in the probability.
@@ -132,6 +133,8 @@ class Loop:
           saved_at = time.monotonic()
         if stop.is_set():
           return False
+      if self.best.rc_accuracy < 0:  # resumed from before the first validation, with no more to do
+        self._validate(step, {}, bar)
     self.save()
     return True
 
@@ -140,10 +143,11 @@ class Loop:
     accuracy = evaluation.rc_accuracy
     line = self._position(step) | {f"train_{k}": v for k, v in train_means.items()}
     line |= summary(evaluation) | self.task.measure("validation", evaluation)
-    line |= {"computed_fraction": train_means["computed_fraction"], "seconds": self.seconds}
+    line |= {"computed_fraction": train_means.get("computed_fraction"), "seconds": self.seconds}
     self.workdir.append_metrics(line)
     for name, value in line.items():
-      self.tensorboard.add_scalar(name, value, step)
+      if value is not None:
+        self.tensorboard.add_scalar(name, value, step)
     share = float(np.bincount(self.task.validation.labels).max() / len(evaluation.label))
     if self.settings.early_stop and accuracy < share < self.best.rc_accuracy:
       self.stopped_early = True
@@ -248,6 +252,8 @@ def run(
     updates = round(settings.amount * task.updates_per_epoch)
   if updates < 1:
     raise ValueError(f"{settings.amount} is too little for one update of {settings.batch_size}")
+  check_theta(settings.theta, len(task.class_names))
+  settings.beta_schedule(task.updates_per_epoch)  # all that can be wrong is told before this line
   workdir = Workdir(settings.workdir, task.name, settings.flags)
   loop = Loop(task, settings, workdir, evaluate_every=every, updates=updates, choose=choose)
   if not loop.train():
