@@ -249,11 +249,11 @@ def from_nnx(
       "from_nnx takes constructors `rngs -> module`, not modules: `lambda rngs: ...`"
     )
   example = (cell(nnx.Rngs(0)), head(nnx.Rngs(0)))
-  graph, _, rest = nnx.split(example, nnx.Param, ...)
-  for path, variable in nnx.to_flat_state(rest):
-    if not isinstance(variable, nnx.RngState):
-      name = type(variable).__name__
-      raise ValueError(f"{'.'.join(map(str, path))} is {name}, which a step cannot hand on")
+  graph, *states = nnx.split(example, nnx.Param, ...)
+  rest = states[1]
+  kept = {type(v).__name__ for _, v in nnx.to_flat_state(rest) if not isinstance(v, nnx.RngState)}
+  if kept:
+    raise ValueError(f"the modules keep {sorted(kept)}, which a step cannot hand on")
 
   def init(key: Key, x: Array) -> Params:
     del x

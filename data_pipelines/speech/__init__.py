@@ -1,6 +1,7 @@
 """Spoken words: recordings as log-mel frames (section 3.4, appendix A.4)."""
 
 from data_pipelines.speech.features import (
+  HOP,
   NUM_BANDS,
   NUM_FRAMES,
   NUM_SAMPLES,
@@ -25,6 +26,7 @@ from data_pipelines.speech.split_rules import SPEAKER_PATTERN
 
 __all__ = [
   "DATASETS",
+  "HOP",
   "KEYWORDS",
   "NUM_BANDS",
   "NUM_FRAMES",

@@ -1,0 +1,195 @@
+"""The flags that binaries share, and their values checked.
+
+A flag that is not given takes the paper's value for the task (Appendix A), so that one flag can
+have one meaning and many defaults.
+"""
+
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import optax
+from absl import app, flags, logging
+
+from rc_jax.checks import check_beta, check_theta
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_enum("objective", "rc", ["rc", "eos"], "Loss at the first spike, or at the last step.")
+flags.DEFINE_string(
+  "beta",
+  None,
+  "Weight of the entropy reward (eq. 7). MNIST and speech also take a schedule over epochs: "
+  "0.5,30:0.165 is 0.165 from epoch 30 on. Default: spotting and two_sequence 0, temporal_mnist "
+  "0.165, speech 0.2.",
+)
+flags.DEFINE_float("theta", 0.95, "Threshold on the largest class probability.")
+flags.DEFINE_integer("seed", 0, "Of initialisation, generated data and shuffling.")
+flags.DEFINE_string("workdir", None, "Folder of the run's files. Default: runs/<experiment>.")
+flags.DEFINE_integer(
+  "units",
+  None,
+  "Hidden units, or ConvLSTM's feature maps. Default: spotting, two_sequence 125, "
+  "temporal_mnist 340 (conv_lstm 10), speech 128.",
+  1,
+)
+flags.DEFINE_integer("batch_size", 128, "Examples an update.")
+flags.DEFINE_float(
+  "learning_rate", None, "Of Adam. Default: spotting, two_sequence 0.0003, others 0.001."
+)
+flags.DEFINE_float(
+  "clip", None, "Largest L2 norm of the gradient, 0 for none. Default: speech 0.25."
+)
+flags.DEFINE_integer(
+  "num_examples",
+  None,
+  "Training examples of a generated task. Default: spotting 1,500,000, two_sequence 2,000,000.",
+)
+flags.DEFINE_float(
+  "epochs", None, "Passes over a stored data set. Default: temporal_mnist 50, speech 1000."
+)
+flags.DEFINE_bool(
+  "early_stop",
+  None,
+  "End a run whose validation accuracy at the spike falls below the share of the largest class "
+  "after having been above (A.4). Default: speech true, others false.",
+)
+flags.DEFINE_integer("checkpoint_seconds", 60, "Save a checkpoint at least this often.", 1)
+flags.DEFINE_bool("progress", True, "Show a progress bar.")
+flags.DEFINE_string("dataset", None, "Which data set; see the experiment's own page.")
+flags.DEFINE_string("data_dir", None, "Folder of the data set.")
+
+# What may differ when a run goes on in its workdir.
+FREE_FLAGS = ("workdir", "epochs", "num_examples", "checkpoint_seconds", "progress")
+
+
+class Settings(NamedTuple):
+  """Checked values of the shared flags.
+
+  Attributes:
+    objective: "rc" or "eos".
+    beta: `((epoch, value), ...)`, the first at epoch 0.
+    theta: threshold.
+    seed: of everything random.
+    workdir: folder of the run.
+    batch_size: examples an update.
+    learning_rate: of Adam.
+    clip: largest gradient norm, 0 for none.
+    amount: training examples in all (generated tasks), or epochs.
+    early_stop: whether A.4's early stop is on.
+    checkpoint_seconds: between checkpoints.
+    progress: whether to show a bar.
+    flags: every flag's value, for config.json.
+  """
+
+  objective: Any
+  beta: tuple[tuple[float, float], ...]
+  theta: float
+  seed: int
+  workdir: str
+  batch_size: int
+  learning_rate: float
+  clip: float
+  amount: float
+  early_stop: bool
+  checkpoint_seconds: int
+  progress: bool
+  flags: dict[str, Any]
+
+  def beta_schedule(self, updates_per_epoch: int | None) -> float | optax.Schedule:
+    """Beta as `make_train` takes it: a number, or a schedule of the update count."""
+    if len(self.beta) == 1:
+      return self.beta[0][1]
+    if updates_per_epoch is None:
+      raise ValueError("beta changes with epochs, but a generated task has none; give one number")
+    values = [optax.constant_schedule(value) for _, value in self.beta]
+    return optax.join_schedules(values, [round(e * updates_per_epoch) for e, _ in self.beta[1:]])
+
+  def optimizer(self) -> optax.GradientTransformation:
+    """Adam, behind clipping by the global norm where it is on."""
+    adam = optax.adam(self.learning_rate)
+    return optax.chain(optax.clip_by_global_norm(self.clip), adam) if self.clip else adam
+
+
+def settings(experiment: str, amount: str, **defaults: Any) -> Settings:
+  """Reads and checks the shared flags.
+
+  Args:
+    experiment: its name, and that of its default workdir.
+    amount: which flag says how long to train, "num_examples" or "epochs".
+    **defaults: the paper's values of flags that are not given.
+
+  Raises:
+    ValueError: a value out of range, or the other task's measure of length; names the flag.
+  """
+  other = {"epochs": "num_examples", "num_examples": "epochs"}[amount]
+  if FLAGS[other].value is not None:
+    raise ValueError(f"--{other} does not fit {experiment}; its length is given by --{amount}")
+  defaults = {"workdir": f"runs/{experiment}", "clip": 0.0, "early_stop": False} | defaults
+  values = _values(experiment)
+  for name, default in defaults.items():
+    if values[name] is None:
+      values[name] = default
+  for name in ("batch_size", "learning_rate", amount):
+    if not values[name] > 0:
+      raise ValueError(f"--{name} is {values[name]}; it must be more than 0")
+  if values["clip"] < 0:
+    raise ValueError(f"--clip is {values['clip']}; it must be 0 (none) or more")
+  if not 0 <= values["seed"] < 2**32:
+    raise ValueError(f"--seed is {values['seed']}; it must lie in 0..2**32 - 1")
+  check_theta(values["theta"])
+  beta = parse_beta(str(values["beta"]))
+  values["beta"] = ",".join([f"{beta[0][1]:g}", *(f"{e:g}:{value:g}" for e, value in beta[1:])])
+  fields = {name: values[name] for name in Settings._fields if name in values}
+  fields |= {"beta": beta, "amount": values[amount], "flags": values}
+  return Settings(**fields)
+
+
+def parse_beta(text: str) -> tuple[tuple[float, float], ...]:
+  """Parses `0.2` or `0.5,30:0.165`: a value, then `epoch:value` from that epoch on.
+
+  Raises:
+    ValueError: another form, a negative value, or epochs that do not rise.
+  """
+  number = r"\d*\.?\d+(?:[eE][+-]?\d+)?"
+  first, *rest = (part.strip() for part in text.split(","))
+  form = "give a number, as 0.2, or a schedule, as 0.5,30:0.165 (0.165 from epoch 30 on)"
+  if re.fullmatch(f"-{number}", first):
+    check_beta(float(first))
+  if not re.fullmatch(number, first):
+    raise ValueError(f"--beta is {text!r}; {form}")
+  points = [(0.0, float(first))]
+  for part in rest:
+    match = re.fullmatch(f"({number}):({number})", part)
+    if not match or float(match[1]) <= points[-1][0]:
+      problem = "epochs must rise" if match else f"{part!r} is not epoch:value"
+      raise ValueError(f"--beta is {text!r}: {problem}; {form}")
+    points.append((float(match[1]), float(match[2])))
+  return tuple(points)
+
+
+def _values(experiment: str) -> dict[str, Any]:
+  """Values of the flags that this package defines for all, and for this experiment."""
+  modules = FLAGS.flags_by_module_dict()
+  ours = [__name__, f"experiments.{experiment}", sys.argv[0], "__main__"]
+  found = {f.name: f.value for module in ours for f in modules.get(module, [])}
+  return dict(sorted(found.items()))
+
+
+def run_main(main: Callable[[], Any]) -> None:
+  """Runs a binary: bad input ends it with one line and status 2, not with a traceback."""
+
+  def guarded(argv: list[str]) -> int:
+    if not FLAGS["verbosity"].present:
+      logging.set_verbosity(logging.WARNING)  # Orbax tells of every save at INFO
+    try:
+      if len(argv) > 1:
+        raise ValueError(f"unexpected argument {argv[1]!r}; flags look like --beta=0.2")
+      return main() or 0
+    except (ValueError, OSError) as error:
+      logging.info("where it came from", exc_info=True)  # --verbosity=0 shows it
+      print(f"error: {error}", file=sys.stderr)
+      return 2
+
+  app.run(lambda argv: sys.exit(guarded(argv)))

@@ -1,0 +1,104 @@
+"""report.md of a run: its table and pictures, from its files alone.
+
+python -m experiments.report --workdir=runs/speech
+"""
+
+import json
+import pathlib
+from typing import Any
+
+from absl import flags
+
+from experiments import figures
+from experiments.workdir import read_metrics, write_text
+
+MEASURES = {
+  "rc_accuracy": "accuracy at the first spike",
+  "mean_spike_step": "mean spike step (steps seen)",
+  "eos_accuracy": "accuracy read at the last step",
+  "no_spike_fraction": "share without a spike",
+  "positive_spikes_at_earliest_step": "positive spikes at the earliest possible step",
+  "positive_mean_spike_step": "mean spike step, positives",
+  "negative_mean_spike_step": "mean spike step, negatives",
+  "mean_heard_ms": "mean audio heard before the decision, ms",
+  "validation_rc_accuracy": "validation accuracy at the first spike",
+  "num_test": "test examples",
+}
+CAPTIONS = {
+  "training": "Validation while training.",
+  "spike_steps": "When the network decides, on the test split.",
+  "frontier": "Speed against accuracy over the threshold, on the test split.",
+  "examples": "Test sequences: input above; below, class probabilities, threshold (dashed) and "
+  "spike (red). Faint: what the network would have said after its spike.",
+  "decisions": "Test words: waveform, log-mel bands and class probabilities; red: the moment of "
+  "decision, the look-ahead of the input's context included.",
+}
+
+
+def table(workdir: pathlib.Path) -> str:
+  """The result of a run as a Markdown table."""
+  result = json.loads((workdir / "result.json").read_text())
+  rows = [(text, result[name]) for name, text in MEASURES.items() if name in result]
+  rows += [("trained, examples", result["trained"]["examples"])]
+  if "epoch" in result["trained"]:
+    rows += [("trained, epochs", result["trained"]["epoch"])]
+    rows += [("checkpoint chosen at epoch", result["chosen_at"]["epoch"])]
+  rows += [("training time, seconds", round(result["seconds"]))]
+  width = max(len(text) for text, _ in rows)
+  lines = [f"| {'test split':<{width}} | {result['experiment']} |", f"| {'-' * width} | --- |"]
+  lines += [f"| {text:<{width}} | {_number(value)} |" for text, value in rows]
+  return "\n".join(lines)
+
+
+def write(workdir: pathlib.Path) -> None:
+  """Draws the pictures and writes report.md.
+
+  Raises:
+    ValueError: the folder holds no finished run.
+  """
+  for name in ("config.json", "result.json", "metrics.jsonl"):
+    if not (workdir / name).exists():
+      raise ValueError(f"{workdir} has no {name}; let the run end first")
+  config = json.loads((workdir / "config.json").read_text())
+  result = json.loads((workdir / "result.json").read_text())
+  names = figures.draw_all(workdir, result, read_metrics(workdir), theta=config["flags"]["theta"])
+  text = [f"# {result['experiment']}", "", f"`{_command(config)}`", "", table(workdir), ""]
+  text += [f"Parameters: the {result['chosen']}."]
+  if result["stopped_early"]:
+    text += ["The early stop of A.4 ended this run."]
+  versions = ", ".join(f"{k} {v}" for k, v in config["packages"].items())
+  text += ["", f"Python {config['python']}, {versions}; revision {config['git_revision']}; "
+           f"{config['device']}, {config['cpu_count']} cores.", ""]  # fmt: skip
+  for name in names:
+    text += [f"![{name}](figures/{name}.png)", "", CAPTIONS[name], ""]
+  write_text(workdir / "report.md", "\n".join(text))
+
+
+def _command(config: dict[str, Any]) -> str:
+  hidden = {"workdir", "progress", "checkpoint_seconds", "cache_dir"}
+  given = " ".join(
+    f"--{name}={','.join(value) if isinstance(value, list) else value}"
+    for name, value in config["flags"].items()
+    if value is not None and name not in hidden
+  )
+  return f"python -m experiments.{config['experiment']} {given}"
+
+
+def _number(value: Any) -> str:
+  return f"{value:.4f}" if isinstance(value, float) and value < 1000 else f"{value:,.0f}"
+
+
+def main() -> int:
+  """Redraws the report of a finished run."""
+  workdir = flags.FLAGS.workdir
+  if workdir is None:
+    raise ValueError("name the folder of a finished run with --workdir")
+  write(pathlib.Path(workdir))
+  print(pathlib.Path(workdir) / "report.md")
+  return 0
+
+
+if __name__ == "__main__":
+  from experiments.flags import run_main
+
+  run_main(main)

@@ -1,0 +1,82 @@
+"""Rapid keyword classification, Speech Commands (section 3.4, A.4; Fig. 4 and 5).
+
+  python -m experiments.speech --beta=0.2 --dataset=folder --data_dir=WORDS --epochs=40 \
+      --keywords=zero,one,two,three,four,five
+
+81 steps of 10 ms, each 21 frames of 20 log-mel bands. LSTM-128, dense 32 with relu, dense C; Adam
+0.001, theta .95, gradients clipped at 0.25: about 6 s an epoch of 9,150 clips on 2 cores. Expected
+there after 40 epochs: >= 92.5 % at a mean step <= 48.
+
+Contrast: `--objective=eos --beta=0`. Without a download: `--dataset=synthetic`. The paper's set:
+`--dataset=speech_commands`, its ten keywords and 1000 epochs by default.
+"""
+
+import functools
+
+import numpy as np
+from absl import flags
+
+from data_pipelines import speech
+from experiments.flags import FLAGS, run_main, settings
+from experiments.run import run
+from experiments.task import Task, stored
+from rc_jax import Evaluation, lstm
+
+flags.DEFINE_list(
+  "keywords", list(speech.KEYWORDS), "Words to tell apart, or all; others: unknown."
+)
+flags.DEFINE_bool("pad_short", True, "Clips under a second are padded; false: they end early.")
+flags.DEFINE_string("speaker_pattern", speech.SPEAKER_PATTERN, "Finds the speaker in a file name.")
+flags.DEFINE_enum("on_bad_file", "error", ["error", "skip"], "Whether a bad file ends the run.")
+flags.DEFINE_string("cache_dir", None, "Of decoded audio. Default: rc_jax in the user's cache.")
+
+
+def main() -> int:
+  """Trains and reports; returns the exit status."""
+  s = settings(
+    "speech",
+    "epochs",
+    beta=0.2,
+    learning_rate=0.001,
+    epochs=1000,
+    clip=0.25,
+    early_stop=True,
+    dataset="speech_commands",
+    units=128,
+  )
+  data = speech.load(
+    s.flags["dataset"],
+    data_dir=FLAGS.data_dir,
+    keywords=FLAGS.keywords,
+    pad_short=FLAGS.pad_short,
+    speaker_pattern=FLAGS.speaker_pattern,
+    on_bad_file=FLAGS.on_bad_file,
+    cache_dir=FLAGS.cache_dir,
+    progress=s.progress,
+  )
+  print("\n".join(data.notes.lines()))
+
+  def measure(split: str, evaluation: Evaluation) -> dict[str, float]:
+    del split
+    return {"mean_heard_ms": float(np.mean(speech.heard_ms(evaluation.step)))}
+
+  def pictures(index: np.ndarray) -> dict[str, np.ndarray]:
+    waveforms = np.stack([data.audio("test", int(i)) for i in index])
+    return {"waveform": waveforms, "log_mel": np.asarray(data.splits.test.inputs[index])}
+
+  prepare = functools.partial(speech.prepare, data.statistics)
+  parts = stored(data.splits, prepare, batch_size=s.batch_size, seed=s.seed, pictures=pictures)
+  task = Task(
+    "speech",
+    lstm(s.flags["units"], len(data.class_names), hidden=(32,)),
+    data.class_names,
+    **parts,
+    step_ms=1000 * speech.HOP / speech.SAMPLE_RATE,
+    measure=measure,
+    saved={"mean": data.statistics.mean.tolist(), "std": data.statistics.std.tolist()},
+  )
+  return run(task, s)
+
+
+if __name__ == "__main__":
+  run_main(main)

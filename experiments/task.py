@@ -1,0 +1,160 @@
+"""What a binary hands to the training loop: a classifier and where its batches come from."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from data_pipelines.batches import Split, Splits, shuffled_indices
+from rc_jax import Batch, Classifier, Evaluation
+from rc_jax.types import Array, Key
+
+EVALUATION_ROWS = 500  # one program for the whole of a split; larger gained nothing on CPU
+
+
+class EvaluationSet(NamedTuple):
+  """A split that is read whole, in order, every example once.
+
+  Attributes:
+    batches: `() -> Iterator[Batch]`, ready for the classifier.
+    labels: `[N]` int32, on the host.
+  """
+
+  batches: Callable[[], Iterator[Batch]]
+  labels: np.ndarray
+
+
+class Task(NamedTuple):
+  """One experiment.
+
+  Attributes:
+    name: of the experiment, e.g. "spotting".
+    classifier: what is trained.
+    class_names: of the C classes.
+    items: item k is what the host sends to update k.
+    fetch: `(data, item) -> Batch`, inside the jitted step.
+    data: arrays on the device that `fetch` reads.
+    validation: chooses the checkpoint.
+    test: read once, at the end.
+    updates_per_epoch: None for generated tasks, which have no epochs.
+    step_ms: milliseconds a step, or None where steps have no physical duration.
+    measure: `(split name, Evaluation) -> {name: number}`, the task's own measures.
+    pictures: `() -> (Batch, arrays)`: a few test sequences to draw, and what else the task draws.
+    saved: JSON values that travel in the checkpoint, such as statistics of the inputs.
+  """
+
+  name: str
+  classifier: Classifier
+  class_names: tuple[str, ...]
+  items: grain.MapDataset
+  fetch: Callable[[Any, Any], Batch]
+  data: Any
+  validation: EvaluationSet
+  test: EvaluationSet
+  updates_per_epoch: int | None = None
+  step_ms: float | None = None
+  measure: Callable[[str, Evaluation], dict[str, float]] = lambda split, evaluation: {}
+  pictures: Callable[[], tuple[Batch, dict[str, np.ndarray]]] | None = None
+  saved: dict[str, Any] = {}  # noqa: RUF012  (never changed)
+
+
+def generated(
+  sample: Callable[[Key, int], Batch],
+  *,
+  key: Key,
+  batch_size: int,
+  num_validation: int,
+  num_test: int,
+) -> dict[str, Any]:
+  """The parts of a `Task` whose examples are drawn on the device, never twice.
+
+  Args:
+    sample: `(key, B) -> Batch`.
+    key: consumed; training, validation and test have keys of their own.
+    batch_size: B of training.
+    num_validation: examples drawn once to choose the checkpoint.
+    num_test: fresh examples.
+
+  Returns:
+    Fields of `Task`.
+  """
+  train_key, validation_key, test_key = jax.random.split(key, 3)
+  test = _drawn(sample, test_key, num_test)
+  return dict(
+    items=grain.MapDataset.range(2**31 - 1).map(np.int32),
+    fetch=lambda data, item: sample(jax.random.fold_in(data, item), batch_size),
+    data=train_key,
+    validation=_drawn(sample, validation_key, num_validation),
+    test=test,
+    pictures=lambda: (jax.tree.map(lambda a: a[:8], next(test.batches())), {}),
+  )
+
+
+def stored(
+  splits: Splits,
+  prepare: Callable[[Batch], Batch],
+  *,
+  batch_size: int,
+  seed: int,
+  pictures: Callable[[np.ndarray], dict[str, np.ndarray]] = lambda index: {},
+) -> dict[str, Any]:
+  """The parts of a `Task` whose records are stored; they live on the device, gathered by index.
+
+  Args:
+    splits: of the data set.
+    prepare: pure function from a batch of records to steps, for the jitted step.
+    batch_size: B of training.
+    seed: of the shuffling.
+    pictures: `test indices [n] -> arrays` to draw beside the sequences.
+
+  Returns:
+    Fields of `Task`.
+  """
+
+  def fetch(data: Batch, index: Array) -> Batch:
+    return prepare(jax.tree.map(lambda a: a[index], data))
+
+  def drawn() -> tuple[Batch, dict[str, np.ndarray]]:
+    labels = splits.test.labels
+    index = np.concatenate([np.flatnonzero(labels == label)[:1] for label in np.unique(labels)])
+    return prepare(jax.tree.map(jnp.asarray, splits.test[index])), pictures(index)
+
+  return dict(
+    items=shuffled_indices(len(splits.train), batch_size, seed).map(
+      lambda index: index.astype(np.int32)
+    ),
+    fetch=fetch,
+    data=_on_device(splits.train),
+    validation=_read(splits.validation, fetch),
+    test=_read(splits.test, fetch),
+    updates_per_epoch=len(splits.train) // batch_size,
+    pictures=drawn,
+  )
+
+
+def _drawn(sample: Callable[[Key, int], Batch], key: Key, number: int) -> EvaluationSet:
+  batch = jax.jit(sample, static_argnums=1)(key, number)
+
+  def batches() -> Iterator[Batch]:
+    for start in range(0, number, EVALUATION_ROWS):
+      yield jax.tree.map(lambda a, start=start: a[start : start + EVALUATION_ROWS], batch)
+
+  return EvaluationSet(batches, np.asarray(batch.labels))
+
+
+def _read(split: Split, fetch: Callable[[Any, Any], Batch]) -> EvaluationSet:
+  data = _on_device(split)
+  fetch = jax.jit(fetch)
+
+  def batches() -> Iterator[Batch]:
+    for start in range(0, len(split), EVALUATION_ROWS):
+      yield fetch(data, np.arange(start, min(start + EVALUATION_ROWS, len(split)), dtype=np.int32))
+
+  return EvaluationSet(batches, split.labels)
+
+
+def _on_device(split: Split) -> Batch:
+  return Batch(*(jnp.asarray(a) for a in (split.inputs, split.labels, split.lengths)))

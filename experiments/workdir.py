@@ -1,0 +1,134 @@
+"""The folder of a run: config, lines of metrics, result; written so that a kill is safe."""
+
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import subprocess
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.flags import FREE_FLAGS
+
+PACKAGES = ("rc-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+class Workdir:
+  """Opens, or makes, the folder of one run.
+
+  Args:
+    path: of the folder.
+    experiment: its name.
+    flags: every flag's value.
+
+  Raises:
+    ValueError: the path is a file, cannot be written, or holds a run of another experiment or with
+      other settings; nothing in it is touched then.
+  """
+
+  def __init__(self, path: str, experiment: str, flags: dict[str, Any]):
+    self.path = pathlib.Path(path)
+    if self.path.exists() and not self.path.is_dir():
+      raise ValueError(f"--workdir={path} is a file; name a folder")
+    config = {"experiment": experiment, "flags": flags} | _circumstances()
+    old = self.read_config()
+    if old is None and self.path.is_dir() and (self.path / "checkpoints").exists():
+      raise ValueError(
+        f"--workdir={path} has checkpoints but no config.json; choose another folder"
+      )
+    if old is not None:
+      _refuse_other(path, old, config)
+    try:
+      (self.path / "figures").mkdir(parents=True, exist_ok=True)
+      write_json(self.path / "config.json", config)
+    except OSError as error:
+      raise ValueError(f"--workdir={path} cannot be written: {error.strerror}") from error
+
+  def read_config(self) -> dict[str, Any] | None:
+    """The config of the run that the folder holds, or None."""
+    path = self.path / "config.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+  def append_metrics(self, line: dict[str, Any]) -> None:
+    """Adds a line to metrics.jsonl."""
+    with open(self.path / "metrics.jsonl", "a") as file:
+      file.write(json.dumps(plain(line)) + "\n")
+
+  def rewind_metrics(self, step: int) -> None:
+    """Drops the lines after `step`: a run that was killed goes on from its last checkpoint."""
+    path = self.path / "metrics.jsonl"
+    if path.exists():
+      kept = [line for line in read_metrics(self.path) if line["step"] <= step]
+      write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+
+
+def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
+  """The lines of metrics.jsonl; a last line that a kill cut short is left out."""
+  lines = []
+  for text in (path / "metrics.jsonl").read_text().splitlines():
+    try:
+      lines.append(json.loads(text))
+    except json.JSONDecodeError:
+      break
+  return lines
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+  """Writes JSON atomically."""
+  write_text(path, json.dumps(plain(value), indent=2) + "\n")
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+  """Writes a file whole or not at all."""
+  partial = path.with_name(path.name + ".partial")
+  partial.write_text(text)
+  os.replace(partial, path)
+
+
+def plain(value: Any) -> Any:
+  """NumPy and JAX values in dicts, lists and tuples as JSON values."""
+  if isinstance(value, dict):
+    return {str(k): plain(v) for k, v in value.items()}
+  if isinstance(value, list | tuple):
+    return [plain(v) for v in value]
+  if isinstance(value, np.ndarray | np.generic | jax.Array):
+    return np.asarray(value).tolist()
+  return value
+
+
+def _circumstances() -> dict[str, Any]:
+  git = subprocess.run(
+    ["git", "describe", "--always", "--dirty"],
+    cwd=pathlib.Path(__file__).parent,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  versions = {}
+  for name in PACKAGES:
+    try:
+      versions[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+      versions[name] = "not installed"
+  return {
+    "python": platform.python_version(),
+    "packages": versions,
+    "git_revision": git.stdout.strip() or "unknown",
+    "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+    "cpu_count": os.cpu_count(),
+  }
+
+
+def _refuse_other(path: str, old: dict[str, Any], new: dict[str, Any]) -> None:
+  """Raises ValueError, with the difference, if a folder holds another run."""
+  before = {"experiment": old.get("experiment"), **old.get("flags", {})}
+  after = {"experiment": new["experiment"], **plain(new["flags"])}
+  names = [n for n in {**before, **after} if n not in FREE_FLAGS and before.get(n) != after.get(n)]
+  if names:
+    difference = ", ".join(f"{n} was {before.get(n)!r}, is {after.get(n)!r}" for n in sorted(names))
+    raise ValueError(
+      f"--workdir={path} holds a run with other settings ({difference}); choose another --workdir"
+    )
