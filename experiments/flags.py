@@ -59,9 +59,21 @@ flags.DEFINE_integer("checkpoint_seconds", 60, "Save a checkpoint at least this 
 flags.DEFINE_bool("progress", True, "Show a progress bar.")
 flags.DEFINE_string("dataset", None, "Which data set; see the experiment's own page.")
 flags.DEFINE_string("data_dir", None, "Folder of the data set.")
+flags.DEFINE_bool(
+  "data_on_device",
+  True,
+  "Keep a stored data set on the device; false: send each batch from the host.",
+)
 
 # What may differ when a run goes on in its workdir.
-FREE_FLAGS = ("workdir", "epochs", "num_examples", "checkpoint_seconds", "progress")
+FREE_FLAGS = (
+  "workdir",
+  "epochs",
+  "num_examples",
+  "checkpoint_seconds",
+  "progress",
+  "data_on_device",
+)
 
 
 class Settings(NamedTuple):

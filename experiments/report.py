@@ -29,9 +29,8 @@ CAPTIONS = {
   "spike_steps": "When the network decides, on the test split.",
   "frontier": "Speed against accuracy over the threshold, on the test split.",
   "examples": "Test sequences: input above; below, class probabilities, threshold (dashed) and "
-  "spike (red). Faint: what the network would have said after its spike.",
-  "decisions": "Test words: waveform, log-mel bands and class probabilities; red: the moment of "
-  "decision, the look-ahead of the input's context included.",
+  "spike (red; a cross: no spike). Faint: what the network would have said after it. Of speech: "
+  "waveform, log-mel bands, and the moment of decision, the input's look-ahead included.",
 }
 
 
