@@ -11,6 +11,7 @@ from data_pipelines.batches import Split, Splits
 from data_pipelines.speech import cache, features
 from data_pipelines.speech.build import bad_clip, build_entry
 from data_pipelines.speech.folder import folder_source
+from data_pipelines.speech.official import official_source
 from data_pipelines.speech.source import SPLITS, Source
 from data_pipelines.speech.split_rules import SPEAKER_PATTERN
 from data_pipelines.speech.synthetic import synthetic_source
@@ -157,6 +158,8 @@ def prepare(statistics: Statistics, batch: Batch) -> Batch:
 def _source(dataset, data_dir, speaker_pattern, cache_path, progress) -> Source:
   if dataset == "folder":
     return folder_source(data_dir, speaker_pattern)
+  if dataset == "speech_commands":
+    return official_source(data_dir, progress=progress)
   if dataset == "synthetic":
     if data_dir is not None:
       raise ValueError("dataset 'synthetic' reads no data_dir; leave it out, or choose 'folder'")
