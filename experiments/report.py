@@ -10,6 +10,7 @@ from typing import Any
 from absl import flags
 
 from experiments import figures
+from experiments.flags import FREE_FLAGS
 from experiments.workdir import read_metrics, write_text
 
 MEASURES = {
@@ -74,7 +75,7 @@ def write(workdir: pathlib.Path) -> None:
 
 
 def _command(config: dict[str, Any]) -> str:
-  hidden = {"workdir", "progress", "checkpoint_seconds", "cache_dir"}
+  hidden = {*FREE_FLAGS, "cache_dir"} - {"epochs", "num_examples"}
   given = " ".join(
     f"--{name}={','.join(value) if isinstance(value, list) else value}"
     for name, value in config["flags"].items()
