@@ -60,7 +60,8 @@ flags.DEFINE_bool("progress", True, "Show a progress bar.")
 flags.DEFINE_string(
   "dataset",
   None,
-  "temporal_mnist: mnist or digits. speech: speech_commands, folder or synthetic. Default: the first.",
+  "temporal_mnist: mnist (default) or digits. speech: speech_commands (default), folder or "
+  "synthetic.",
 )
 flags.DEFINE_string("data_dir", None, "Folder of the data set.")
 flags.DEFINE_bool(
