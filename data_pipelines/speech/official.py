@@ -73,8 +73,8 @@ def _prepared(data_dir, progress: bool):
     ) from error
   except (tarfile.TarError, EOFError, zlib.error, NonMatchingChecksumError) as error:
     raise ValueError(
-      f"{official.URL} did not arrive whole ({_first_line(error)}); delete TFDS's downloads and try "
-      "again"
+      f"{official.URL} did not arrive whole ({_first_line(error)}); delete TFDS's downloads and "
+      "try again"
     ) from error
   return builder
 
