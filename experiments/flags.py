@@ -57,11 +57,28 @@ flags.DEFINE_bool(
 )
 flags.DEFINE_integer("checkpoint_seconds", 60, "Save a checkpoint at least this often.", 1)
 flags.DEFINE_bool("progress", True, "Show a progress bar.")
-flags.DEFINE_string("dataset", None, "Which data set; see the experiment's own page.")
+flags.DEFINE_string(
+  "dataset",
+  None,
+  "temporal_mnist: mnist (default) or digits. speech: speech_commands (default), folder or "
+  "synthetic.",
+)
 flags.DEFINE_string("data_dir", None, "Folder of the data set.")
+flags.DEFINE_bool(
+  "data_on_device",
+  True,
+  "Keep a stored data set on the device; false: send each batch from the host.",
+)
 
 # What may differ when a run goes on in its workdir.
-FREE_FLAGS = ("workdir", "epochs", "num_examples", "checkpoint_seconds", "progress")
+FREE_FLAGS = (
+  "workdir",
+  "epochs",
+  "num_examples",
+  "checkpoint_seconds",
+  "progress",
+  "data_on_device",
+)
 
 
 class Settings(NamedTuple):
@@ -192,4 +209,6 @@ def run_main(main: Callable[[], Any]) -> None:
       print(f"error: {error}", file=sys.stderr)
       return 2
 
+  for flag in FLAGS.flags_by_module_dict()[__name__]:
+    FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # so that --help shows it
   app.run(lambda argv: sys.exit(guarded(argv)))

@@ -10,6 +10,7 @@ from typing import Any
 from absl import flags
 
 from experiments import figures
+from experiments.flags import FREE_FLAGS
 from experiments.workdir import read_metrics, write_text
 
 MEASURES = {
@@ -29,9 +30,8 @@ CAPTIONS = {
   "spike_steps": "When the network decides, on the test split.",
   "frontier": "Speed against accuracy over the threshold, on the test split.",
   "examples": "Test sequences: input above; below, class probabilities, threshold (dashed) and "
-  "spike (red). Faint: what the network would have said after its spike.",
-  "decisions": "Test words: waveform, log-mel bands and class probabilities; red: the moment of "
-  "decision, the look-ahead of the input's context included.",
+  "spike (red; a cross: no spike). Faint: what the network would have said after it. Of speech: "
+  "waveform, log-mel bands, and the moment of decision, the input's look-ahead included.",
 }
 
 
@@ -75,7 +75,7 @@ def write(workdir: pathlib.Path) -> None:
 
 
 def _command(config: dict[str, Any]) -> str:
-  hidden = {"workdir", "progress", "checkpoint_seconds", "cache_dir"}
+  hidden = {*FREE_FLAGS, "cache_dir"} - {"epochs", "num_examples"}
   given = " ".join(
     f"--{name}={','.join(value) if isinstance(value, list) else value}"
     for name, value in config["flags"].items()

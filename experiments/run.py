@@ -141,7 +141,7 @@ class Loop:
   def _validate(self, step: int, train_means: dict[str, float], bar: tqdm.tqdm) -> None:
     evaluation = self.evaluate("validation", self.task.validation, self.state.params)
     accuracy = evaluation.rc_accuracy
-    line = self._position(step) | {f"train_{k}": v for k, v in train_means.items()}
+    line: dict[str, Any] = self._position(step) | {f"train_{k}": v for k, v in train_means.items()}
     line |= summary(evaluation) | self.task.measure("validation", evaluation)
     line |= {"computed_fraction": train_means.get("computed_fraction"), "seconds": self.seconds}
     self.workdir.append_metrics(line)
@@ -179,8 +179,10 @@ class Loop:
     theta = FRONTIER_ODDS / (1 + FRONTIER_ODDS)
     curve = frontier(task.classifier, params, task.test.batches(), theta[theta > 1.05 / classes])
     steps = next(iter(task.test.batches())).inputs.shape[1]
-    histogram = [np.bincount(evaluation.step[evaluation.label == c], minlength=steps)
-                 for c in range(classes)]  # fmt: skip
+    spiked, step = evaluation.spiked, evaluation.step
+    histogram = [
+      np.bincount(step[spiked & (evaluation.label == c)], minlength=steps) for c in range(classes)
+    ]
     result = {
       "experiment": task.name,
       "split": "test",
@@ -200,6 +202,7 @@ class Loop:
       "step_ms": task.step_ms,
       "class_names": task.class_names,
       "spike_steps": histogram,
+      "silent_steps": np.bincount(step[~spiked], minlength=steps),
       "frontier": curve._asdict(),
     }
     self._save_pictures(params)

@@ -49,7 +49,9 @@ def main() -> int:
     image_shape = temporal_mnist.IMAGE_SHAPE
     classifier = conv_lstm(s.flags["units"], 10, image_shape, kernel=FLAGS.kernel)
   prepare = functools.partial(temporal_mnist.prepare, flat=recurrent)
-  parts = stored(splits, prepare, batch_size=s.batch_size, seed=s.seed)
+  parts = stored(
+    splits, prepare, batch_size=s.batch_size, seed=s.seed, on_device=FLAGS.data_on_device
+  )
   task = Task("temporal_mnist", classifier, temporal_mnist.CLASS_NAMES, **parts)
   return run(task, s, choose="last" if FLAGS.holdout == 0 else "best")
 

@@ -74,7 +74,7 @@ def test_a_run_leaves_its_files(name, objective, tmp_path):
     assert (tmp_path / "run" / file).exists(), file
   result = json.loads((tmp_path / "run" / "result.json").read_text())
   config = json.loads((tmp_path / "run" / "config.json").read_text())
-  assert result["num_test"] == np.sum(result["spike_steps"])
+  assert result["num_test"] == np.sum(result["spike_steps"]) + np.sum(result["silent_steps"])
   assert config["flags"]["objective"] == objective
   assert 0 <= result["rc_accuracy"] <= 1 and 1 <= result["mean_spike_step"] <= result["num_steps"]
   for picture in ("training", "spike_steps", "frontier", "examples"):
@@ -98,7 +98,7 @@ def test_speech_learns_tones_and_reports_what_it_heard(words, tmp_path, capsys):
   assert result["rc_accuracy"] == 1.0
   step = result["mean_spike_step"] - 1
   assert result["mean_heard_ms"] == pytest.approx((step + 20) * 10 + 12.5)
-  assert (tmp_path / "run" / "figures" / "decisions.png").exists()
+  assert (tmp_path / "run" / "figures" / "examples.png").exists()
   assert "train: 54 clips" in capsys.readouterr().out
   meta = next((tmp_path / "run" / "checkpoints").glob("*/meta/metadata"))
   saved = json.loads(meta.read_text())
@@ -159,6 +159,13 @@ def test_more_epochs_go_on_and_fewer_report(tmp_path):
   assert [line["epoch"] for line in lines(tmp_path)] == [1, 2]
   assert run(module, tmp_path, **given) == 0
   assert json.loads((tmp_path / "result.json").read_text())["trained"]["epoch"] == 2
+
+
+def test_data_sent_from_the_host_trains_the_same(tmp_path):
+  module, given = BINARIES["temporal_mnist"]
+  for place in ("true", "false"):
+    assert run(module, tmp_path / place, **given, data_on_device=place) == 0
+  assert lines(tmp_path / "true") == lines(tmp_path / "false")
 
 
 def test_without_holdout_the_last_checkpoint_is_reported(tmp_path):
