@@ -164,15 +164,17 @@ def test_a_warm_cache_need_not_be_writable(tree, cache_dir, monkeypatch):
 def test_losing_a_race_takes_the_winners_entry(tree, cache_dir, monkeypatch):
   root = tree()
   seal = store._seal
+  winners = []
 
   def win_meanwhile(mine):
     monkeypatch.setattr(store, "_seal", seal)
     load(root, cache_dir)  # another process would
+    winners.append(entries(cache_dir)[0].stat().st_ino)
     seal(mine)
 
   monkeypatch.setattr(store, "_seal", win_meanwhile)
   assert len(load(root, cache_dir).splits.train) == 6
-  assert len(list(cache_dir.iterdir())) == 1
+  assert [path.stat().st_ino for path in cache_dir.iterdir()] == winners
 
 
 def test_two_processes_build_at_once(tree, cache_dir):

@@ -33,6 +33,10 @@ def which_set(file_name, validation_percentage=10, testing_percentage=10):
     ("026290a7", "validation"),
     ("060cd039", "validation"),
     ("1657c9fa", "validation"),
+    ("3bdf05d3", "validation"),  # at 9.91 %
+    ("ffb86d3c", "test"),  # at 10.06 %
+    ("5f449e17", "test"),  # at 19.999 %
+    ("59fe87e6", "train"),  # at 20.07 %
     ("022cd682", "test"),
     ("0487ba9b", "test"),
     ("00176480", "train"),
@@ -92,6 +96,7 @@ def test_a_speaker_stays_when_others_join():
   ("pattern", "name", "speaker"),
   [
     (SPEAKER_PATTERN, "yes/abc_nohash_1.wav", "abc"),
+    (SPEAKER_PATTERN, "yes/a_b_nohash_1.wav", "a_b"),
     (SPEAKER_PATTERN, "yes/a_nohash_b_nohash_1.wav", "a"),
     (SPEAKER_PATTERN, "yes/recording7.flac", "recording7"),
     (SPEAKER_PATTERN, "x_nohash_y/recording7.flac", "recording7"),
