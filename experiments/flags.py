@@ -49,6 +49,13 @@ flags.DEFINE_integer(
 flags.DEFINE_float(
   "epochs", None, "Passes over a stored data set. Default: temporal_mnist 50, speech 1000."
 )
+flags.DEFINE_enum(
+  "choose",
+  None,
+  ["best", "last"],
+  "Report the checkpoint of the best validation accuracy at the spike, or the last one. Default: "
+  "two_sequence last, others best.",
+)
 flags.DEFINE_bool(
   "early_stop",
   None,
@@ -94,6 +101,7 @@ class Settings(NamedTuple):
     learning_rate: of Adam.
     clip: largest gradient norm, 0 for none.
     amount: training examples in all (generated tasks), or epochs.
+    choose: "best" or "last": which checkpoint is reported.
     early_stop: whether A.4's early stop is on.
     checkpoint_seconds: between checkpoints.
     progress: whether to show a bar.
@@ -109,6 +117,7 @@ class Settings(NamedTuple):
   learning_rate: float
   clip: float
   amount: float
+  choose: str
   early_stop: bool
   checkpoint_seconds: int
   progress: bool
@@ -143,9 +152,9 @@ def settings(experiment: str, amount: str, **defaults: Any) -> Settings:
   other = {"epochs": "num_examples", "num_examples": "epochs"}[amount]
   if FLAGS[other].value is not None:
     raise ValueError(f"--{other} does not fit {experiment}; its length is given by --{amount}")
-  defaults = {"workdir": f"runs/{experiment}", "clip": 0.0, "early_stop": False} | defaults
+  common = {"workdir": f"runs/{experiment}", "clip": 0.0, "early_stop": False, "choose": "best"}
   values = _values(experiment)
-  for name, default in defaults.items():
+  for name, default in (common | defaults).items():
     if values[name] is None:
       values[name] = default
   for name in ("batch_size", "learning_rate", amount):

@@ -23,7 +23,7 @@ MEASURES = {
   "positive_mean_spike_step": "mean spike step, positives",
   "negative_mean_spike_step": "mean spike step, negatives",
   "mean_heard_ms": "mean audio heard before the decision, ms",
-  "validation_rc_accuracy": "validation accuracy at the first spike",
+  "best_validation_rc_accuracy": "best validation accuracy at the first spike",
   "num_test": "test examples",
 }
 CAPTIONS = {
@@ -64,7 +64,11 @@ def write(workdir: pathlib.Path) -> None:
   result = json.loads((workdir / "result.json").read_text())
   names = figures.draw_all(workdir, result, read_metrics(workdir), theta=config["flags"]["theta"])
   text = [f"# {result['experiment']}", "", f"`{_command(config)}`", "", table(workdir), ""]
-  text += [f"Parameters: the {result['chosen']}."]
+  chosen = {
+    "best": "Parameters: those of the best validation accuracy at the first spike.",
+    "last": "Parameters: those of the end of the training.",
+  }
+  text += [chosen[result["chosen"]]]
   if result["stopped_early"]:
     text += ["The early stop of A.4 ended this run."]
   versions = ", ".join(f"{k} {v}" for k, v in config["packages"].items())

@@ -43,21 +43,13 @@ class Loop:
     workdir: where its files go.
     evaluate_every: updates between validations.
     updates: in all.
-    choose: "best" validation accuracy at the spike, or the "last" checkpoint.
   """
 
   def __init__(
-    self,
-    task: Task,
-    settings: Settings,
-    workdir: Workdir,
-    *,
-    evaluate_every: int,
-    updates: int,
-    choose: str,
+    self, task: Task, settings: Settings, workdir: Workdir, *, evaluate_every: int, updates: int
   ):
     self.task, self.settings, self.workdir = task, settings, workdir
-    self.evaluate_every, self.updates, self.choose = evaluate_every, updates, choose
+    self.evaluate_every, self.updates = evaluate_every, updates
     train = make_train(
       task.classifier,
       settings.optimizer(),
@@ -155,7 +147,7 @@ class Loop:
         f"early stop (A.4): validation accuracy at the spike fell to {accuracy:.4f}, below the "
         f"share of the largest class, {share:.4f}"
       )
-    if accuracy > self.best.rc_accuracy or self.choose == "last":
+    if accuracy > self.best.rc_accuracy:
       self.best = Best(step, accuracy)
       self.best_params = _copy(self.state.params)
 
@@ -173,7 +165,8 @@ class Loop:
 
   def finish(self) -> dict[str, Any]:
     """Reads the test split at the chosen checkpoint and writes the result, report and pictures."""
-    task, params = self.task, self.best_params
+    task, last = self.task, self.settings.choose == "last"
+    params = self.state.params if last else self.best_params
     evaluation = self.evaluate("test", task.test, params)
     classes = len(task.class_names)
     theta = FRONTIER_ODDS / (1 + FRONTIER_ODDS)
@@ -189,11 +182,9 @@ class Loop:
       "num_test": len(evaluation.label),
       **summary(evaluation),
       **task.measure("test", evaluation),
-      "validation_rc_accuracy": self.best.rc_accuracy,
-      "chosen": f"{self.choose} checkpoint by validation accuracy at the spike"
-      if self.choose == "best"
-      else "last checkpoint (no training example was held out)",
-      "chosen_at": self._position(self.best.step),
+      "best_validation_rc_accuracy": self.best.rc_accuracy,
+      "chosen": self.settings.choose,
+      "chosen_at": self._position(int(self.state.step) if last else self.best.step),
       "trained": self._position(int(self.state.step)),
       "stopped_early": self.stopped_early,
       "computed_fraction": 1.0,
@@ -230,16 +221,13 @@ class Loop:
     )
 
 
-def run(
-  task: Task, settings: Settings, *, evaluate_every: int | None = None, choose: str = "best"
-) -> int:
+def run(task: Task, settings: Settings, *, evaluate_every: int | None = None) -> int:
   """Trains a task, or goes on with it, and leaves the files of design.md in its workdir.
 
   Args:
     task: what to train.
     settings: how, where and how long.
     evaluate_every: updates between validations; None means an epoch.
-    choose: "best", by validation accuracy at the spike, or the "last" checkpoint.
 
   Returns:
     Exit status: 0, or 130 if a signal ended the training (nothing is lost).
@@ -258,7 +246,7 @@ def run(
   check_theta(settings.theta, len(task.class_names))
   settings.beta_schedule(task.updates_per_epoch)  # all that can be wrong is told before this line
   workdir = Workdir(settings.workdir, task.name, settings.flags)
-  loop = Loop(task, settings, workdir, evaluate_every=every, updates=updates, choose=choose)
+  loop = Loop(task, settings, workdir, evaluate_every=every, updates=updates)
   if not loop.train():
     loop.checkpoints.close()
     print(f"stopped after update {int(loop.state.step)}; the same command goes on from there",

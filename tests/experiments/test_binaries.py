@@ -173,7 +173,9 @@ def test_without_holdout_the_last_checkpoint_is_reported(tmp_path):
   assert run(module, tmp_path, **(given | {"epochs": "2", "holdout": "0"})) == 0
   result = json.loads((tmp_path / "result.json").read_text())
   assert result["chosen_at"]["step"] == result["trained"]["step"]
-  assert "no training example was held out" in result["chosen"]
+  assert result["chosen"] == "last"
+  with pytest.raises(ValueError, match="--choose=best needs examples held out"):
+    run(module, tmp_path, **(given | {"epochs": "2", "holdout": "0", "choose": "best"}))
 
 
 def test_early_stop_below_the_largest_class(tmp_path, monkeypatch):
