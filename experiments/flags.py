@@ -82,6 +82,7 @@ FREE_FLAGS = (
   "workdir",
   "epochs",
   "num_examples",
+  "choose",
   "checkpoint_seconds",
   "progress",
   "data_on_device",
