@@ -130,7 +130,9 @@ def test_init_draws_from_its_key_alone(kind):
   chex.assert_trees_all_equal(init(jax.random.key(1), x), params)
   other = init(jax.random.key(2), x)
   chex.assert_trees_all_equal_shapes_and_dtypes(other, params)
-  same = [np.array_equal(*pair) for pair in zip(*map(jax.tree.leaves, (other, params)))]
+  same = [
+    np.array_equal(*pair) for pair in zip(*map(jax.tree.leaves, (other, params)), strict=True)
+  ]
   assert not all(same)
 
 
@@ -349,7 +351,7 @@ def test_bad_inputs(classifier, x, message):
 
 
 def test_from_linen_needs_the_shape_of_an_image():
-  with pytest.raises(ValueError, match="ConvLSTMCell takes inputs of rank 3; give .*input_shape"):
+  with pytest.raises(ValueError, match=r"ConvLSTMCell takes inputs of rank 3; give .*input_shape"):
     rc_jax.from_linen(linen.ConvLSTMCell(2, (3, 3)), flat_dense(3))
 
 
