@@ -52,7 +52,7 @@ def assert_equals_oracle(result, data, theta):
 
 
 @pytest.mark.parametrize(
-  "sizes", [(13,), (5, 5, 3), (5, 1, 3, 4), (4, 4, 4, 1), (1,) * 13, (3, 6, 4)]
+  "sizes", [(13,), (5, 5, 3), (5, 1, 3, 4), (4, 4, 4, 1), (1,) * 13, (3, 6, 4), (0, 5, 0, 8)]
 )
 def test_batches_of_any_sizes(sizes):
   result = rc_jax.evaluate(READER, PARAMS, cut(DATA, *sizes), 0.8)
@@ -106,7 +106,8 @@ def test_another_theta_needs_no_other_program():
 
 def test_a_real_network_in_odd_batches():
   classifier = rc_jax.lstm(5, C)
-  params = jax.tree.map(lambda a: 3 * a, classifier.init(jax.random.key(0), jnp.zeros(C)))
+  params = jax.jit(classifier.init)(jax.random.key(0), jnp.zeros(C))
+  params = jax.tree.map(lambda a: 3 * a, params)
   whole = rc_jax.evaluate(classifier, params, [DATA], 0.7)
   parts = rc_jax.evaluate(classifier, params, cut(DATA, 5, 5, 3), 0.7)
   assert 0 < np.mean(whole.spiked) < 1
@@ -189,7 +190,8 @@ def test_theta_of_another_length():
     rc_jax.evaluate(READER, PARAMS, [DATA], np.full(4, 0.9))
 
 
+@pytest.mark.parametrize("batches", [[], cut(DATA, 0, 13)[:1]])
 @pytest.mark.parametrize("read", [rc_jax.evaluate, rc_jax.frontier])
-def test_nothing_to_evaluate(read):
+def test_nothing_to_evaluate(read, batches):
   with pytest.raises(ValueError, match="there is nothing to evaluate: batches is empty"):
-    read(READER, PARAMS, iter([]), 0.8)
+    read(READER, PARAMS, iter(batches), 0.8)

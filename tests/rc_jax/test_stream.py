@@ -23,6 +23,12 @@ def stream_of(theta=THETA):
   return stream, jax.jit(stream.push)
 
 
+def large(classifier):
+  """Parameters large enough that some rows spike and some do not."""
+  params = jax.jit(classifier.init)(jax.random.key(0), jnp.zeros(C))
+  return jax.tree.map(lambda a: 3 * a, params)
+
+
 def assert_equals_prefix(decision, logits, theta):
   """What Algorithm 1 says of the frames so far."""
   step, spiked, label = oracle.first_spikes(logits, theta)
@@ -46,7 +52,7 @@ def test_every_frame_equals_the_sequence_so_far():
 
 def test_a_network_equals_rank_code():
   classifier = rc_jax.lstm(6, C)
-  params = jax.tree.map(lambda a: 3 * a, classifier.init(jax.random.key(0), jnp.zeros(C)))
+  params = large(classifier)
   stream = rc_jax.make_stream(classifier, params, 0.7)
   push, state = jax.jit(stream.push), stream.init(ROWS)
   for t in range(T):
@@ -54,7 +60,7 @@ def test_a_network_equals_rank_code():
   one = lambda x: rc_jax.unroll(
     classifier.step, params, classifier.initial_carry(params), x, encode=classifier.encode
   )
-  code = rc_jax.rank_code(jax.vmap(one)(XS), 0.7)
+  code = rc_jax.rank_code(jax.jit(jax.vmap(one))(XS), 0.7)
   assert 0 < np.mean(code.spiked) < 1 and len(set(code.step.tolist())) > 2
   assert np.array_equal(decision.step, code.step)
   assert np.array_equal(decision.spiked, code.spiked)
@@ -81,7 +87,7 @@ def test_latches_until_reset():
 
 def test_reset_restarts_these_rows_alone():
   classifier = rc_jax.gru(4, C)
-  params = jax.tree.map(lambda a: 3 * a, classifier.init(jax.random.key(1), jnp.zeros(C)))
+  params = large(classifier)
   stream = rc_jax.make_stream(classifier, params, 0.95)
   push, reset = jax.jit(stream.push), jax.jit(stream.reset)
   which = np.arange(ROWS) % 2 == 1

@@ -27,6 +27,20 @@ scripted = rc_jax.Classifier(
 )
 
 
+def elman_init(key, x):
+  w, u, v = jax.random.split(key, 3)
+  normal = jax.random.normal
+  return {"W": normal(w, (x.shape[0], 6)), "U": normal(u, (6, 6)), "V": normal(v, (6, C))}
+
+
+def elman_step(params, h, x):
+  h = jnp.tanh(x @ params["W"] + h @ params["U"])
+  return h, h @ params["V"]
+
+
+elman = rc_jax.Classifier(elman_init, lambda params: jnp.zeros(6), elman_step)
+
+
 def batch(seed=0, rows=B, features=C):
   rng = np.random.default_rng(seed)
   return rc_jax.Batch(
@@ -67,7 +81,7 @@ def test_metrics_and_loss_equal_the_oracle(objective):
   expected = expected_metrics(data, 0.6, 0.3, objective)
   assert 0 < expected["no_spike_fraction"] < 1 and 0 < expected["accuracy"] < 1
   state = start(train)
-  after, metrics = train.update(state, data)
+  after, metrics = jax.jit(train.update)(state, data)
   assert_metrics(metrics, expected)
   assert all(m.shape == () and m.dtype == jnp.float32 for m in metrics)
   heard = {"rc": expected["mean_spike_step"], "eos": np.mean(data.lengths)}[objective]
@@ -80,7 +94,7 @@ def test_eos_loss_is_the_cross_entropy_at_the_last_step():
   data = batch(1)
   last = [row[n - 1] for row, n in zip(data.inputs, data.lengths, strict=True)]
   expected = np.mean([oracle.cross_entropy(z, y) for z, y in zip(last, data.labels, strict=True)])
-  _, metrics = train.update(start(train), data)
+  _, metrics = jax.jit(train.update)(start(train), data)
   assert float(metrics.loss) == pytest.approx(expected, rel=1e-5)
   assert float(metrics.mean_spike_step) < np.mean(data.lengths)  # which is not where the spike is
 
@@ -99,7 +113,7 @@ def test_the_gradient_is_the_mean_over_rows(objective):
     ],
     axis=0,
   )
-  after, metrics = train.update(start(train), data)
+  after, metrics = jax.jit(train.update)(start(train), data)
   np.testing.assert_allclose(after.params["shift"], -0.5 * slope, atol=1e-6)
   assert float(metrics.gradient_norm) == pytest.approx(np.linalg.norm(slope), rel=1e-5)
 
@@ -127,7 +141,7 @@ def test_theta_and_beta_follow_the_update_count():
 def test_a_threshold_a_step():
   theta = np.array([0.9, 0.9, 0.5, 0.6, 0.6])
   train = rc_jax.make_train(scripted, optax.sgd(0.0), theta=theta)
-  _, metrics = train.update(start(train), batch())
+  _, metrics = jax.jit(train.update)(start(train), batch())
   assert_metrics(metrics, expected_metrics(batch(), theta))
 
 
@@ -149,15 +163,15 @@ def test_augment_draws_from_the_runs_key_and_the_update_count():
 
 
 def test_init_keys():
-  train = rc_jax.make_train(rc_jax.gru(4, C), optax.sgd(0.1))
+  train = rc_jax.make_train(elman, optax.sgd(0.1))
   one, same, other = (start(train, seed=s) for s in (0, 0, 1))
   chex.assert_trees_all_equal(one.params, same.params)
   assert one.key == same.key != other.key
-  assert not np.array_equal(one.params["input"], other.params["input"])
+  assert not np.array_equal(one.params["W"], other.params["W"])
   assert one.key != jax.random.key(0)  # consumed
 
 
-SEVERAL = rc_jax.make_train(rc_jax.gru(6, C), optax.sgd(0.5, momentum=0.9), beta=0.1, theta=0.42)
+SEVERAL = rc_jax.make_train(elman, optax.sgd(0.5, momentum=0.9), beta=0.1, theta=0.7)
 update_jit = jax.jit(SEVERAL.update)
 
 
@@ -169,8 +183,6 @@ def test_update_is_pure():
   chex.assert_trees_all_equal(one[1], two[1])
   chex.assert_trees_all_equal((state.params, state.opt_state, state.step), before)
   assert one[0].key == state.key
-  eager = SEVERAL.update(state, data)
-  chex.assert_trees_all_close(eager[0].params, one[0].params, atol=1e-6)
 
 
 def run(update, state, batches):
@@ -198,7 +210,7 @@ def assert_same_run(got, expected):
 @pytest.mark.parametrize("check_vma", [True, False])
 def test_two_devices_equal_one_with_the_whole_batch(check_vma):
   train = rc_jax.make_train(
-    rc_jax.gru(6, C), optax.sgd(0.5, momentum=0.9), beta=0.1, theta=0.42, axis_name="data"
+    elman, optax.sgd(0.5, momentum=0.9), beta=0.1, theta=0.7, axis_name="data"
   )
   mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
   whole, rows = PartitionSpec(), PartitionSpec("data")
@@ -218,7 +230,7 @@ def test_two_devices_equal_one_with_the_whole_batch(check_vma):
 
 def test_a_mapped_axis_equals_the_whole_batch():
   train = rc_jax.make_train(
-    rc_jax.gru(6, C), optax.sgd(0.5, momentum=0.9), beta=0.1, theta=0.42, axis_name="data"
+    elman, optax.sgd(0.5, momentum=0.9), beta=0.1, theta=0.7, axis_name="data"
   )
   mapped = jax.vmap(train.update, (None, 0), (None, None), axis_name="data")
 
@@ -252,7 +264,7 @@ def test_padding_does_not_reach_the_parameters():
   beyond = (np.arange(T) >= data.lengths[:, None])[..., None]
   nan = data._replace(inputs=np.where(beyond, np.nan, data.inputs).astype(np.float32))
   for objective in ("rc", "eos"):
-    train = rc_jax.make_train(rc_jax.gru(6, C), optax.sgd(0.5), objective=objective, theta=0.42)
+    train = rc_jax.make_train(elman, optax.sgd(0.5), objective=objective, theta=0.7)
     update = jax.jit(train.update)
     (state, metrics), expected = update(start(train, 4), nan), update(start(train, 4), data)
     chex.assert_tree_all_finite(state.params)

@@ -54,6 +54,12 @@ def to_spike(params, xs, lengths=None, theta=THETA):
   )
 
 
+@jax.jit
+def every_step(xs):
+  one = lambda c, x: rc_jax.unroll(CLASSIFIER.step, PARAMS, c, x, encode=CLASSIFIER.encode)
+  return jax.vmap(one)(carries(), xs)
+
+
 def loss(params, xs, lengths, labels):
   return rc_jax.rc_loss(to_spike(params, xs, lengths).logits, labels, 0.3).mean()
 
@@ -84,8 +90,7 @@ def test_equals_algorithm_1_with_an_lstm_in_numpy():
 
 
 def test_equals_rank_code_of_every_step():
-  one = lambda c, x: rc_jax.unroll(CLASSIFIER.step, PARAMS, c, x, encode=CLASSIFIER.encode)
-  logits = jax.vmap(one)(carries(), XS)
+  logits = every_step(XS)
   assert logits.shape == (B, T, C)
   step, spiked, label = oracle.first_spikes(np.asarray(logits), THETA, LENGTHS)
   code = jit_to_spike(PARAMS, XS, LENGTHS)
@@ -97,11 +102,10 @@ def test_equals_rank_code_of_every_step():
 
 def test_a_threshold_a_step():
   theta = np.array([0.9, 0.9, 0.9, 0.4, 0.9, 0.4, 0.4], np.float32)
-  one = lambda c, x: rc_jax.unroll(CLASSIFIER.step, PARAMS, c, x, encode=CLASSIFIER.encode)
-  logits = np.asarray(jax.vmap(one)(carries(), XS))
+  logits = np.asarray(every_step(XS))
   assert not oracle.knife_edge(logits, theta)
   step, spiked, _ = oracle.first_spikes(logits, theta, LENGTHS)
-  code = to_spike(PARAMS, XS, LENGTHS, theta)
+  code = jax.jit(lambda xs: to_spike(PARAMS, xs, LENGTHS, theta))(XS)
   assert np.array_equal(code.step, step) and np.array_equal(code.spiked, spiked)
 
 
@@ -128,7 +132,7 @@ def test_the_first_carry_is_used():
 
 def test_a_given_length_equals_the_cut_sequence():
   whole = jit_to_spike(PARAMS, XS, np.full(B, 4, np.int32))
-  cut = to_spike(PARAMS, XS[:, :4])
+  cut = jit_to_spike(PARAMS, XS[:, :4])
   assert np.array_equal(whole.step, cut.step)
   assert np.array_equal(whole.spiked, cut.spiked)
   np.testing.assert_allclose(whole.logits, cut.logits, atol=1e-6)
@@ -139,7 +143,7 @@ def test_a_given_length_equals_the_cut_sequence():
 def test_small_shapes(rows, steps):
   lengths = np.minimum(LENGTHS, steps)[:rows]
   logits, step = spikes_in_numpy(xs=inputs()[:rows, :steps], lengths=lengths)
-  code = to_spike(PARAMS, XS[:rows, :steps], lengths)
+  code = jit_to_spike(PARAMS, XS[:rows, :steps], lengths)
   assert np.array_equal(code.step, step)
   np.testing.assert_allclose(code.logits, logits, atol=1e-5)
 
@@ -179,7 +183,9 @@ def test_gradient_in_float64():
     def scalar(w, xs):
       return jnp.sum(jnp.sin(to_spike(w, xs, LENGTHS).logits))
 
-    jax.test_util.check_grads(scalar, (w, xs), 1, modes=["rev"], atol=1e-7, rtol=1e-7, eps=1e-5)
+    jax.test_util.check_grads(
+      jax.jit(scalar), (w, xs), 1, modes=["rev"], atol=1e-7, rtol=1e-7, eps=1e-5
+    )
 
 
 def test_gradient_stops_at_the_spike():
@@ -197,7 +203,7 @@ def test_gradients_reach_the_first_carry():
       CLASSIFIER.step, PARAMS, carry, XS, THETA, LENGTHS, encode=CLASSIFIER.encode
     ).logits.sum()
 
-  gradient = jax.grad(scalar)(carries())
+  gradient = jax.jit(jax.grad(scalar))(carries())
   assert all(np.all(np.abs(g).max(-1) > 0) for g in gradient)
 
 
@@ -213,7 +219,7 @@ def test_theta_step_spiked_and_label_carry_no_gradient():
 
   of_theta, of_xs = jax.jit(jax.jacrev(when, argnums=(0, 1)))(jnp.float32(THETA), XS)[0]
   assert float(of_theta) == 0 and not np.any(of_xs)
-  of_theta = jax.grad(lambda theta: when(theta, XS)[1])(jnp.float32(THETA))
+  of_theta = jax.jit(jax.grad(lambda theta: when(theta, XS)[1]))(jnp.float32(THETA))
   assert float(of_theta) == 0
 
 
@@ -243,7 +249,7 @@ def test_what_comes_after_the_spike_changes_nothing():
 
 def test_vmap_equals_a_loop():
   stacked = jax.tree.map(lambda a: jnp.stack([a, 0.5 * a, -a]), PARAMS)
-  together = jax.vmap(to_spike, (0, None, None))(stacked, XS, LENGTHS)
+  together = jax.jit(jax.vmap(to_spike, (0, None, None)))(stacked, XS, LENGTHS)
   for k in range(3):
     alone = jit_to_spike(jax.tree.map(lambda a, k=k: a[k], stacked), XS, LENGTHS)
     assert np.array_equal(together.step[k], alone.step)
