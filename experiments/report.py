@@ -5,6 +5,7 @@ python -m experiments.report --workdir=runs/speech
 
 import json
 import pathlib
+import shlex
 from typing import Any
 
 from absl import flags
@@ -77,7 +78,7 @@ def write(workdir: pathlib.Path) -> None:
 def _command(config: dict[str, Any]) -> str:
   hidden = {*FREE_FLAGS, "cache_dir"} - {"epochs", "num_examples"}
   given = " ".join(
-    f"--{name}={','.join(value) if isinstance(value, list) else value}"
+    f"--{name}={shlex.quote(','.join(value) if isinstance(value, list) else str(value))}"
     for name, value in config["flags"].items()
     if value is not None and name not in hidden
   )

@@ -9,11 +9,19 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 hypothesis.settings.register_profile(
   "same_cases", derandomize=True, deadline=None, max_examples=40, database=None
 )
 hypothesis.settings.load_profile("same_cases")
+
+
+@pytest.fixture(autouse=True)
+def strict_dtypes(request):
+  """No implicit promotion of types, but in whole trainings: optax's Adam relies on it."""
+  mode = "standard" if "experiments" in request.path.parts else "strict"
+  with jax.numpy_dtype_promotion(mode):
+    yield
