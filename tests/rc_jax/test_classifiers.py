@@ -100,14 +100,14 @@ def built(kind):
 
 
 def examples(kind, seed):
-  """A class is a pattern under noise, which shows from the second step on; the first is empty."""
+  """A class is a pattern that shows at the second step alone: the rest is noise."""
   _, shape, classes = KINDS[kind]
   which = np.arange(np.prod(shape)).reshape(shape) % classes
   patterns = np.stack([2.0 * (which == c) for c in range(classes)])
   labels = np.arange(B, dtype=np.int32) % classes
-  inputs = 0.3 * np.random.default_rng(seed).normal(size=(B, T, *shape))
-  inputs += patterns[labels][:, None]
+  inputs = 0.1 * np.random.default_rng(seed).normal(size=(B, T, *shape))
   inputs[:, 0] = 0
+  inputs[:, 1] += patterns[labels]
   lengths = np.where(np.arange(B) % 4, T, T - 1).astype(np.int32)
   return rc_jax.Batch(inputs.astype(np.float32), labels, lengths)
 
@@ -171,7 +171,6 @@ def test_learns_patterns(kind, objective):
   batches = jax.tree.map(lambda a, b: np.stack([a] * 60 + [b]), fixed, unseen)
   _, metrics = jax.jit(lambda state: jax.lax.scan(train.update, state, batches))(state)
   assert metrics.loss[59] < 0.3 * metrics.loss[0]
-  assert metrics.accuracy[0] < 1
   assert metrics.accuracy[59] == 1
   assert metrics.accuracy[60] == 1  # an update's metrics are of the parameters before it
   if objective == "rc":

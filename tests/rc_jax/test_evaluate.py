@@ -149,6 +149,18 @@ def test_nan_after_the_length_is_not_looked_at():
   assert_equals_oracle(rc_jax.evaluate(READER, PARAMS, [data], 0.8), DATA, 0.8)
 
 
+def test_a_network_that_overflows_after_the_length():
+  def step(params, count, x):
+    return count + 1, x + jnp.where(count < 4, params, jnp.inf)
+
+  overflows = rc_jax.Classifier(READER.init, READER.initial_carry, step)
+  lengths = np.minimum(DATA.lengths, 4)
+  result = rc_jax.evaluate(overflows, PARAMS, [DATA._replace(lengths=lengths)], 0.8)
+  assert_equals_oracle(result, DATA._replace(lengths=lengths), 0.8)
+  with pytest.raises(ValueError, match="is not finite"):
+    rc_jax.evaluate(overflows, PARAMS, [DATA], 0.8)
+
+
 def changed(field, row, value):
   array = getattr(DATA, field).copy()
   array[row] = value
