@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from rc_jax.rank_code import confidence
-from rc_jax.sharding import vary_alike
+from rc_jax.sharding import same_axes, vary_alike
 from rc_jax.types import Array, Carry, Encode, Encoded, Params, Step
 
 
@@ -140,12 +141,38 @@ def _net(
     step, encode = _joined(step, encode), None
   encoded, captured = x, []
   if encode is not None:
-    encode, captured = jax.closure_convert(encode, params, x)
-    encoded = encode(params, x, *captured)
-  step, captured_step = jax.closure_convert(step, params, first, encoded)
-  of_rows = lambda f, i: lambda p, *rows: jax.vmap(lambda *row: f(p[0], *row, *p[i]))(*rows)
+    encoded = vary_alike(encode(params, x), x)[0]
+    encode, captured = _opened(encode, params, x)
+  step, captured_step = _opened(step, params, first, encoded)
+  of_rows = lambda f, i: lambda p, *rows: jax.vmap(lambda *row: f(p[i], p[0], *row))(*rows)
   net = _Net(of_rows(step, 1), None if encode is None else of_rows(encode, 2))
   return net, (params, captured_step, captured)
+
+
+def _opened(fun: Callable, *examples: Any) -> tuple[Callable, list[Array]]:
+  """`fun` with the traced values that it closes over as its first argument, and these values.
+
+  `custom_vjp` and the loop over a population see arguments only.
+  """
+  closed, shape = jax.make_jaxpr(fun, return_shape=True)(*examples)
+  structure = jax.tree.structure(shape)
+  traced = [isinstance(value, jax.core.Tracer) for value in closed.consts]
+
+  def opened(captured, *arguments):
+    of_captured = iter(captured)
+    consts = [next(of_captured) if t else c for t, c in zip(traced, closed.consts, strict=True)]
+    call = jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, consts))
+    return structure.unflatten(call(*jax.tree.leaves(arguments)))
+
+  captured = [c for t, c in zip(traced, closed.consts, strict=True) if t]
+  for value in _floats(captured):
+    if not same_axes(value, *examples):
+      # Its gradient would be a sum over devices in a loop that each device leaves at its own time.
+      raise ValueError(
+        f"under shard_map, step and encode close over a replicated {value.dtype}"
+        f"{list(value.shape)}; give it in params, or choose engine='full'"
+      )
+  return opened, captured
 
 
 def _joined(step: Step, encode: Encode) -> Step:

@@ -15,10 +15,19 @@ def vary_alike(*trees: Any) -> tuple[Any, ...]:
   """
   leaves, structure = jax.tree.flatten(trees)
   leaves = [jnp.asarray(leaf) for leaf in leaves]
-  axes = frozenset().union(*(jax.typeof(leaf).manual_axis_type.varying for leaf in leaves))
+  axes = frozenset().union(*map(_axes, leaves))
 
   def mark(leaf):
-    missing = tuple(axes - jax.typeof(leaf).manual_axis_type.varying)
+    missing = tuple(axes - _axes(leaf))
     return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf
 
   return structure.unflatten([mark(leaf) for leaf in leaves])
+
+
+def same_axes(value: jax.Array, *trees: Any) -> bool:
+  """Whether a value varies over the same mapped axes as every leaf of the trees."""
+  return all(_axes(leaf) == _axes(value) for leaf in jax.tree.leaves(trees))
+
+
+def _axes(value: jax.Array) -> frozenset:
+  return jax.typeof(value).manual_axis_type.varying
