@@ -59,9 +59,8 @@ def draw_all(
     "frontier": lambda: frontier(result, theta),
   }
   if examples is not None:
-    pictures["examples"] = lambda: example_sequences(result, examples)
-    if "log_mel" in examples:
-      pictures["decisions"] = lambda: spoken_words(result, examples)
+    draw = spoken_words if "log_mel" in examples else example_sequences
+    pictures["examples"] = lambda: draw(result, examples)
   with plt.rc_context(STYLE):
     for name, picture in pictures.items():
       figure = picture()
@@ -97,18 +96,20 @@ def training(result: Result, metrics: list[Result]) -> Figure:
 
 
 def spike_steps(result: Result) -> Figure:
-  """Histogram of the spike steps on the test split, by class where there are two."""
+  """Histogram of the spike steps on the test split, by true class where there are two."""
   counts = np.asarray(result["spike_steps"])
+  silent = np.asarray(result["silent_steps"])
   x = np.arange(1, counts.shape[1] + 1)
   figure, axes = plt.subplots(figsize=(COLUMN, 2.0))
   if len(counts) == 2:
-    bottom = np.zeros(counts.shape[1])
-    for row, name, colour in zip(counts, result["class_names"], (ORANGE, BLUE), strict=True):
-      axes.bar(x, row, bottom=bottom, color=colour, width=0.9, label=name)
-      bottom += row
-    _legend_above(axes)
+    rows = list(zip(counts, result["class_names"], (ORANGE, BLUE), strict=True))
   else:
-    axes.bar(x, counts.sum(0), color=BLUE, width=0.9)
+    rows = [(counts.sum(0), "spike", BLUE)]
+  bottom = np.zeros(counts.shape[1])
+  for row, name, colour in [*rows, (silent, "no spike", GREY)]:
+    axes.bar(x, row, bottom=bottom, color=colour, width=0.9, label=name)
+    bottom += row
+  _legend_above(axes, columns=3)
   mean = result["mean_spike_step"]
   axes.axvline(mean, color="black", linewidth=0.8, linestyle="--")
   axes.annotate(
@@ -192,6 +193,7 @@ def spoken_words(result: Result, examples: Result, most: int = 3) -> Figure:
       axes.axvline(heard[spike], color=RED, linewidth=1)
     below.set_xlabel("heard, seconds")
     below.set_xlim(0, 1.02)
+    below.set_xticks([0, 0.5, 1])
     if i:
       below.set_yticklabels([])
       mel.set_yticks([])

@@ -49,6 +49,13 @@ flags.DEFINE_integer(
 flags.DEFINE_float(
   "epochs", None, "Passes over a stored data set. Default: temporal_mnist 50, speech 1000."
 )
+flags.DEFINE_enum(
+  "choose",
+  None,
+  ["best", "last"],
+  "Report the checkpoint of the best validation accuracy at the spike, or the last one. Default: "
+  "two_sequence last, others best.",
+)
 flags.DEFINE_bool(
   "early_stop",
   None,
@@ -57,11 +64,29 @@ flags.DEFINE_bool(
 )
 flags.DEFINE_integer("checkpoint_seconds", 60, "Save a checkpoint at least this often.", 1)
 flags.DEFINE_bool("progress", True, "Show a progress bar.")
-flags.DEFINE_string("dataset", None, "Which data set; see the experiment's own page.")
+flags.DEFINE_string(
+  "dataset",
+  None,
+  "temporal_mnist: mnist (default) or digits. speech: speech_commands (default), folder or "
+  "synthetic.",
+)
 flags.DEFINE_string("data_dir", None, "Folder of the data set.")
+flags.DEFINE_bool(
+  "data_on_device",
+  True,
+  "Keep a stored data set on the device; false: send each batch from the host.",
+)
 
 # What may differ when a run goes on in its workdir.
-FREE_FLAGS = ("workdir", "epochs", "num_examples", "checkpoint_seconds", "progress")
+FREE_FLAGS = (
+  "workdir",
+  "epochs",
+  "num_examples",
+  "choose",
+  "checkpoint_seconds",
+  "progress",
+  "data_on_device",
+)
 
 
 class Settings(NamedTuple):
@@ -77,6 +102,7 @@ class Settings(NamedTuple):
     learning_rate: of Adam.
     clip: largest gradient norm, 0 for none.
     amount: training examples in all (generated tasks), or epochs.
+    choose: "best" or "last": which checkpoint is reported.
     early_stop: whether A.4's early stop is on.
     checkpoint_seconds: between checkpoints.
     progress: whether to show a bar.
@@ -92,6 +118,7 @@ class Settings(NamedTuple):
   learning_rate: float
   clip: float
   amount: float
+  choose: str
   early_stop: bool
   checkpoint_seconds: int
   progress: bool
@@ -126,9 +153,9 @@ def settings(experiment: str, amount: str, **defaults: Any) -> Settings:
   other = {"epochs": "num_examples", "num_examples": "epochs"}[amount]
   if FLAGS[other].value is not None:
     raise ValueError(f"--{other} does not fit {experiment}; its length is given by --{amount}")
-  defaults = {"workdir": f"runs/{experiment}", "clip": 0.0, "early_stop": False} | defaults
+  common = {"workdir": f"runs/{experiment}", "clip": 0.0, "early_stop": False, "choose": "best"}
   values = _values(experiment)
-  for name, default in defaults.items():
+  for name, default in (common | defaults).items():
     if values[name] is None:
       values[name] = default
   for name in ("batch_size", "learning_rate", amount):
@@ -139,8 +166,10 @@ def settings(experiment: str, amount: str, **defaults: Any) -> Settings:
   if not 0 <= values["seed"] < 2**32:
     raise ValueError(f"--seed is {values['seed']}; it must lie in 0..2**32 - 1")
   check_theta(values["theta"])
+  beta = parse_beta(str(values["beta"]))
+  values["beta"] = ",".join([f"{beta[0][1]:g}", *(f"{e:g}:{value:g}" for e, value in beta[1:])])
   fields = {name: values[name] for name in Settings._fields if name in values}
-  fields |= {"beta": parse_beta(str(values["beta"])), "amount": values[amount], "flags": values}
+  fields |= {"beta": beta, "amount": values[amount], "flags": values}
   return Settings(**fields)
 
 
@@ -190,4 +219,6 @@ def run_main(main: Callable[[], Any]) -> None:
       print(f"error: {error}", file=sys.stderr)
       return 2
 
+  for flag in FLAGS.flags_by_module_dict()[__name__]:
+    FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # so that --help shows it
   app.run(lambda argv: sys.exit(guarded(argv)))

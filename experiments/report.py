@@ -5,11 +5,13 @@ python -m experiments.report --workdir=runs/speech
 
 import json
 import pathlib
+import shlex
 from typing import Any
 
 from absl import flags
 
 from experiments import figures
+from experiments.flags import FREE_FLAGS
 from experiments.workdir import read_metrics, write_text
 
 MEASURES = {
@@ -21,7 +23,7 @@ MEASURES = {
   "positive_mean_spike_step": "mean spike step, positives",
   "negative_mean_spike_step": "mean spike step, negatives",
   "mean_heard_ms": "mean audio heard before the decision, ms",
-  "validation_rc_accuracy": "validation accuracy at the first spike",
+  "best_validation_rc_accuracy": "best validation accuracy at the first spike",
   "num_test": "test examples",
 }
 CAPTIONS = {
@@ -29,9 +31,8 @@ CAPTIONS = {
   "spike_steps": "When the network decides, on the test split.",
   "frontier": "Speed against accuracy over the threshold, on the test split.",
   "examples": "Test sequences: input above; below, class probabilities, threshold (dashed) and "
-  "spike (red). Faint: what the network would have said after its spike.",
-  "decisions": "Test words: waveform, log-mel bands and class probabilities; red: the moment of "
-  "decision, the look-ahead of the input's context included.",
+  "spike (red; a cross: no spike). Faint: what the network would have said after it. Of speech: "
+  "waveform, log-mel bands, and the moment of decision, the input's look-ahead included.",
 }
 
 
@@ -63,7 +64,11 @@ def write(workdir: pathlib.Path) -> None:
   result = json.loads((workdir / "result.json").read_text())
   names = figures.draw_all(workdir, result, read_metrics(workdir), theta=config["flags"]["theta"])
   text = [f"# {result['experiment']}", "", f"`{_command(config)}`", "", table(workdir), ""]
-  text += [f"Parameters: the {result['chosen']}."]
+  chosen = {
+    "best": "Parameters: those of the best validation accuracy at the first spike.",
+    "last": "Parameters: those of the end of the training.",
+  }
+  text += [chosen[result["chosen"]]]
   if result["stopped_early"]:
     text += ["The early stop of A.4 ended this run."]
   versions = ", ".join(f"{k} {v}" for k, v in config["packages"].items())
@@ -75,9 +80,9 @@ def write(workdir: pathlib.Path) -> None:
 
 
 def _command(config: dict[str, Any]) -> str:
-  hidden = {"workdir", "progress", "checkpoint_seconds", "cache_dir"}
+  hidden = {*FREE_FLAGS, "cache_dir"} - {"epochs", "num_examples"}
   given = " ".join(
-    f"--{name}={','.join(value) if isinstance(value, list) else value}"
+    f"--{name}={shlex.quote(','.join(value) if isinstance(value, list) else str(value))}"
     for name, value in config["flags"].items()
     if value is not None and name not in hidden
   )

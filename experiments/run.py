@@ -20,6 +20,7 @@ from experiments.flags import Settings
 from experiments.task import EvaluationSet, Task
 from experiments.workdir import Workdir, write_json
 from rc_jax import Evaluation, Metrics, TrainState, evaluate, frontier, make_train, unroll
+from rc_jax.checks import check_theta
 from rc_jax.types import Params
 
 # Beyond theta = .95 the curve is about certainty: steps in the odds, not in the probability.
@@ -42,21 +43,13 @@ class Loop:
     workdir: where its files go.
     evaluate_every: updates between validations.
     updates: in all.
-    choose: "best" validation accuracy at the spike, or the "last" checkpoint.
   """
 
   def __init__(
-    self,
-    task: Task,
-    settings: Settings,
-    workdir: Workdir,
-    *,
-    evaluate_every: int,
-    updates: int,
-    choose: str,
+    self, task: Task, settings: Settings, workdir: Workdir, *, evaluate_every: int, updates: int
   ):
     self.task, self.settings, self.workdir = task, settings, workdir
-    self.evaluate_every, self.updates, self.choose = evaluate_every, updates, choose
+    self.evaluate_every, self.updates = evaluate_every, updates
     train = make_train(
       task.classifier,
       settings.optimizer(),
@@ -132,18 +125,21 @@ class Loop:
           saved_at = time.monotonic()
         if stop.is_set():
           return False
+      if self.best.rc_accuracy < 0:  # resumed from before the first validation, with no more to do
+        self._validate(step, {}, bar)
     self.save()
     return True
 
   def _validate(self, step: int, train_means: dict[str, float], bar: tqdm.tqdm) -> None:
     evaluation = self.evaluate("validation", self.task.validation, self.state.params)
     accuracy = evaluation.rc_accuracy
-    line = self._position(step) | {f"train_{k}": v for k, v in train_means.items()}
+    line: dict[str, Any] = self._position(step) | {f"train_{k}": v for k, v in train_means.items()}
     line |= summary(evaluation) | self.task.measure("validation", evaluation)
-    line |= {"computed_fraction": train_means["computed_fraction"], "seconds": self.seconds}
+    line |= {"computed_fraction": train_means.get("computed_fraction"), "seconds": self.seconds}
     self.workdir.append_metrics(line)
     for name, value in line.items():
-      self.tensorboard.add_scalar(name, value, step)
+      if value is not None:
+        self.tensorboard.add_scalar(name, value, step)
     share = float(np.bincount(self.task.validation.labels).max() / len(evaluation.label))
     if self.settings.early_stop and accuracy < share < self.best.rc_accuracy:
       self.stopped_early = True
@@ -151,7 +147,7 @@ class Loop:
         f"early stop (A.4): validation accuracy at the spike fell to {accuracy:.4f}, below the "
         f"share of the largest class, {share:.4f}"
       )
-    if accuracy > self.best.rc_accuracy or self.choose == "last":
+    if accuracy > self.best.rc_accuracy:
       self.best = Best(step, accuracy)
       self.best_params = _copy(self.state.params)
 
@@ -169,25 +165,26 @@ class Loop:
 
   def finish(self) -> dict[str, Any]:
     """Reads the test split at the chosen checkpoint and writes the result, report and pictures."""
-    task, params = self.task, self.best_params
+    task, last = self.task, self.settings.choose == "last"
+    params = self.state.params if last else self.best_params
     evaluation = self.evaluate("test", task.test, params)
     classes = len(task.class_names)
     theta = FRONTIER_ODDS / (1 + FRONTIER_ODDS)
     curve = frontier(task.classifier, params, task.test.batches(), theta[theta > 1.05 / classes])
     steps = next(iter(task.test.batches())).inputs.shape[1]
-    histogram = [np.bincount(evaluation.step[evaluation.label == c], minlength=steps)
-                 for c in range(classes)]  # fmt: skip
+    spiked, step = evaluation.spiked, evaluation.step
+    histogram = [
+      np.bincount(step[spiked & (evaluation.label == c)], minlength=steps) for c in range(classes)
+    ]
     result = {
       "experiment": task.name,
       "split": "test",
       "num_test": len(evaluation.label),
       **summary(evaluation),
       **task.measure("test", evaluation),
-      "validation_rc_accuracy": self.best.rc_accuracy,
-      "chosen": f"{self.choose} checkpoint by validation accuracy at the spike"
-      if self.choose == "best"
-      else "last checkpoint (no training example was held out)",
-      "chosen_at": self._position(self.best.step),
+      "best_validation_rc_accuracy": self.best.rc_accuracy,
+      "chosen": self.settings.choose,
+      "chosen_at": self._position(int(self.state.step) if last else self.best.step),
       "trained": self._position(int(self.state.step)),
       "stopped_early": self.stopped_early,
       "computed_fraction": 1.0,
@@ -196,6 +193,7 @@ class Loop:
       "step_ms": task.step_ms,
       "class_names": task.class_names,
       "spike_steps": histogram,
+      "silent_steps": np.bincount(step[~spiked], minlength=steps),
       "frontier": curve._asdict(),
     }
     self._save_pictures(params)
@@ -223,16 +221,13 @@ class Loop:
     )
 
 
-def run(
-  task: Task, settings: Settings, *, evaluate_every: int | None = None, choose: str = "best"
-) -> int:
+def run(task: Task, settings: Settings, *, evaluate_every: int | None = None) -> int:
   """Trains a task, or goes on with it, and leaves the files of design.md in its workdir.
 
   Args:
     task: what to train.
     settings: how, where and how long.
     evaluate_every: updates between validations; None means an epoch.
-    choose: "best", by validation accuracy at the spike, or the "last" checkpoint.
 
   Returns:
     Exit status: 0, or 130 if a signal ended the training (nothing is lost).
@@ -248,8 +243,10 @@ def run(
     updates = round(settings.amount * task.updates_per_epoch)
   if updates < 1:
     raise ValueError(f"{settings.amount} is too little for one update of {settings.batch_size}")
+  check_theta(settings.theta, len(task.class_names))
+  settings.beta_schedule(task.updates_per_epoch)  # all that can be wrong is told before this line
   workdir = Workdir(settings.workdir, task.name, settings.flags)
-  loop = Loop(task, settings, workdir, evaluate_every=every, updates=updates, choose=choose)
+  loop = Loop(task, settings, workdir, evaluate_every=every, updates=updates)
   if not loop.train():
     loop.checkpoints.close()
     print(f"stopped after update {int(loop.state.step)}; the same command goes on from there",

@@ -65,7 +65,14 @@ def main() -> int:
     return {"waveform": waveforms, "log_mel": np.asarray(data.splits.test.inputs[index])}
 
   prepare = functools.partial(speech.prepare, data.statistics)
-  parts = stored(data.splits, prepare, batch_size=s.batch_size, seed=s.seed, pictures=pictures)
+  parts = stored(
+    data.splits,
+    prepare,
+    batch_size=s.batch_size,
+    seed=s.seed,
+    on_device=FLAGS.data_on_device,
+    pictures=pictures,
+  )
   task = Task(
     "speech",
     lstm(s.flags["units"], len(data.class_names), hidden=(32,)),

@@ -10,7 +10,7 @@ import numpy as np
 
 from data_pipelines.batches import Split, Splits, shuffled_indices
 from rc_jax import Batch, Classifier, Evaluation
-from rc_jax.types import Array, Key
+from rc_jax.types import Key
 
 EVALUATION_ROWS = 500  # one program for the whole of a split; larger gained nothing on CPU
 
@@ -99,23 +99,24 @@ def stored(
   *,
   batch_size: int,
   seed: int,
+  on_device: bool = True,
   pictures: Callable[[np.ndarray], dict[str, np.ndarray]] = lambda index: {},
 ) -> dict[str, Any]:
-  """The parts of a `Task` whose records are stored; they live on the device, gathered by index.
+  """The parts of a `Task` whose records are stored.
 
   Args:
     splits: of the data set.
     prepare: pure function from a batch of records to steps, for the jitted step.
     batch_size: B of training.
     seed: of the shuffling.
+    on_device: records live on the device and are gathered there by index; False: the host reads
+      and sends each batch, a few ahead of the device.
     pictures: `test indices [n] -> arrays` to draw beside the sequences.
 
   Returns:
     Fields of `Task`.
   """
-
-  def fetch(data: Batch, index: Array) -> Batch:
-    return prepare(jax.tree.map(lambda a: a[index], data))
+  data, item, fetch = _records(splits.train, prepare, on_device)
 
   def drawn() -> tuple[Batch, dict[str, np.ndarray]]:
     labels = splits.test.labels
@@ -123,16 +124,23 @@ def stored(
     return prepare(jax.tree.map(jnp.asarray, splits.test[index])), pictures(index)
 
   return dict(
-    items=shuffled_indices(len(splits.train), batch_size, seed).map(
-      lambda index: index.astype(np.int32)
-    ),
+    items=shuffled_indices(len(splits.train), batch_size, seed).map(item),
     fetch=fetch,
-    data=_on_device(splits.train),
-    validation=_read(splits.validation, fetch),
-    test=_read(splits.test, fetch),
+    data=data,
+    validation=_read(splits.validation, prepare, on_device),
+    test=_read(splits.test, prepare, on_device),
     updates_per_epoch=len(splits.train) // batch_size,
     pictures=drawn,
   )
+
+
+def _records(split: Split, prepare: Callable[[Batch], Batch], on_device: bool) -> tuple:
+  """What lives on the device, what the host sends of an index `[B]`, and how both make a batch."""
+  if not on_device:
+    return None, split.__getitem__, lambda data, item: prepare(item)
+  data = Batch(*(jnp.asarray(a) for a in (split.inputs, split.labels, split.lengths)))
+  gather = lambda data, index: prepare(jax.tree.map(lambda a: a[index], data))
+  return data, lambda index: index.astype(np.int32), gather
 
 
 def _drawn(sample: Callable[[Key, int], Batch], key: Key, number: int) -> EvaluationSet:
@@ -145,16 +153,12 @@ def _drawn(sample: Callable[[Key, int], Batch], key: Key, number: int) -> Evalua
   return EvaluationSet(batches, np.asarray(batch.labels))
 
 
-def _read(split: Split, fetch: Callable[[Any, Any], Batch]) -> EvaluationSet:
-  data = _on_device(split)
+def _read(split: Split, prepare: Callable[[Batch], Batch], on_device: bool) -> EvaluationSet:
+  data, item, fetch = _records(split, prepare, on_device)
   fetch = jax.jit(fetch)
 
   def batches() -> Iterator[Batch]:
     for start in range(0, len(split), EVALUATION_ROWS):
-      yield fetch(data, np.arange(start, min(start + EVALUATION_ROWS, len(split)), dtype=np.int32))
+      yield fetch(data, item(np.arange(start, min(start + EVALUATION_ROWS, len(split)))))
 
   return EvaluationSet(batches, split.labels)
-
-
-def _on_device(split: Split) -> Batch:
-  return Batch(*(jnp.asarray(a) for a in (split.inputs, split.labels, split.lengths)))

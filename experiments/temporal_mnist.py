@@ -41,7 +41,10 @@ def main() -> int:
     epochs=50,
     dataset="mnist",
     units=340 if recurrent else 10,
+    choose="last" if FLAGS.holdout == 0 else "best",
   )
+  if FLAGS.holdout == 0 and s.choose == "best":
+    raise ValueError("--choose=best needs examples held out; give --choose=last or a --holdout")
   splits = temporal_mnist.load(s.flags["dataset"], data_dir=FLAGS.data_dir, holdout=FLAGS.holdout)
   if recurrent:
     classifier = lstm(s.flags["units"], 10)
@@ -49,9 +52,11 @@ def main() -> int:
     image_shape = temporal_mnist.IMAGE_SHAPE
     classifier = conv_lstm(s.flags["units"], 10, image_shape, kernel=FLAGS.kernel)
   prepare = functools.partial(temporal_mnist.prepare, flat=recurrent)
-  parts = stored(splits, prepare, batch_size=s.batch_size, seed=s.seed)
+  parts = stored(
+    splits, prepare, batch_size=s.batch_size, seed=s.seed, on_device=FLAGS.data_on_device
+  )
   task = Task("temporal_mnist", classifier, temporal_mnist.CLASS_NAMES, **parts)
-  return run(task, s, choose="last" if FLAGS.holdout == 0 else "best")
+  return run(task, s)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@ Is the mean of 40 noisy steps above or below zero? LSTM-125, one sigmoid output,
 .95, 2,000,000 training examples: about 8 minutes on 2 cores. Expected: 94.5-95.5 % after 14 to 16
 steps; the ideal observer with a constant theta of .95 gets 94.85 % after 15.0.
 
+Reported is the last checkpoint. By the paper's rule, the best validation accuracy at the spike, it
+would be an early and slow one (`--choose=best`): waiting pays here, up to 96.9 % at step 40.
+
 Contrast, read at the last step: `--objective=eos --workdir=runs/two_sequence-eos`, 96.5-96.9 %.
 """
 
@@ -21,7 +24,13 @@ from rc_jax import lstm
 def main() -> int:
   """Trains and reports; returns the exit status."""
   s = settings(
-    "two_sequence", "num_examples", beta=0, learning_rate=3e-4, num_examples=2_000_000, units=125
+    "two_sequence",
+    "num_examples",
+    beta=0,
+    learning_rate=3e-4,
+    num_examples=2_000_000,
+    units=125,
+    choose="last",
   )
   parts = generated(
     two_sequence.sample,

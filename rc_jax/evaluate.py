@@ -171,6 +171,8 @@ def _padded(batches: Iterable[Batch]) -> Iterator[tuple[Batch, int]]:
   size = 0
   for batch in batches:
     rows = len(batch.labels)
+    if not rows:
+      continue
     size = max(size, rows)
     if rows < size:
       index = np.minimum(np.arange(size), rows - 1)

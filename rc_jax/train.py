@@ -101,6 +101,9 @@ def make_train(
     check_theta(theta)
   if not callable(beta):
     check_beta(beta)
+  if axis_name is not None:
+    first = classifier.initial_carry
+    classifier = classifier._replace(initial_carry=lambda params: _vary(first(params), axis_name))
 
   def init(key: Key, x: Array) -> TrainState:
     params_key, run_key = jax.random.split(key)
@@ -178,11 +181,12 @@ def _means(loss: Array, code: RankCode, computed: Array, batch: Batch) -> Metric
   )
 
 
-def _vary(params: Params, axis_name: str) -> Params:
+def _vary(tree: Any, axis_name: str) -> Any:
   """Marks replicated params as a device's own, so that their gradient stays a device's own.
 
   Under `shard_map` the gradient of a replicated value is summed over devices unasked: the mean of
-  those sums would be too large by the number of devices.
+  those sums would be too large by the number of devices. A carry is marked too: a scan wants it of
+  one kind before and after a step, and a step makes it a device's own.
   """
   zero = 0 * jax.lax.axis_index(axis_name)
-  return jax.tree.map(lambda p: p + zero.astype(p.dtype), params)
+  return jax.tree.map(lambda a: a + zero.astype(a.dtype), tree)

@@ -129,7 +129,8 @@ def mask_padding(xs: Array, lengths: Array | None) -> Array:
   """
   if lengths is None:
     return xs
-  valid = jnp.arange(xs.shape[1])[None] < jnp.asarray(lengths)[:, None]
+  steps = jnp.arange(xs.shape[1], dtype=jnp.int32)
+  valid = steps[None] < jnp.asarray(lengths, jnp.int32)[:, None]
   valid = valid.reshape(valid.shape + (1,) * (xs.ndim - 2))
   return jnp.where(valid, xs, jnp.zeros((), xs.dtype))
 

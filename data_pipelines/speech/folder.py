@@ -5,12 +5,14 @@ import os
 import pathlib
 from typing import NamedTuple
 
-from data_pipelines.speech.source import SPLITS, Clip, Source
+from data_pipelines.speech.source import SPLITS, Clip, Source, word_of
 from data_pipelines.speech.split_rules import LISTS, assign, parse_list, speaker_finder
 from data_pipelines.speech.waveforms import ENDINGS, read_waveform
 
 
 class _File(NamedTuple):
+  """What identifies the content of a file, without reading it."""
+
   size: int  # bytes
   mtime: int  # ns
 
@@ -39,20 +41,16 @@ def folder_source(data_dir, speaker_pattern: str) -> Source:
 
   def read(split: str, index: int) -> Clip:
     name = names[split][index]
-    return Clip(name, _word(name), read_waveform(root / name, name))
+    return Clip(name, word_of(name), read_waveform(root / name, name))
 
   return Source(
     fingerprint=_fingerprint(names, files),
-    words=tuple(sorted({_word(name) for name in files})),
+    words=tuple(sorted({word_of(name) for name in files})),
     sizes={split: len(names[split]) for split in SPLITS},
     read=read,
     missing=assigned.missing,
     shared_speakers=assigned.shared_speakers,
   )
-
-
-def _word(name: str) -> str:
-  return name.split("/", 1)[0]
 
 
 def _checked_root(data_dir) -> pathlib.Path:
@@ -67,7 +65,11 @@ def _checked_root(data_dir) -> pathlib.Path:
 
 
 def _scan(root: pathlib.Path) -> dict[str, _File]:
-  """Every clip below a folder, by `word/file`."""
+  """Every clip below a folder, by `word/file`.
+
+  Raises:
+    ValueError: there is no word folder, or no audio in them.
+  """
   folders = sorted(entry.name for entry in os.scandir(root) if _is_word(entry))
   if not folders:
     raise ValueError(f"data_dir {root} has no word folders; give a folder of word/*.wav")
@@ -92,6 +94,11 @@ def _is_word(entry: os.DirEntry) -> bool:
 
 
 def _read_lists(root: pathlib.Path) -> dict[str, list[str]] | None:
+  """The entries of the two split lists in a folder; None where it has neither.
+
+  Raises:
+    ValueError: it has one of them.
+  """
   paths = {split: root / file_name for split, file_name in LISTS.items()}
   there = [path.name for path in paths.values() if path.is_file()]
   if not there:

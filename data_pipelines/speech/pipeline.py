@@ -11,8 +11,10 @@ from data_pipelines.batches import Split, Splits
 from data_pipelines.speech import cache, features
 from data_pipelines.speech.build import bad_clip, build_entry
 from data_pipelines.speech.folder import folder_source
+from data_pipelines.speech.official import official_source
 from data_pipelines.speech.source import SPLITS, Source
 from data_pipelines.speech.split_rules import SPEAKER_PATTERN
+from data_pipelines.speech.synthetic import synthetic_source
 from data_pipelines.speech.waveforms import padded
 from rc_jax.types import Batch
 
@@ -123,7 +125,7 @@ def load(
   skip = on_bad_file == "skip"
   entry = cache.open_or_build(
     cache_path,
-    cache.key_of(source.fingerprint),
+    source.fingerprint,
     lambda folder: build_entry(folder, source, skip_bad=skip, progress=progress),
   )
   if entry.skipped and not skip:
@@ -156,6 +158,12 @@ def prepare(statistics: Statistics, batch: Batch) -> Batch:
 def _source(dataset, data_dir, speaker_pattern, cache_path, progress) -> Source:
   if dataset == "folder":
     return folder_source(data_dir, speaker_pattern)
+  if dataset == "speech_commands":
+    return official_source(data_dir, progress=progress)
+  if dataset == "synthetic":
+    if data_dir is not None:
+      raise ValueError("dataset 'synthetic' reads no data_dir; leave it out, or choose 'folder'")
+    return synthetic_source(cache_path, progress=progress)
   raise ValueError(f"dataset is {dataset!r}; choose one of {', '.join(DATASETS)}")
 
 

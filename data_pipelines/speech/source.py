@@ -41,3 +41,8 @@ class Source(NamedTuple):
   read: Callable[[str, int], Clip]
   missing: tuple[str, ...] = ()
   shared_speakers: tuple[str, ...] = ()
+
+
+def word_of(name: str) -> str:
+  """The word of a clip named `word/file`."""
+  return name.split("/", 1)[0]

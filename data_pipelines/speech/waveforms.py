@@ -33,7 +33,8 @@ def read_waveform(path: pathlib.Path, name: str) -> np.ndarray:
       rate = file.samplerate
       samples = file.read(int(_SECONDS_READ * rate), dtype="float32", always_2d=True)
   except (OSError, RuntimeError, TypeError) as error:
-    reason = " ".join(str(error).split()).rstrip(".")
+    # libsndfile's own words, where there are some, do not repeat the path.
+    reason = str(getattr(error, "error_string", error)).rstrip(".")
     raise ValueError(f"{name} cannot be read as audio: {reason}") from error
   return as_clip(samples.mean(axis=1, dtype=np.float32), rate, name)
 

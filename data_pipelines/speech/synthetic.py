@@ -1,0 +1,196 @@
+"""The `synthetic` source: words spoken by espeak-ng, for a demonstration without a download.
+
+A voice is a variant of the engine (a timbre); each is in one split only and speaks every word in
+several English accents, speeds and pitches. Clips get a random place in their second, a random
+level and noise. All random numbers are a function of the clip's own name, so the set is the same
+on every run.
+"""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tqdm
+
+from data_pipelines.speech import espeak, store
+from data_pipelines.speech.features import NUM_SAMPLES, SAMPLE_RATE
+from data_pipelines.speech.source import SPLITS, Clip, Source
+
+FORMAT = 1
+WORDS = (
+  *("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go"),
+  *("bed", "cat", "dog", "happy", "house", "tree"),
+)
+ACCENTS = (
+  *("en-us", "en-us-nyc", "en", "en-gb-scotland"),
+  *("en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029"),
+)
+# Variants of one name and another number are near relations and stay together.
+VOICES = {
+  "train": (
+    *("Alex", "Alicia", "Andy", "AnxiousAndy", "Gene", "Gene2", "Henrique", "Jacky", "Marco"),
+    *("Mario", "Michael", "Mike", "mike2", "Nguyen", "RicishayMax", "RicishayMax2"),
+    *("RicishayMax3", "anika", "anikaRobot", "announcer", "aunty", "benjamin", "boris", "croak"),
+    *("ed", "edward", "edward2", "f1", "f3", "f5", "grandma", "grandpa", "gustave", "iven"),
+    *("iven2", "iven3", "iven4", "kaukovalta", "klatt", "klatt2", "klatt3", "klatt4", "klatt5"),
+    *("klatt6", "m1", "m3", "m5", "m7", "marcelo", "michel", "miguel", "norbert", "pablo"),
+    *("pedro", "quincy", "rob", "robosoft", "robosoft2", "robosoft3", "robosoft4", "robosoft5"),
+    *("robosoft6", "robosoft7", "robosoft8", "sandro", "shelby", "steph", "steph2", "steph3"),
+    *("travis", "whisper", "whisperf"),
+  ),
+  "validation": (
+    *("Andrea", "Denis", "Hugo", "Reed", "adam", "belinda", "david", "f2", "m2", "m6", "john"),
+    *("max", "paul", "zac"),
+  ),
+  "test": (
+    *("Annie", "Diogo", "Lee", "Storm", "antonio", "caleb", "f4", "ian", "linda", "m4", "m8"),
+    *("robert", "victor"),
+  ),
+}
+TAKES = 3  # of each word by each voice
+_RATES = (110, 200)  # words a minute
+_PITCHES = (25, 75)
+_LEVELS = (0.05, 0.8)  # peak of the word
+_NOISE_DB = (12.0, 40.0)  # below the word's mean power
+_AUDIBLE = 0.02  # of the peak: where a word begins and ends
+
+
+class Recipe(NamedTuple):
+  """All that the clips follow from, but the engine.
+
+  Attributes:
+    words: to be said.
+    voices: split -> variants.
+    takes: clips of each word by each voice.
+  """
+
+  words: Sequence[str] = WORDS
+  voices: Mapping[str, Sequence[str]] = VOICES
+  takes: int = TAKES
+
+
+class _Line(NamedTuple):
+  """A clip to be made: its name, word and request."""
+
+  name: str
+  word: str
+  utterance: espeak.Utterance
+
+
+def synthetic_source(
+  cache_dir: pathlib.Path, *, progress: bool, recipe: Recipe | None = None
+) -> Source:
+  """Spoken words, made once and kept in the cache as 16-bit samples.
+
+  Args:
+    cache_dir: the folder of the cache.
+    progress: show a bar while they are made.
+    recipe: what is made; None for 16 words and about 4,700 clips.
+
+  Raises:
+    ValueError: espeak-ng is not installed, lacks a voice or fails; or cache_dir cannot be written.
+  """
+  recipe = recipe or Recipe()
+  engine = espeak.find_engine()
+  espeak.check_variants(engine, [name for split in SPLITS for name in recipe.voices[split]])
+  lines = {split: _script(recipe, split) for split in SPLITS}
+  fingerprint = _fingerprint(lines)
+  folder = store.open_or_build(
+    cache_dir,
+    f"synthetic-{fingerprint[:32]}",
+    lambda folder: _make(folder, engine, lines, progress),
+  )
+  clips = {split: np.load(_path(folder, split), mmap_mode="r") for split in SPLITS}
+
+  def read(split: str, index: int) -> Clip:
+    line = lines[split][index]
+    samples = clips[split][index].astype(np.float32) / 32768
+    return Clip(line.name, line.word, samples)
+
+  return Source(
+    fingerprint=fingerprint,
+    words=tuple(sorted(recipe.words)),
+    sizes={split: len(lines[split]) for split in SPLITS},
+    read=read,
+  )
+
+
+def _random(*names) -> np.random.Generator:
+  """Random numbers that belong to a name."""
+  digest = hashlib.sha256("/".join(map(str, names)).encode()).digest()
+  return np.random.default_rng(int.from_bytes(digest[:16], "little"))
+
+
+def _script(recipe: Recipe, split: str) -> list[_Line]:
+  lines = []
+  for word in recipe.words:
+    for voice in recipe.voices[split]:
+      # A voice's takes have different accents, as long as there are some.
+      accents = _random("accents", word, voice).permutation(ACCENTS)
+      for take in range(recipe.takes):
+        name = f"{word}/{voice}_nohash_{take}"
+        rng = _random("utterance", name)
+        rate, pitch = (int(rng.integers(low, high + 1)) for low, high in (_RATES, _PITCHES))
+        language = accents[take % len(accents)]
+        lines.append(_Line(name, word, espeak.Utterance(word, f"{language}+{voice}", rate, pitch)))
+  return lines
+
+
+def _fingerprint(lines: dict[str, list[_Line]]) -> str:
+  version = importlib.metadata.version("espeakng-loader")
+  recipe = [FORMAT, version, _LEVELS, _NOISE_DB, _AUDIBLE, lines]
+  return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
+
+
+def _path(folder: pathlib.Path, split: str) -> pathlib.Path:
+  return folder / f"{split}.npy"
+
+
+def _make(folder: pathlib.Path, engine: espeak.Engine, lines, progress: bool) -> None:
+  """Writes `[N, 16000]` int16 samples a split, all by one run of the engine."""
+  utterances = [line.utterance for split in SPLITS for line in lines[split]]
+  with (
+    contextlib.closing(espeak.speak(engine, utterances)) as spoken,
+    tqdm.tqdm(
+      total=len(utterances), desc="speaking words", unit="clip", disable=not progress
+    ) as bar,
+  ):
+    for split in SPLITS:
+      clips = np.zeros((len(lines[split]), NUM_SAMPLES), np.int16)
+      for row, line in zip(clips, lines[split], strict=True):
+        rate, samples = next(spoken)
+        row[:] = _record(np.frombuffer(samples, "<i2"), rate, line)
+        bar.update()
+      np.save(_path(folder, split), clips)
+
+
+def _record(samples: np.ndarray, rate: int, line: _Line) -> np.ndarray:
+  """A second of 16-bit samples with a word somewhere in it, and noise."""
+  import librosa
+
+  word = librosa.resample(samples.astype(np.float32), orig_sr=rate, target_sr=SAMPLE_RATE)
+  peak = np.abs(word).max(initial=0)
+  if peak == 0:
+    raise ValueError(f"espeak-ng says nothing for {line.utterance}")
+  audible = np.flatnonzero(np.abs(word) > _AUDIBLE * peak)
+  word = word[audible[0] : audible[-1] + 1][:NUM_SAMPLES]
+
+  rng = _random("recording", line.name)
+  word = word * (np.exp(rng.uniform(*np.log(_LEVELS))) / peak)
+  clip = _noise(rng) * np.sqrt(np.mean(word**2) * 10 ** (-rng.uniform(*_NOISE_DB) / 10))
+  start = rng.integers(0, NUM_SAMPLES - len(word) + 1)
+  clip[start : start + len(word)] += word
+  return np.round(np.clip(clip, -1, 1) * 32767).astype(np.int16)
+
+
+def _noise(rng: np.random.Generator) -> np.ndarray:
+  """Noise `[16000]` of unit power, its spectrum between white and brown."""
+  spectrum = np.fft.rfft(rng.normal(size=NUM_SAMPLES))
+  frequency = np.maximum(np.arange(len(spectrum)), 20)  # flat below 20 Hz
+  noise = np.fft.irfft(spectrum * frequency ** -rng.uniform(0, 1), NUM_SAMPLES)
+  return noise / np.sqrt(np.mean(noise**2))

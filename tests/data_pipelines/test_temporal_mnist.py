@@ -1,0 +1,95 @@
+"""Temporal MNIST: the binning, the encoding, and its sources."""
+
+import gzip
+import math
+import pathlib
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from data_pipelines import downloads, temporal_mnist
+
+SHARED = pathlib.Path(__file__).parents[3] / "shared" / "data" / "mnist"
+needs_shared = pytest.mark.skipif(
+  not SHARED.is_dir(), reason="no MNIST archives beside the checkout"
+)
+
+
+def test_binning_of_every_value():
+  values = np.arange(256, dtype=np.uint8)
+  step = np.asarray(temporal_mnist.spike_step(jnp.asarray(values)))
+  from fractions import Fraction
+
+  expected = [10 - max(math.ceil(Fraction(10 * int(v), 255)), 1) for v in values]
+  assert step.tolist() == expected
+  assert step[0] == 9 and step[255] == 0 and step[230] == 0 and step[229] == 1
+
+
+def test_each_pixel_spikes_exactly_once():
+  images = np.random.default_rng(0).integers(0, 256, (3, 28, 28)).astype(np.uint8)
+  steps = np.asarray(temporal_mnist.encode(jnp.asarray(images)))
+  assert steps.shape == (3, 10, 28, 28, 1)
+  assert np.array_equal(steps.sum(axis=1), np.ones((3, 28, 28, 1)))
+  assert np.array_equal(steps[:, 0, :, :, 0], images >= 230)
+
+
+def test_flat_and_image_steps_hold_the_same():
+  batch = temporal_mnist.load("digits").train[np.arange(4)]
+  flat = temporal_mnist.prepare(batch, flat=True).inputs
+  image = temporal_mnist.prepare(batch, flat=False).inputs
+  assert flat.shape == (4, 10, 784)
+  assert np.array_equal(flat, image.reshape(4, 10, 784))
+
+
+def test_digits_need_no_download():
+  splits = temporal_mnist.load("digits")
+  assert [len(s) for s in splits] == [1237, 200, 360]
+  assert splits.train.inputs.dtype == np.uint8 and splits.train.inputs.max() == 255
+
+
+@needs_shared
+def test_archives():
+  splits = temporal_mnist.load("mnist", data_dir=str(SHARED))
+  assert [len(s) for s in splits] == [55_000, 5_000, 10_000]
+  assert splits.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
+  assert splits.test.labels[:5].tolist() == [7, 2, 1, 0, 4]
+
+
+@needs_shared
+def test_without_holdout_training_has_all_images():
+  splits = temporal_mnist.load("mnist", data_dir=str(SHARED), holdout=0)
+  assert [len(s) for s in splits] == [60_000, 5_000, 10_000]
+  assert np.array_equal(splits.validation.labels, splits.train.labels[-5_000:])
+
+
+def test_a_damaged_archive_is_named(tmp_path):
+  for name in temporal_mnist.MD5:
+    (tmp_path / name).write_bytes(gzip.compress(bytes(100)))
+  with pytest.raises(ValueError, match=r"train-images-idx3-ubyte\.gz has MD5 .* get it again"):
+    temporal_mnist.load("mnist", data_dir=str(tmp_path))
+
+
+def test_a_missing_archive_is_named(tmp_path):
+  with pytest.raises(ValueError, match=r"train-images-idx3-ubyte\.gz is missing; --data_dir"):
+    temporal_mnist.load("mnist", data_dir=str(tmp_path))
+
+
+@pytest.mark.parametrize("holdout", [-1, 1437])
+def test_a_holdout_that_leaves_nothing(holdout):
+  with pytest.raises(ValueError, match=f"holdout is {holdout}"):
+    temporal_mnist.load("digits", holdout=holdout)
+
+
+def test_unknown_dataset():
+  with pytest.raises(ValueError, match="choose one of mnist, digits"):
+    temporal_mnist.load("fashion")
+
+
+def test_no_network_names_the_offline_choices(monkeypatch):
+  def refuse(*args, **kwargs):
+    raise OSError("Name or service not known")
+
+  monkeypatch.setattr(downloads.socket, "create_connection", refuse)
+  with pytest.raises(ValueError, match=r"cannot be reached.*--data_dir.*--dataset=digits"):
+    temporal_mnist.load("mnist")

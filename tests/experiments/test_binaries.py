@@ -1,0 +1,309 @@
+"""Each binary as a user types it: its files, its errors, killed and resumed."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+from absl.testing import flagsaver
+
+from experiments import flags, report, spotting, temporal_mnist, two_sequence, workdir
+from experiments import run as loop
+from experiments import speech as speech_binary
+
+ROOT = pathlib.Path(__file__).parents[2]
+FILES = ("config.json", "metrics.jsonl", "result.json", "report.md", "checkpoints", "tensorboard")
+FAST = {"units": "8", "progress": "false"}
+BINARIES = {
+  "spotting": (spotting, {"num_examples": "6400"}),
+  "two_sequence": (two_sequence, {"num_examples": "6400"}),
+  "temporal_mnist": (temporal_mnist, {"epochs": "1", "dataset": "digits"}),
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def parsed_flags():
+  flags.FLAGS(["test"])
+
+
+def run(module, folder, **given):
+  """Runs a binary's main with flags as strings."""
+  with flagsaver.as_parsed(workdir=str(folder), **(FAST | given)):
+    return module.main()
+
+
+def lines(folder):
+  """metrics.jsonl without the seconds, which no two runs share."""
+  return [
+    {k: v for k, v in line.items() if k != "seconds"} for line in workdir.read_metrics(folder)
+  ]
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+  """A miniature tree of recordings: a tone a word, eight speakers."""
+  root = tmp_path_factory.mktemp("words")
+  rng = np.random.default_rng(0)
+  t = np.arange(16_000) / 16_000
+  entries = {"validation_list.txt": [], "testing_list.txt": []}
+  for word, hertz in (("low", 200), ("mid", 900), ("high", 3000)):
+    (root / word).mkdir()
+    for speaker in range(24):
+      name = f"{word}/speaker{speaker}_nohash_0.wav"
+      tone = 0.3 * np.sin(2 * np.pi * hertz * t) + 0.05 * rng.standard_normal(len(t))
+      soundfile.write(root / name, tone, 16_000)
+      if speaker % 4 == 0:
+        entries["validation_list.txt" if speaker % 8 else "testing_list.txt"].append(name)
+  for name, listed in entries.items():
+    (root / name).write_text("\n".join(listed) + "\n")
+  return root
+
+
+@pytest.mark.parametrize("name", BINARIES)
+@pytest.mark.parametrize("objective", ["rc", "eos"])
+def test_a_run_leaves_its_files(name, objective, tmp_path):
+  module, given = BINARIES[name]
+  assert run(module, tmp_path / "run", objective=objective, **given) == 0
+  for file in FILES:
+    assert (tmp_path / "run" / file).exists(), file
+  result = json.loads((tmp_path / "run" / "result.json").read_text())
+  config = json.loads((tmp_path / "run" / "config.json").read_text())
+  assert result["num_test"] == np.sum(result["spike_steps"]) + np.sum(result["silent_steps"])
+  assert config["flags"]["objective"] == objective
+  assert 0 <= result["rc_accuracy"] <= 1 and 1 <= result["mean_spike_step"] <= result["num_steps"]
+  for picture in ("training", "spike_steps", "frontier", "examples"):
+    assert (tmp_path / "run" / "figures" / f"{picture}.png").stat().st_size > 5_000
+  assert f"{result['rc_accuracy']:.4f}" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_speech_learns_tones_and_reports_what_it_heard(words, tmp_path, capsys):
+  given = dict(
+    dataset="folder",
+    data_dir=str(words),
+    keywords="low,high",
+    epochs="12",
+    batch_size="18",
+    beta="0.1",
+    cache_dir=str(tmp_path / "cache"),
+  )
+  assert run(speech_binary, tmp_path / "run", **(given | {"units": "16"})) == 0
+  result = json.loads((tmp_path / "run" / "result.json").read_text())
+  assert result["class_names"] == ["low", "high", "unknown"]
+  assert result["rc_accuracy"] == 1.0
+  step = result["mean_spike_step"] - 1
+  assert result["mean_heard_ms"] == pytest.approx((step + 20) * 10 + 12.5)
+  assert (tmp_path / "run" / "figures" / "examples.png").exists()
+  assert "train: 54 clips" in capsys.readouterr().out
+  meta = next((tmp_path / "run" / "checkpoints").glob("*/meta/metadata"))
+  saved = json.loads(meta.read_text())
+  assert len(saved["saved"]["mean"]) == 20 and saved["class_names"][-1] == "unknown"
+
+
+def test_killed_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, capsys):
+  """SIGINT at the second evaluation; the same command goes on to the same numbers."""
+  module, given = BINARIES["temporal_mnist"]
+  given = given | {"epochs": "4"}
+  assert run(module, tmp_path / "whole", **given) == 0
+
+  append = workdir.Workdir.append_metrics
+
+  def append_and_kill(self, line):
+    append(self, line)
+    if line["epoch"] == 2:
+      os.kill(os.getpid(), signal.SIGINT)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(workdir.Workdir, "append_metrics", append_and_kill)
+    assert run(module, tmp_path / "parts", **given) == 130
+  assert "the same command goes on" in capsys.readouterr().err
+  assert not (tmp_path / "parts" / "result.json").exists()
+  assert run(module, tmp_path / "parts", **given) == 0
+  assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
+  results = [json.loads((tmp_path / n / "result.json").read_text()) for n in ("parts", "whole")]
+  assert results[0] | {"seconds": 0} == results[1] | {"seconds": 0}
+
+
+def test_sigkill_loses_only_what_came_after_the_last_checkpoint(tmp_path):
+  """A real process, killed without warning while it trains; run again as the user types it."""
+  command = [
+    sys.executable, "-m", "experiments.spotting", f"--workdir={tmp_path / 'run'}", "--units=8",
+    "--checkpoint_seconds=1", "--num_examples=100000000",
+  ]  # fmt: skip
+  process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+  try:
+    checkpoints = tmp_path / "run" / "checkpoints"
+    while not any(p.name.isdigit() and int(p.name) > 1 for p in checkpoints.glob("*")):
+      assert process.poll() is None, "the run ended by itself"
+      time.sleep(0.1)
+  finally:
+    process.kill()
+    process.wait()
+  command[-1] = "--num_examples=128"  # fewer: evaluates the best checkpoint and reports
+  done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+  assert done.returncode == 0, done.stderr
+  result = json.loads((tmp_path / "run" / "result.json").read_text())
+  assert result["trained"]["step"] > 1 and result["num_test"] == 10_000
+  assert "accuracy at the first spike" in done.stdout
+
+
+def test_more_epochs_go_on_and_fewer_report(tmp_path):
+  module, given = BINARIES["temporal_mnist"]
+  assert run(module, tmp_path, **given) == 0
+  assert run(module, tmp_path, **(given | {"epochs": "2"})) == 0
+  assert [line["epoch"] for line in lines(tmp_path)] == [1, 2]
+  assert run(module, tmp_path, **given) == 0
+  assert json.loads((tmp_path / "result.json").read_text())["trained"]["epoch"] == 2
+
+
+def test_data_sent_from_the_host_trains_the_same(tmp_path):
+  module, given = BINARIES["temporal_mnist"]
+  for place in ("true", "false"):
+    assert run(module, tmp_path / place, **given, data_on_device=place) == 0
+  assert lines(tmp_path / "true") == lines(tmp_path / "false")
+
+
+def test_without_holdout_the_last_checkpoint_is_reported(tmp_path):
+  module, given = BINARIES["temporal_mnist"]
+  assert run(module, tmp_path, **(given | {"epochs": "2", "holdout": "0"})) == 0
+  result = json.loads((tmp_path / "result.json").read_text())
+  assert result["chosen_at"]["step"] == result["trained"]["step"]
+  assert result["chosen"] == "last"
+  with pytest.raises(ValueError, match="--choose=best needs examples held out"):
+    run(module, tmp_path, **(given | {"epochs": "2", "holdout": "0", "choose": "best"}))
+
+
+def test_early_stop_below_the_largest_class(tmp_path, monkeypatch):
+  """Validation at 0, 1 and 0 of 1: only the second fall is one from above (A.4)."""
+  module, given = BINARIES["temporal_mnist"]
+  accuracies = iter([0.0, 1.0, 0.0, 1.0, 1.0])
+  evaluate = loop.Loop.evaluate
+
+  def scripted(self, split, examples, params):
+    evaluation = evaluate(self, split, examples, params)
+    if split == "test":
+      return evaluation
+    right = next(accuracies) == 1.0
+    return evaluation._replace(predicted=evaluation.label + (not right))
+
+  monkeypatch.setattr(loop.Loop, "evaluate", scripted)
+  given = given | {"epochs": "5", "early_stop": "true"}
+  assert run(module, tmp_path, **given) == 0
+  result = json.loads((tmp_path / "result.json").read_text())
+  assert result["stopped_early"] and result["trained"]["epoch"] == 3
+  assert result["chosen_at"]["epoch"] == 2
+  assert "The early stop of A.4 ended this run" in (tmp_path / "report.md").read_text()
+  assert run(module, tmp_path, **given) == 0  # and stays ended
+  assert json.loads((tmp_path / "result.json").read_text())["trained"]["epoch"] == 3
+  accuracies = iter([0.0, 1.0, 0.0, 1.0, 1.0])
+  assert run(module, tmp_path / "on", **(given | {"early_stop": "false"})) == 0
+  assert json.loads((tmp_path / "on" / "result.json").read_text())["trained"]["epoch"] == 5
+
+
+def test_a_picture_is_redrawn_without_training(tmp_path):
+  module, given = BINARIES["spotting"]
+  assert run(module, tmp_path, **given) == 0
+  picture = tmp_path / "figures" / "frontier.png"
+  before = picture.read_bytes()
+  picture.unlink()
+  report.write(tmp_path)
+  assert picture.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+  "name, given, message",
+  [
+    ("spotting", {"theta": "1.5"}, "theta is 1.5; a threshold on a probability"),
+    ("spotting", {"theta": "0.5"}, "theta is 0.5, which the most probable of 2 classes always"),
+    ("temporal_mnist", {"theta": "0.1"}, "theta is 0.1, which the most probable of 10"),
+    ("spotting", {"beta": "-1"}, "beta is -1.0; the weight of the entropy reward"),
+    ("spotting", {"beta": "lots"}, "--beta is 'lots'; give a number, as 0.2"),
+    ("spotting", {"beta": "0.5,30:0.1"}, "beta changes with epochs, but a generated task has none"),
+    ("temporal_mnist", {"beta": "0.5,30"}, "'30' is not epoch:value"),
+    ("temporal_mnist", {"beta": "0.5,30:0.1,20:0.2"}, "epochs must rise"),
+    ("spotting", {"batch_size": "0"}, "--batch_size is 0; it must be more than 0"),
+    ("spotting", {"learning_rate": "-1"}, "--learning_rate is -1.0"),
+    ("spotting", {"num_examples": "0"}, "--num_examples is 0"),
+    ("spotting", {"epochs": "3"}, "--epochs does not fit spotting"),
+    ("temporal_mnist", {"epochs": "0"}, "--epochs is 0.0"),
+    ("temporal_mnist", {"batch_size": "5000"}, "batch_size is 5000 but there are only 1237"),
+    ("temporal_mnist", {"dataset": "nothing"}, "choose one of mnist, digits"),
+    ("temporal_mnist", {"model": "conv_lstm", "kernel": "4"}, "kernel is 4; an odd width"),
+  ],
+)
+def test_bad_flags_are_one_clear_sentence(name, given, message, tmp_path):
+  module, defaults = BINARIES[name]
+  with pytest.raises(ValueError, match=message) as error:
+    run(module, tmp_path / "run", **(defaults | given))
+  assert "\n" not in str(error.value)
+  assert not (tmp_path / "run").exists(), "bad flags must not leave a workdir behind"
+
+
+@pytest.mark.parametrize(
+  "given, message",
+  [
+    (
+      {"keywords": "low,tall"},
+      "keywords not in the data: tall; the words there are high, low, mid",
+    ),
+    ({"data_dir": "/nowhere/at/all"}, "/nowhere/at/all does not exist"),
+  ],
+)
+def test_bad_speech_flags(given, message, words, tmp_path):
+  flags_given = dict(dataset="folder", data_dir=str(words), keywords="low", cache_dir=str(tmp_path))
+  with pytest.raises((ValueError, OSError), match=message):
+    run(speech_binary, tmp_path / "run", **(flags_given | given))
+
+
+def test_a_workdir_of_other_settings_is_refused_untouched(tmp_path):
+  module, given = BINARIES["spotting"]
+  assert run(module, tmp_path, **given) == 0
+  before = {p: p.stat().st_mtime_ns for p in sorted(tmp_path.rglob("*"))}
+  with pytest.raises(ValueError, match=r"beta was '0', is '0\.3'.*choose another --workdir"):
+    run(module, tmp_path, **given, beta="0.3")
+  with pytest.raises(ValueError, match="experiment was 'spotting', is 'two_sequence'"):
+    run(two_sequence, tmp_path, **given)
+  assert {p: p.stat().st_mtime_ns for p in sorted(tmp_path.rglob("*"))} == before
+
+
+def test_a_workdir_that_is_a_file(tmp_path):
+  (tmp_path / "file").write_text("mine")
+  with pytest.raises(ValueError, match="is a file; name a folder"):
+    run(spotting, tmp_path / "file", num_examples="128")
+  with pytest.raises(ValueError, match="cannot be written"):
+    run(spotting, tmp_path / "file" / "below", num_examples="128")
+  assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_bad_flag_on_the_command_line_is_one_line_and_no_traceback(tmp_path):
+  command = [sys.executable, "-m", "experiments.spotting", "--theta=2", f"--workdir={tmp_path}/run"]
+  done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+  assert done.returncode == 2
+  assert done.stderr.strip() == (
+    "error: theta is 2.0; a threshold on a probability lies between 0 and 1"
+  )
+
+
+@pytest.mark.parametrize(
+  "text, points",
+  [
+    ("0.2", ((0, 0.2),)),
+    ("0", ((0, 0),)),
+    ("0.5,30:0.165", ((0, 0.5), (30, 0.165))),
+    ("1, 2:.5, 4.5:1e-3", ((0, 1), (2, 0.5), (4.5, 0.001))),
+  ],
+)
+def test_beta_schedules(text, points):
+  assert flags.parse_beta(text) == points
+
+
+def test_beta_changes_at_its_epoch():
+  with flagsaver.as_parsed(beta="0.5,3:0.165", epochs="1"):
+    s = flags.settings("temporal_mnist", "epochs", beta=0, learning_rate=1, epochs=1)
+  beta = s.beta_schedule(updates_per_epoch=10)
+  assert [float(beta(k)) for k in (0, 29, 30, 100)] == pytest.approx([0.5, 0.5, 0.165, 0.165])

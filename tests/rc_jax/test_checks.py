@@ -1,0 +1,32 @@
+"""What `check_batch` says of data that cannot be right."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import rc_jax
+
+
+def batch(labels=(0, 1, 2), lengths=(1, 4, 2)):
+  return rc_jax.Batch(np.zeros((3, 4, 5)), np.asarray(labels), np.asarray(lengths))
+
+
+def test_a_good_batch():
+  rc_jax.check_batch(batch(), 3)
+  rc_jax.check_batch(rc_jax.Batch(*map(jnp.asarray, batch())), 3)
+
+
+@pytest.mark.parametrize(
+  "data, message",
+  [
+    (batch(labels=(0, 3, 4)), r"labels\[1\] is 3; it must lie in 0\.\.2"),
+    (batch(labels=(0, 1, -1)), r"labels\[2\] is -1; it must lie in 0\.\.2"),
+    (batch(lengths=(0, 1, 1)), r"lengths\[0\] is 0; it must lie in 1\.\.4"),
+    (batch(lengths=(4, 1, 5)), r"lengths\[2\] is 5; it must lie in 1\.\.4"),
+    (batch(labels=(0, 1)), r"labels has shape \(2,\); inputs have 3 rows, so \[3\]"),
+    (batch(lengths=((1, 1, 1),)), r"lengths has shape \(1, 3\); inputs have 3 rows, so \[3\]"),
+  ],
+)
+def test_a_bad_batch(data, message):
+  with pytest.raises(ValueError, match=message):
+    rc_jax.check_batch(data, 3)

@@ -1,0 +1,374 @@
+"""One contract for every classifier, and the ready-made ones against Flax and XLA."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import oracle
+import pytest
+from flax import linen, nnx
+
+import rc_jax
+
+T, B = 4, 12
+IMAGE = (4, 3, 1)
+flat_dense = lambda classes: linen.Sequential([jnp.ravel, linen.Dense(classes)])
+
+
+def hand_written():
+  """An Elman network in a dozen lines of JAX, its carry a parameter."""
+
+  def init(key, x):
+    w, u, v = jax.random.split(key, 3)
+    return {
+      "W": 0.5 * jax.random.normal(w, (x.shape[0], 8)),
+      "U": 0.3 * jax.random.normal(u, (8, 8)),
+      "V": 0.3 * jax.random.normal(v, (8, 3)),
+      "h0": jnp.full(8, 0.1),
+    }
+
+  def step(params, h, x):
+    h = jnp.tanh(x @ params["W"] + h @ params["U"])
+    return h, h @ params["V"]
+
+  return rc_jax.Classifier(init, lambda params: params["h0"], step)
+
+
+def equinox_gru():
+  eqx = pytest.importorskip("equinox")
+
+  def build(key):
+    cell_key, head_key = jax.random.split(key)
+    return eqx.nn.GRUCell(4, 8, key=cell_key), eqx.nn.Linear(8, 3, key=head_key)
+
+  _, static = eqx.partition(build(jax.random.key(0)), eqx.is_inexact_array)
+
+  def init(key, x):
+    del x
+    return eqx.partition(build(key), eqx.is_inexact_array)[0]
+
+  def step(params, h, x):
+    cell, head = eqx.combine(params, static)
+    h = cell(x, h)
+    return h, head(h)
+
+  return rc_jax.Classifier(init, lambda params: jnp.zeros(8), step)
+
+
+# name: (constructor, shape of a step's input, C)
+KINDS = {
+  "lstm": (lambda: rc_jax.lstm(8, 3), (4,), 3),
+  "lstm single_output": (lambda: rc_jax.lstm(8, 2, single_output=True), (4,), 2),
+  "lstm hidden": (lambda: rc_jax.lstm(8, 3, hidden=(32,)), (4,), 3),
+  "gru": (lambda: rc_jax.gru(8, 3), (4,), 3),
+  "conv_lstm": (lambda: rc_jax.conv_lstm(2, 3, IMAGE[:2]), IMAGE, 3),
+  "linen LSTMCell": (
+    lambda: rc_jax.from_linen(linen.OptimizedLSTMCell(8), linen.Dense(3)),
+    (4,),
+    3,
+  ),
+  "linen GRUCell": (lambda: rc_jax.from_linen(linen.GRUCell(8), linen.Dense(3)), (4,), 3),
+  "linen ConvLSTMCell": (
+    lambda: rc_jax.from_linen(linen.ConvLSTMCell(2, (3, 3)), flat_dense(3), input_shape=IMAGE),
+    IMAGE,
+    3,
+  ),
+  "nnx": (
+    lambda: rc_jax.from_nnx(
+      lambda rngs: nnx.LSTMCell(4, 8, rngs=rngs), lambda rngs: nnx.Linear(8, 3, rngs=rngs)
+    ),
+    (4,),
+    3,
+  ),
+  "hand-written": (hand_written, (4,), 3),
+  "Equinox": (equinox_gru, (4,), 3),
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@functools.cache
+def built(kind):
+  """The classifier, its parameters, one step's input, and its init under jit."""
+  constructor, shape, _ = KINDS[kind]
+  classifier = constructor()
+  x = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
+  init = jax.jit(classifier.init)
+  return classifier, init(jax.random.key(1), x), x, init
+
+
+def examples(kind, seed):
+  """A class is a pattern that shows at the second step alone: the rest is noise."""
+  _, shape, classes = KINDS[kind]
+  which = np.arange(np.prod(shape)).reshape(shape) % classes
+  patterns = np.stack([2.0 * (which == c) for c in range(classes)])
+  labels = np.arange(B, dtype=np.int32) % classes
+  inputs = 0.1 * np.random.default_rng(seed).normal(size=(B, T, *shape))
+  inputs[:, 0] = 0
+  inputs[:, 1] += patterns[labels]
+  lengths = np.where(np.arange(B) % 4, T, T - 1).astype(np.int32)
+  return rc_jax.Batch(inputs.astype(np.float32), labels, lengths)
+
+
+@every_kind
+def test_contract_of_shapes(kind):
+  classifier, params, x, _ = built(kind)
+  for leaf in jax.tree.leaves(params):
+    assert isinstance(leaf, jax.Array) and leaf.dtype == jnp.float32
+  carry = jax.eval_shape(classifier.initial_carry, params)
+  encoded = jax.eval_shape(classifier.encode, params, x)
+  after, logits = jax.eval_shape(classifier.step, params, carry, encoded)
+  chex.assert_trees_all_equal_shapes_and_dtypes(after, carry)
+  assert logits.shape == (KINDS[kind][2],) and logits.dtype == jnp.float32
+
+
+@every_kind
+def test_init_draws_from_its_key_alone(kind):
+  _, params, x, init = built(kind)
+  chex.assert_trees_all_equal(init(jax.random.key(1), x), params)
+  other = init(jax.random.key(2), x)
+  chex.assert_trees_all_equal_shapes_and_dtypes(other, params)
+  same = [
+    np.array_equal(*pair) for pair in zip(*map(jax.tree.leaves, (other, params)), strict=True)
+  ]
+  assert not all(same)
+
+
+@every_kind
+def test_rows_do_not_leak_into_one_another(kind):
+  classifier, params, _, _ = built(kind)
+  batch = examples(kind, seed=3)
+  carry = jax.tree.map(
+    lambda c: jnp.broadcast_to(c, (B, *c.shape)), classifier.initial_carry(params)
+  )
+  read = jax.jit(
+    lambda xs, lengths: rc_jax.unroll_to_spike(
+      classifier.step, params, carry, xs, 0.55, lengths, encode=classifier.encode
+    )
+  )
+  expected = read(batch.inputs, batch.lengths)
+  assert np.ptp(expected.logits, axis=0).max() > 1e-3
+  for row in (0, 5):
+    others = np.arange(B) != row
+    inputs = np.where(others.reshape(B, *[1] * (batch.inputs.ndim - 1)), np.nan, batch.inputs)
+    code = read(inputs, np.where(others, 1, batch.lengths).astype(np.int32))
+    assert code.step[row] == expected.step[row]
+    np.testing.assert_allclose(code.logits[row], expected.logits[row], atol=1e-6)
+    assert np.isnan(code.logits[others]).any(-1).all()
+
+
+@pytest.mark.parametrize("objective", ["rc", "eos"])
+@every_kind
+def test_learns_patterns(kind, objective):
+  classifier, params, _, _ = built(kind)
+  optimizer = optax.rmsprop(0.01)
+  theta = {"rc": 0.9, "eos": 0.9999}[objective]  # eos: late, so that `accuracy` is at the end
+  train = rc_jax.make_train(classifier, optimizer, objective=objective, theta=theta)
+  state = rc_jax.TrainState(params, optimizer.init(params), jnp.int32(0), jax.random.key(0))
+  fixed, unseen = examples(kind, seed=4), examples(kind, seed=5)
+  batches = jax.tree.map(lambda a, b: np.stack([a] * 60 + [b]), fixed, unseen)
+  _, metrics = jax.jit(lambda state: jax.lax.scan(train.update, state, batches))(state)
+  assert metrics.loss[59] < 0.3 * metrics.loss[0]
+  assert metrics.accuracy[59] == 1
+  assert metrics.accuracy[60] == 1  # an update's metrics are of the parameters before it
+  if objective == "rc":
+    assert metrics.no_spike_fraction[0] > 0
+    assert metrics.no_spike_fraction[59] == 0
+    assert metrics.mean_spike_step[59] < metrics.mean_spike_step[0]
+
+
+def outputs_of(classifier, params, xs):
+  @jax.jit
+  def run(params):
+    carry = classifier.initial_carry(params)
+    return rc_jax.unroll(classifier.step, params, carry, xs, encode=classifier.encode)
+
+  return run(params)
+
+
+def outputs_of_linen(cell, variables, head, xs):
+  """Every step by Flax alone, in a Python loop; `head` is a function."""
+  carry, logits = cell.initialize_carry(jax.random.key(0), xs.shape[1:]), []
+  step = jax.jit(cell.apply)
+  for x in xs:
+    carry, output = step({"params": variables}, carry, x)
+    logits.append(head(np.asarray(output, np.float64).reshape(-1)))
+  return np.stack(logits)
+
+
+def random_params(classifier, x, seed=0):
+  """The classifier's tree with every leaf random: a zero bias would hide a wrong bias."""
+  params = jax.eval_shape(classifier.init, jax.random.key(0), x)
+  rng = np.random.default_rng(seed)
+  return jax.tree.map(lambda a: jnp.asarray(0.5 * rng.normal(size=a.shape), a.dtype), params)
+
+
+def dense(layer):
+  return lambda h: h @ np.asarray(layer["kernel"]) + np.asarray(layer["bias"])
+
+
+def steps_of(*shape):
+  return jnp.asarray(np.random.default_rng(7).normal(size=(T, *shape)), jnp.float32)
+
+
+@pytest.mark.parametrize("cell", [linen.LSTMCell(6), linen.OptimizedLSTMCell(6)])
+def test_lstm_equals_flax(cell):
+  xs, classifier = steps_of(4), rc_jax.lstm(6, 3)
+  params = random_params(classifier, xs[0])
+  flax = {}
+  for k, gate in enumerate("ifgo"):
+    block = slice(6 * k, 6 * k + 6)
+    flax[f"i{gate}"] = {"kernel": params["input"][:, block]}
+    flax[f"h{gate}"] = {
+      "kernel": params["recurrent"][:, block],
+      "bias": params["bias"][block],
+    }
+  expected = outputs_of_linen(cell, flax, dense(params["head"][0]), xs)
+  np.testing.assert_allclose(outputs_of(classifier, params, xs), expected, atol=1e-5)
+
+
+def test_gru_equals_flax():
+  xs, classifier = steps_of(4), rc_jax.gru(6, 3)
+  params = random_params(classifier, xs[0])
+  flax = {}
+  for k, gate in enumerate("rzn"):
+    block = slice(6 * k, 6 * k + 6)
+    flax[f"i{gate}"] = {"kernel": params["input"][:, block], "bias": params["bias"][block]}
+    flax[f"h{gate}"] = {"kernel": params["recurrent"][:, block]}
+  flax["hn"]["bias"] = params["candidate_bias"]
+  expected = outputs_of_linen(linen.GRUCell(6), flax, dense(params["head"][0]), xs)
+  np.testing.assert_allclose(outputs_of(classifier, params, xs), expected, atol=1e-5)
+
+
+def test_conv_lstm_equals_flax():
+  xs, classifier = steps_of(5, 4, 2), rc_jax.conv_lstm(3, 3, (5, 4))
+  params = random_params(classifier, xs[0])
+  reorder = lambda a: jnp.concatenate([jnp.split(a, 4, -1)[k] for k in (0, 2, 1, 3)], -1)  # i g f o
+  bias = params["bias"].at[3:6].add(-1)  # Flax adds 1 to the forget gate at every step
+  flax = {
+    "ih": {"kernel": reorder(params["input"]), "bias": reorder(bias)},
+    "hh": {"kernel": reorder(params["recurrent"]), "bias": jnp.zeros(12)},
+  }
+  cell = linen.ConvLSTMCell(3, (3, 3))
+  expected = outputs_of_linen(cell, flax, dense(params["head"][0]), xs)
+  np.testing.assert_allclose(outputs_of(classifier, params, xs), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_convolution_equals_xla(kernel):
+  image = steps_of(6, 4, 2)[0]
+  classifier = rc_jax.conv_lstm(2, 3, (6, 4), kernel=kernel)
+  params = random_params(classifier, image)
+  expected = jax.lax.conv_general_dilated(
+    image[None], params["input"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+  )[0] + params["bias"].reshape(1, 1, -1)
+  np.testing.assert_allclose(classifier.encode(params, image), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("constructor", [rc_jax.lstm, rc_jax.gru])
+def test_heads(constructor):
+  xs = steps_of(4)
+  plain = constructor(6, 3)
+  params = random_params(plain, xs[0])
+  identity = [{"kernel": jnp.eye(6), "bias": jnp.zeros(6)}]
+  h = outputs_of(constructor(6, 6), {**params, "head": identity}, xs)
+  np.testing.assert_allclose(
+    outputs_of(plain, params, xs), dense(params["head"][0])(np.asarray(h)), atol=1e-5
+  )
+
+  hidden = constructor(6, 3, hidden=(7, 5))
+  layers = random_params(hidden, xs[0], seed=1)["head"]
+  assert [layer["kernel"].shape for layer in layers] == [(6, 7), (7, 5), (5, 3)]
+  expected = np.asarray(h)
+  for layer in layers[:-1]:
+    expected = np.maximum(dense(layer)(expected), 0)
+  expected = dense(layers[-1])(expected)
+  got = outputs_of(hidden, {**params, "head": layers}, xs)
+  np.testing.assert_allclose(got, expected, atol=1e-5)
+
+  single = constructor(6, 2, single_output=True)
+  (layer,) = random_params(single, xs[0], seed=2)["head"]
+  logits = outputs_of(single, {**params, "head": [layer]}, xs)
+  assert not np.any(logits[:, 0])
+  z = dense(layer)(np.asarray(h))[:, 0]
+  np.testing.assert_allclose(jax.nn.softmax(logits)[:, 1], oracle.sigmoid(z), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  "constructor, x",
+  [
+    (functools.partial(rc_jax.lstm, 6, 3), jnp.zeros(4)),
+    (functools.partial(rc_jax.conv_lstm, 6, 3, (4, 3)), jnp.zeros((4, 3, 1))),
+  ],
+)
+def test_forget_bias(constructor, x):
+  for given, expected in (({}, 1.0), ({"forget_bias": 2.5}, 2.5)):
+    bias = jax.jit(constructor(**given).init)(jax.random.key(0), x)["bias"]
+    assert bias.tolist() == [0.0] * 6 + [expected] * 6 + [0.0] * 12
+
+
+def test_recurrent_weights_start_orthogonal():
+  params = jax.jit(rc_jax.lstm(6, 3).init)(jax.random.key(0), jnp.zeros(4))
+  for block in np.split(np.asarray(params["recurrent"]), 4, axis=1):
+    np.testing.assert_allclose(block @ block.T, np.eye(6), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  "construct, message",
+  [
+    (lambda: rc_jax.lstm(0, 3), "units is 0; it must be 1 or more"),
+    (lambda: rc_jax.gru(-1, 3), "units is -1; it must be 1 or more"),
+    (lambda: rc_jax.conv_lstm(0, 3, (4, 4)), "units is 0; it must be 1 or more"),
+    (lambda: rc_jax.lstm(4, 1), "num_classes is 1; a head has 2 or more"),
+    (lambda: rc_jax.gru(4, 0), "num_classes is 0; it must be 1 or more"),
+    (lambda: rc_jax.lstm(4, 3, single_output=True), "num_classes is 3; .* one sigmoid output has"),
+    (lambda: rc_jax.lstm(4, 3, hidden=(8, 0)), r"hidden\[1\] is 0; it must be 1 or more"),
+    (lambda: rc_jax.conv_lstm(4, 3, (4, 4), kernel=2), "kernel is 2; an odd width"),
+    (lambda: rc_jax.conv_lstm(4, 3, (4, 4), kernel=0), "kernel is 0; it must be 1 or more"),
+  ],
+)
+def test_bad_sizes(construct, message):
+  with pytest.raises(ValueError, match=message):
+    construct()
+
+
+@pytest.mark.parametrize(
+  "classifier, x, message",
+  [
+    (rc_jax.lstm(4, 3), jnp.zeros((2, 3)), r"lstm takes a float input of rank 1 .*float32\[2, 3\]"),
+    (rc_jax.lstm(4, 3), jnp.zeros(3, jnp.int32), r"lstm takes a float input .*int32\[3\]"),
+    (rc_jax.gru(4, 3), jnp.float32(1), r"gru takes a float input of rank 1 .*float32\[\]"),
+    (rc_jax.conv_lstm(4, 3, (4, 3)), jnp.zeros((4, 3)), "conv_lstm takes a float input of rank 3"),
+    (rc_jax.conv_lstm(4, 3, (4, 3)), jnp.zeros((3, 4, 1)), r"built for images \(4, 3\)"),
+  ],
+)
+def test_bad_inputs(classifier, x, message):
+  with pytest.raises(ValueError, match=message):
+    classifier.init(jax.random.key(0), x)
+
+
+def test_from_linen_needs_the_shape_of_an_image():
+  with pytest.raises(ValueError, match=r"ConvLSTMCell takes inputs of rank 3; give .*input_shape"):
+    rc_jax.from_linen(linen.ConvLSTMCell(2, (3, 3)), flat_dense(3))
+
+
+def test_from_linen_refuses_a_module_that_keeps_state():
+  head = linen.Sequential([linen.BatchNorm(use_running_average=True), linen.Dense(3)])
+  classifier = rc_jax.from_linen(linen.GRUCell(4), head)
+  with pytest.raises(ValueError, match=r"Sequential keeps \['batch_stats'\]"):
+    classifier.init(jax.random.key(0), jnp.zeros(4))
+
+
+def test_from_nnx_takes_constructors():
+  rngs = nnx.Rngs(0)
+  with pytest.raises(ValueError, match="from_nnx takes constructors"):
+    rc_jax.from_nnx(nnx.GRUCell(4, 8, rngs=rngs), nnx.Linear(8, 3, rngs=rngs))
+
+
+def test_from_nnx_refuses_a_module_that_keeps_state():
+  with pytest.raises(ValueError, match=r"the modules keep \['BatchStat'\]"):
+    rc_jax.from_nnx(
+      lambda rngs: nnx.GRUCell(4, 3, rngs=rngs), lambda rngs: nnx.BatchNorm(3, rngs=rngs)
+    )

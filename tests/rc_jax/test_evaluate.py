@@ -1,0 +1,209 @@
+"""Reading a trained network: every example once, in order, at every threshold."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracle
+import pytest
+
+import rc_jax
+
+N, T, C = 13, 6, 3
+
+
+def scripted(traces=None):
+  """A classifier whose outputs are its inputs; it notes when it is traced."""
+
+  def step(params, count, x):
+    if traces is not None:
+      traces.append(x)
+    return count + 1, x + params
+
+  return rc_jax.Classifier(lambda key, x: jnp.zeros_like(x), lambda params: jnp.int32(0), step)
+
+
+READER, PARAMS = scripted(), jnp.zeros(C)
+
+
+def examples(seed=0):
+  rng = np.random.default_rng(seed)
+  inputs = (1.2 * rng.normal(size=(N, T, C))).astype(np.float32)
+  lengths = rng.integers(1, T + 1, N).astype(np.int32)
+  return rc_jax.Batch(inputs, rng.integers(0, C, N).astype(np.int32), lengths)
+
+
+DATA = examples()
+
+
+def cut(data, *sizes):
+  assert sum(sizes) == len(data.labels)
+  ends = np.cumsum(sizes)
+  return [jax.tree.map(lambda a, e=e, n=n: a[e - n : e], data) for e, n in zip(ends, sizes)]  # noqa: B905
+
+
+def assert_equals_oracle(result, data, theta):
+  step, spiked, label = oracle.first_spikes(data.inputs, theta, data.lengths)
+  assert np.array_equal(result.label, data.labels)
+  assert np.array_equal(result.predicted, label)
+  assert np.array_equal(result.step, step)
+  assert np.array_equal(result.spiked, spiked)
+  last = data.inputs[np.arange(len(step)), data.lengths - 1]
+  assert np.array_equal(result.eos_label, np.argmax(last, -1))
+
+
+@pytest.mark.parametrize(
+  "sizes", [(13,), (5, 5, 3), (5, 1, 3, 4), (4, 4, 4, 1), (1,) * 13, (3, 6, 4), (0, 5, 0, 8)]
+)
+def test_batches_of_any_sizes(sizes):
+  result = rc_jax.evaluate(READER, PARAMS, cut(DATA, *sizes), 0.8)
+  assert_equals_oracle(result, DATA, 0.8)
+
+
+def test_batches_may_come_from_a_generator_of_jax_arrays():
+  batches = (jax.tree.map(jnp.asarray, b) for b in cut(DATA, 5, 5, 3))
+  assert_equals_oracle(rc_jax.evaluate(READER, PARAMS, batches, 0.8), DATA, 0.8)
+
+
+def test_summaries():
+  result = rc_jax.evaluate(READER, PARAMS, [DATA], 0.8)
+  step, spiked, label = oracle.first_spikes(DATA.inputs, 0.8, DATA.lengths)
+  last = np.argmax(DATA.inputs[np.arange(N), DATA.lengths - 1], -1)
+  assert 0 < spiked.mean() < 1 and (label != last).any()
+  assert result.rc_accuracy == pytest.approx(np.mean(label == DATA.labels))
+  assert result.eos_accuracy == pytest.approx(np.mean(last == DATA.labels))
+  assert result.mean_spike_step == pytest.approx(np.mean(step) + 1)
+  assert result.no_spike_fraction == pytest.approx(1 - spiked.mean())
+
+
+def test_a_threshold_a_step():
+  theta = np.linspace(0.9, 0.5, T)
+  assert_equals_oracle(rc_jax.evaluate(READER, PARAMS, cut(DATA, 8, 5), theta), DATA, theta)
+
+
+def test_params_are_used():
+  shift = jnp.array([0.0, 0.0, 50.0])
+  result = rc_jax.evaluate(READER, shift, [DATA], 0.8)
+  assert np.all(result.predicted == 2) and np.all(result.step == 0)
+
+
+@pytest.mark.parametrize("read", [rc_jax.evaluate, rc_jax.frontier])
+def test_one_program_serves_all_batches(read):
+  one, several = [], []
+  read(scripted(one), PARAMS, cut(DATA, 13), np.float32(0.8))
+  read(scripted(several), PARAMS, cut(DATA, 5, 5, 1, 2), np.float32(0.8))
+  assert len(several) == len(one) > 0
+
+
+def test_another_theta_needs_no_other_program():
+  traces = []
+  reader = scripted(traces)
+  rc_jax.evaluate(reader, PARAMS, [DATA], 0.8)
+  first = len(traces)
+  result = rc_jax.evaluate(reader, PARAMS, [DATA], 0.5)
+  assert len(traces) == first
+  assert_equals_oracle(result, DATA, 0.5)
+
+
+def test_a_real_network_in_odd_batches():
+  classifier = rc_jax.lstm(5, C)
+  params = jax.jit(classifier.init)(jax.random.key(0), jnp.zeros(C))
+  params = jax.tree.map(lambda a: 3 * a, params)
+  whole = rc_jax.evaluate(classifier, params, [DATA], 0.7)
+  parts = rc_jax.evaluate(classifier, params, cut(DATA, 5, 5, 3), 0.7)
+  assert 0 < np.mean(whole.spiked) < 1
+  for got, expected in zip(parts, whole, strict=True):
+    assert np.array_equal(got, expected)
+
+
+THETAS = np.array([0.4, 0.5, 0.65, 0.8, 0.9, 0.99])
+
+
+@pytest.mark.parametrize("sizes", [(13,), (5, 5, 3)])
+def test_frontier_equals_the_oracle_at_every_theta(sizes):
+  result = rc_jax.frontier(READER, PARAMS, cut(DATA, *sizes), THETAS)
+  np.testing.assert_allclose(result.theta, THETAS, rtol=1e-6)
+  for k, theta in enumerate(THETAS):
+    step, _, label = oracle.first_spikes(DATA.inputs, theta, DATA.lengths)
+    assert result.accuracy[k] == pytest.approx(np.mean(label == DATA.labels))
+    assert result.mean_spike_step[k] == pytest.approx(np.mean(step) + 1)
+  assert len(set(result.accuracy)) > 2
+
+
+def test_frontier_equals_evaluate():
+  result = rc_jax.frontier(READER, PARAMS, [DATA], THETAS)
+  for theta, accuracy, step in zip(*result, strict=True):
+    point = rc_jax.evaluate(READER, PARAMS, [DATA], float(theta))
+    assert accuracy == pytest.approx(point.rc_accuracy)
+    assert step == pytest.approx(point.mean_spike_step)
+
+
+def test_a_higher_theta_takes_more_steps():
+  steps = rc_jax.frontier(READER, PARAMS, [DATA], THETAS).mean_spike_step
+  assert np.all(np.diff(steps) > 0)
+  assert steps[-1] <= DATA.lengths.mean()
+
+
+def test_nan_after_the_length_is_not_looked_at():
+  beyond = (np.arange(T) >= DATA.lengths[:, None])[..., None]
+  data = DATA._replace(inputs=np.where(beyond, np.nan, DATA.inputs).astype(np.float32))
+  assert_equals_oracle(rc_jax.evaluate(READER, PARAMS, [data], 0.8), DATA, 0.8)
+
+
+def test_a_network_that_overflows_after_the_length():
+  def step(params, count, x):
+    return count + 1, x + jnp.where(count < 4, params, jnp.inf)
+
+  overflows = rc_jax.Classifier(READER.init, READER.initial_carry, step)
+  lengths = np.minimum(DATA.lengths, 4)
+  result = rc_jax.evaluate(overflows, PARAMS, [DATA._replace(lengths=lengths)], 0.8)
+  assert_equals_oracle(result, DATA._replace(lengths=lengths), 0.8)
+  with pytest.raises(ValueError, match="is not finite"):
+    rc_jax.evaluate(overflows, PARAMS, [DATA], 0.8)
+
+
+def changed(field, row, value):
+  array = getattr(DATA, field).copy()
+  array[row] = value
+  return DATA._replace(**{field: array})
+
+
+@pytest.mark.parametrize("read", [rc_jax.evaluate, rc_jax.frontier])
+@pytest.mark.parametrize(
+  "data, message",
+  [
+    (changed("labels", 11, C), r"labels\[\d+\] is 3; it must lie in 0\.\.2"),
+    (changed("labels", 0, -1), r"labels\[0\] is -1; it must lie in 0\.\.2"),
+    (changed("lengths", 4, 0), r"lengths\[4\] is 0; it must lie in 1\.\.6"),
+    (changed("lengths", 12, T + 1), r"lengths\[\d+\] is 7; it must lie in 1\.\.6"),
+    (changed("inputs", (3, 0, 1), np.nan), "the output for row 3 is not finite"),
+    (changed("inputs", (0, 0, 0), np.inf), "the output for row 0 is not finite"),
+  ],
+)
+def test_bad_data_in_any_batch(read, data, message):
+  with pytest.raises(ValueError, match=message):
+    read(READER, PARAMS, cut(data, 5, 5, 3), 0.8)
+
+
+@pytest.mark.parametrize("read", [rc_jax.evaluate, rc_jax.frontier])
+@pytest.mark.parametrize(
+  "theta, message",
+  [
+    (1.0, r"theta is 1\.0; a threshold on a probability lies between 0 and 1"),
+    (0.3, "theta is .*, which the most probable of 3 classes always reaches"),
+  ],
+)
+def test_bad_theta(read, theta, message):
+  with pytest.raises(ValueError, match=message):
+    read(READER, PARAMS, [DATA], theta)
+
+
+def test_theta_of_another_length():
+  with pytest.raises(ValueError, match=r"theta has shape \(4,\)"):
+    rc_jax.evaluate(READER, PARAMS, [DATA], np.full(4, 0.9))
+
+
+@pytest.mark.parametrize("batches", [[], cut(DATA, 0, 13)[:1]])
+@pytest.mark.parametrize("read", [rc_jax.evaluate, rc_jax.frontier])
+def test_nothing_to_evaluate(read, batches):
+  with pytest.raises(ValueError, match="there is nothing to evaluate: batches is empty"):
+    read(READER, PARAMS, iter(batches), 0.8)

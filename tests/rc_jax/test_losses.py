@@ -1,0 +1,77 @@
+"""The loss of eq. 7 against plain loops and closed forms."""
+
+import hypothesis
+import hypothesis.extra.numpy as hnp
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracle
+import pytest
+
+import rc_jax
+
+C = 4
+rc_loss = jax.jit(rc_jax.rc_loss)
+outputs = hnp.arrays(np.float32, (3, C), elements=st.floats(-20, 20, width=32))
+
+
+@hypothesis.given(
+  outputs, hnp.arrays(np.int32, 3, elements=st.integers(0, C - 1)), st.floats(0, 4, width=32)
+)
+def test_equals_equation_7(logits, labels, beta):
+  expected = [oracle.rc_loss(z, y, beta) for z, y in zip(logits, labels, strict=True)]
+  got = rc_loss(logits, labels, jnp.float32(beta))
+  np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+@hypothesis.given(outputs)
+def test_entropy_equals_its_sum(logits):
+  expected = [oracle.entropy(z) for z in logits]
+  np.testing.assert_allclose(rc_jax.entropy(jnp.asarray(logits)), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [2, 7])
+def test_uniform_outputs(classes):
+  logits = jnp.full((classes,), 3.0)
+  assert float(rc_jax.entropy(logits)) == pytest.approx(np.log(classes), rel=1e-6)
+  loss = rc_jax.rc_loss(logits, jnp.int32(1), 0.25)
+  assert float(loss) == pytest.approx(0.75 * np.log(classes), rel=1e-6)
+
+
+def test_two_neurons_by_hand():
+  logits = jnp.log(jnp.array([3.0, 1.0]))  # probabilities 3/4 and 1/4
+  entropy = 0.75 * np.log(4 / 3) + 0.25 * np.log(4)
+  assert float(rc_jax.entropy(logits)) == pytest.approx(entropy, rel=1e-6)
+  assert float(rc_jax.rc_loss(logits, jnp.int32(1), 0.5)) == pytest.approx(
+    np.log(4) - 0.5 * entropy, rel=1e-6
+  )
+
+
+def test_large_logits_do_not_overflow():
+  logits = jnp.array([[1e4, -1e4], [1e4, 1e4]])
+  np.testing.assert_allclose(rc_jax.entropy(logits), [0, np.log(2)], atol=1e-6)
+  np.testing.assert_allclose(rc_loss(logits, jnp.array([1, 0]), 1.0), [2e4, 0], atol=1e-3)
+  gradient = jax.jit(jax.grad(lambda z: rc_jax.rc_loss(z, jnp.array([1, 0]), 1.0).sum()))(logits)
+  assert np.isfinite(gradient).all()
+
+
+def test_gradient_is_the_closed_form():
+  logits, label, beta = np.array([0.3, -1.2, 0.7, 0.1], np.float32), 2, 0.4
+  p = oracle.softmax(logits)
+  of_entropy = -p * (np.log(p) + oracle.entropy(logits))
+  expected = p - np.eye(C)[label] - beta * of_entropy
+  got = jax.jit(jax.grad(lambda z: rc_jax.rc_loss(z, jnp.int32(label), beta)))(logits)
+  np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_half_precision_gives_a_float32_loss():
+  loss = rc_jax.rc_loss(jnp.array([2.0, -1.0], jnp.bfloat16), jnp.int32(1), 0.1)
+  assert loss.dtype == jnp.float32
+  assert float(loss) == pytest.approx(oracle.rc_loss([2.0, -1.0], 1, 0.1), rel=1e-6)
+
+
+@pytest.mark.parametrize("beta", [-0.1, float("nan"), float("inf"), np.float32(-1)])
+def test_beta_out_of_range(beta):
+  with pytest.raises(ValueError, match=r"beta is .*must be 0 or more"):
+    rc_jax.rc_loss(jnp.zeros(2), jnp.int32(0), beta)

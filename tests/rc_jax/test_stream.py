@@ -1,0 +1,147 @@
+"""Decisions frame by frame against the whole sequence."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracle
+import pytest
+
+import rc_jax
+
+ROWS, T, C = 5, 7, 3
+scripted = rc_jax.Classifier(
+  lambda key, x: jnp.zeros_like(x),
+  lambda params: jnp.int32(0),
+  lambda params, count, x: (count + 1, x + params),
+)
+XS = (1.2 * np.random.default_rng(0).normal(size=(ROWS, T, C))).astype(np.float32)
+THETA = 0.8
+
+
+def stream_of(theta=THETA):
+  stream = rc_jax.make_stream(scripted, jnp.zeros(C), theta)
+  return stream, jax.jit(stream.push)
+
+
+def large(classifier):
+  """Parameters large enough that some rows spike and some do not."""
+  params = jax.jit(classifier.init)(jax.random.key(0), jnp.zeros(C))
+  return jax.tree.map(lambda a: 3 * a, params)
+
+
+def assert_equals_prefix(decision, logits, theta):
+  """What Algorithm 1 says of the frames so far."""
+  step, spiked, label = oracle.first_spikes(logits, theta)
+  assert np.array_equal(decision.step, step)
+  assert np.array_equal(decision.spiked, spiked)
+  assert np.array_equal(decision.label, label)
+  expected = [oracle.softmax(z[t])[j] for z, t, j in zip(logits, step, label, strict=True)]
+  np.testing.assert_allclose(decision.confidence, expected, rtol=1e-5)
+
+
+def test_every_frame_equals_the_sequence_so_far():
+  stream, push = stream_of()
+  state = stream.init(ROWS)
+  spikes = []
+  for t in range(T):
+    state, decision = push(state, XS[:, t])
+    assert_equals_prefix(decision, XS[:, : t + 1], THETA)
+    spikes.append(decision.spiked.tolist())
+  assert any(0 < sum(s) < ROWS for s in spikes)  # some rows have latched while others go on
+
+
+def test_a_network_equals_rank_code():
+  classifier = rc_jax.lstm(6, C)
+  params = large(classifier)
+  stream = rc_jax.make_stream(classifier, params, 0.7)
+  push, state = jax.jit(stream.push), stream.init(ROWS)
+  for t in range(T):
+    state, decision = push(state, XS[:, t])
+  one = lambda x: rc_jax.unroll(
+    classifier.step, params, classifier.initial_carry(params), x, encode=classifier.encode
+  )
+  code = rc_jax.rank_code(jax.jit(jax.vmap(one))(XS), 0.7)
+  assert 0 < np.mean(code.spiked) < 1 and len(set(code.step.tolist())) > 2
+  assert np.array_equal(decision.step, code.step)
+  assert np.array_equal(decision.spiked, code.spiked)
+  assert np.array_equal(decision.label, code.label)
+  np.testing.assert_allclose(decision.confidence, rc_jax.confidence(code.logits), rtol=1e-5)
+
+
+def test_before_the_first_frame():
+  stream, _ = stream_of()
+  decision = stream.init(2).decision
+  assert decision.step.tolist() == [-1, -1] and not np.any(decision.spiked)
+
+
+def test_latches_until_reset():
+  stream, push = stream_of()
+  sure, other = jnp.array([[9.0, 0.0, 0.0]]), jnp.array([[0.0, 0.0, 99.0]])
+  state, first = push(stream.init(1), sure)
+  for _ in range(3):
+    state, decision = push(state, other)
+    assert [x.tolist() for x in decision] == [x.tolist() for x in first]
+  state, decision = push(stream.reset(state, jnp.array([True])), other)
+  assert (decision.step.tolist(), decision.label.tolist()) == ([0], [2])
+
+
+def test_reset_restarts_these_rows_alone():
+  classifier = rc_jax.gru(4, C)
+  params = large(classifier)
+  stream = rc_jax.make_stream(classifier, params, 0.95)
+  push, reset = jax.jit(stream.push), jax.jit(stream.reset)
+  which = np.arange(ROWS) % 2 == 1
+  state = going_on = stream.init(ROWS)
+  for t in range(3):
+    state, _ = push(state, XS[:, t])
+    going_on, _ = push(going_on, XS[:, t])
+  state, fresh = reset(state, which), stream.init(ROWS)
+  for t in range(3, T):
+    state, decision = push(state, XS[:, t])
+    going_on, expected = push(going_on, XS[:, t])
+    fresh, restarted = push(fresh, XS[:, t])
+    for got, old, new in zip(decision, expected, restarted, strict=True):
+      np.testing.assert_array_equal(got[~which], old[~which])
+      np.testing.assert_array_equal(got[which], new[which])
+  assert not np.array_equal(restarted.confidence, expected.confidence)
+
+
+def test_rows_are_independent():
+  stream, push = stream_of()
+  state, junk = stream.init(ROWS), stream.init(ROWS)
+  for t in range(T):
+    state, expected = push(state, XS[:, t])
+    junk, decision = push(junk, np.where(np.arange(ROWS)[:, None] == 2, XS[:, t], np.nan))
+    for got, want in zip(decision, expected, strict=True):
+      assert got[2] == want[2]
+
+
+def test_a_threshold_a_step_goes_on_after_its_last():
+  theta = np.array([0.99, 0.95, 0.6])
+  stream, push = stream_of(theta)
+  state = stream.init(ROWS)
+  longer = np.concatenate([theta, np.full(T - 3, theta[-1])])
+  for t in range(T):
+    state, decision = push(state, XS[:, t])
+    assert_equals_prefix(decision, XS[:, : t + 1], longer[: t + 1])
+  assert (np.asarray(decision.step) > 2).any()
+
+
+def test_push_is_pure():
+  stream, push = stream_of()
+  state = stream.init(ROWS)
+  one, two = push(state, XS[:, 0])[1], push(state, XS[:, 0])[1]
+  assert np.array_equal(one.confidence, two.confidence)
+  assert state.decision.step.tolist() == [-1] * ROWS
+
+
+@pytest.mark.parametrize("theta", [0.0, 1.0, np.array([0.9, 1.5])])
+def test_theta_out_of_range(theta):
+  with pytest.raises(ValueError, match=r"theta is .* lies between 0 and 1"):
+    rc_jax.make_stream(scripted, jnp.zeros(C), theta)
+
+
+def test_theta_that_is_always_reached():
+  stream, push = stream_of(0.3)
+  with pytest.raises(ValueError, match=r"theta is .*, which the most probable of 3 classes"):
+    push(stream.init(ROWS), XS[:, 0])
