@@ -16,6 +16,16 @@ def confidence(logits: Array) -> Array:
   return 1 / jnp.sum(jnp.exp(logits - largest), axis=-1)
 
 
+def thresholds(theta: Any, steps: int, classes: int) -> Array:
+  """Checks theta, a scalar or `[T]`, against T and C: float32 `[T]`, one a step."""
+  if classes < 2:
+    raise ValueError(
+      f"logits have {classes} class; give [..., T, C] with C >= 2 (one sigmoid output z: [0, z])"
+    )
+  check_theta(theta, classes, steps)
+  return jnp.broadcast_to(jnp.asarray(theta, jnp.float32), (steps,))
+
+
 def first_crossing(logits: Array, theta: Any, lengths: Array | None = None) -> tuple[Array, Array]:
   """The first step at which the confidence reaches theta (Algorithm 1, lines 5-13).
 
@@ -32,14 +42,8 @@ def first_crossing(logits: Array, theta: Any, lengths: Array | None = None) -> t
     ValueError: C < 2, or a theta that is out of range or of the wrong shape.
   """
   steps, classes = logits.shape[-2:]
-  if classes < 2:
-    raise ValueError(
-      f"logits have {classes} class; give [..., T, C] with C >= 2 (one sigmoid output z: [0, z])"
-    )
-  check_theta(theta, classes, steps)
   shape = logits.shape[:-1]
-  thresholds = jnp.broadcast_to(jnp.asarray(theta, jnp.float32), (steps,))
-  crossed = confidence(logits) >= jnp.broadcast_to(thresholds, shape)
+  crossed = confidence(logits) >= jnp.broadcast_to(thresholds(theta, steps, classes), shape)
   last = jnp.full(shape[:-1], steps - 1, jnp.int32)
   if lengths is not None:
     last = jnp.broadcast_to(jnp.asarray(lengths, jnp.int32) - 1, shape[:-1])

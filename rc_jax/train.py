@@ -11,7 +11,7 @@ from rc_jax.checks import check_beta, check_theta
 from rc_jax.losses import rc_loss
 from rc_jax.rank_code import at_step, rank_code
 from rc_jax.types import Array, Batch, Classifier, Key, Params, RankCode, Schedule
-from rc_jax.unroll import mask_padding, unroll, unroll_to_spike
+from rc_jax.unroll import Engine, mask_padding, unroll, unroll_and_count
 
 Objective = Literal["rc", "eos"]
 
@@ -73,6 +73,7 @@ def make_train(
   theta: Any = 0.95,
   augment: Callable[[Key, Batch], Batch] | None = None,
   axis_name: str | None = None,
+  engine: Engine = "auto",
 ) -> Train:
   """Makes the training of a classifier.
 
@@ -84,15 +85,18 @@ def make_train(
     theta: threshold in (1/C, 1); a scalar, `[T]`, or a schedule of the update count.
     augment: `(key, batch) -> batch`, applied inside `update`.
     axis_name: of a mapped axis over which gradients and metrics are averaged.
+    engine: of "rc", as `unroll_to_spike`; "eos" needs every step.
 
   Returns:
     Train(init, update).
 
   Raises:
-    ValueError: an unknown objective, theta or beta out of range.
+    ValueError: an unknown objective or engine, theta or beta out of range.
   """
   if objective not in get_args(Objective):
     raise ValueError(f"objective is {objective!r}; choose one of {get_args(Objective)}")
+  if engine not in get_args(Engine):
+    raise ValueError(f"engine is {engine!r}; choose one of {get_args(Engine)}")
   if not callable(theta):
     check_theta(theta)
   if not callable(beta):
@@ -106,11 +110,12 @@ def make_train(
     params = classifier.init(params_key, x)
     return TrainState(params, optimizer.init(params), jnp.int32(0), run_key)
 
-  def loss_fn(params: Params, batch: Batch, count: Array) -> tuple[Array, RankCode]:
+  def loss_fn(params: Params, batch: Batch, count: Array) -> tuple[Array, Metrics]:
     theta_now = theta(count) if callable(theta) else theta
     beta_now = beta(count) if callable(beta) else beta
-    logits, code = _outputs(classifier, params, batch, theta_now, objective)
-    return jnp.mean(rc_loss(logits, batch.labels, beta_now)), code
+    logits, code, computed = _outputs(classifier, params, batch, theta_now, objective, engine)
+    loss = jnp.mean(rc_loss(logits, batch.labels, beta_now))
+    return loss, _means(loss, code, computed, batch)
 
   def update(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     if augment is not None:
@@ -118,8 +123,7 @@ def make_train(
     params = state.params
     if axis_name is not None:
       params = _vary(params, axis_name)
-    (loss, code), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params, batch, state.step)
-    means = _means(loss, code, batch)
+    gradient, means = jax.grad(loss_fn, has_aux=True)(params, batch, state.step)
     if axis_name is not None:
       gradient, means = jax.lax.pmean((gradient, means), axis_name)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
@@ -143,13 +147,16 @@ def unroll_rows(classifier: Classifier, params: Params, batch: Batch) -> Array:
   return jax.vmap(one)(carries, mask_padding(batch.inputs, batch.lengths))
 
 
-def _outputs(classifier, params, batch, theta, objective) -> tuple[Array, RankCode]:
-  """Logits `[B, C]` that the objective's loss takes, and the rank code."""
+def _outputs(
+  classifier, params, batch, theta, objective, engine
+) -> tuple[Array, RankCode, Array]:
+  """Logits `[B, C]` that the objective's loss takes, the rank code, the fraction computed."""
   if objective == "eos":
     logits = unroll_rows(classifier, params, batch)
-    return at_step(logits, batch.lengths - 1), rank_code(logits, theta, batch.lengths)
+    code = rank_code(logits, theta, batch.lengths)
+    return at_step(logits, batch.lengths - 1), code, jnp.float32(1)
   carries = initial_carries(classifier, params, batch.inputs.shape[0])
-  code = unroll_to_spike(
+  code, computed = unroll_and_count(
     classifier.step,
     params,
     carries,
@@ -157,18 +164,19 @@ def _outputs(classifier, params, batch, theta, objective) -> tuple[Array, RankCo
     theta,
     batch.lengths,
     encode=classifier.encode,
+    engine=engine,
   )
-  return code.logits, code
+  return code.logits, code, computed
 
 
-def _means(loss: Array, code: RankCode, batch: Batch) -> Metrics:
+def _means(loss: Array, code: RankCode, computed: Array, batch: Batch) -> Metrics:
   mean = lambda values: jnp.mean(values.astype(jnp.float32))
   return Metrics(
     loss=loss,
     accuracy=mean(code.label == batch.labels),
     mean_spike_step=mean(code.step + 1),
     no_spike_fraction=mean(~code.spiked),
-    computed_fraction=jnp.ones_like(loss),
+    computed_fraction=computed,
     gradient_norm=jnp.zeros_like(loss),
   )
 

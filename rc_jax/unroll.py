@@ -1,12 +1,16 @@
 """Running a step function along its sequence."""
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 
-from rc_jax.rank_code import rank_code
+from rc_jax.early_exit import run_to_spike
+from rc_jax.rank_code import rank_code, thresholds
+from rc_jax.sharding import vary_alike
 from rc_jax.types import Array, Carry, Encode, Params, RankCode, Step, identity
+
+Engine = Literal["auto", "full", "early_exit"]
 
 
 def unroll(
@@ -28,8 +32,9 @@ def unroll(
   Raises:
     ValueError: `step` changes the carry's structure, shape or dtype, or its logits are not `[C]`.
   """
+  params, carry, xs = vary_alike(params, carry, xs)
   encoded = jax.vmap(encode or identity, (None, 0))(params, xs)
-  _check_step(step, params, carry, encoded)
+  _check_step(step, params, carry, jax.tree.map(lambda a: a[0], encoded))
   return jax.lax.scan(lambda c, e: step(params, c, e), carry, encoded)[1]
 
 
@@ -42,6 +47,7 @@ def unroll_to_spike(
   lengths: Array | None = None,
   *,
   encode: Encode | None = None,
+  engine: Engine = "auto",
 ) -> RankCode:
   """Runs each row up to its first spike (Algorithm 1); equals `rank_code` of `unroll`.
 
@@ -53,18 +59,67 @@ def unroll_to_spike(
     theta: threshold in (1/C, 1): a scalar, or `[T]`, one a step.
     lengths: `[B]` int in `1..T`, or None for T.
     encode: `(params, x) -> encoded`, the part of a step that needs no carry.
+    engine: "full" computes every row-step. "early_exit" leaves out what comes after a row's spike,
+      forward and backward, with the same results but for rounding; it has one reverse derivative,
+      no forward ones and no second. "auto" takes it where it can pay: see `choose_engine`.
 
   Returns:
     RankCode of `[B]` rows. Gradients flow through its logits.
 
   Raises:
-    ValueError: as `unroll` and `first_crossing`, or leading axes that disagree.
+    ValueError: as `unroll` and `first_crossing`, leading axes that disagree, an unknown engine.
   """
+  return unroll_and_count(
+    step, params, carry, xs, theta, lengths, encode=encode, engine=engine
+  )[0]
+
+
+def unroll_and_count(
+  step: Step,
+  params: Params,
+  carry: Carry,
+  xs: Array,
+  theta: Any,
+  lengths: Array | None,
+  *,
+  encode: Encode | None,
+  engine: Engine,
+) -> tuple[RankCode, Array]:
+  """`unroll_to_spike`, and the share of the row-steps of `[B, T]` that were computed, float32."""
+  if engine not in get_args(Engine):
+    raise ValueError(f"engine is {engine!r}; choose one of {get_args(Engine)}")
   _check_rows(carry, xs, lengths)
-  logits = jax.vmap(lambda c, x: unroll(step, params, c, x, encode=encode))(
-    carry, mask_padding(xs, lengths)
+  rows, steps = xs.shape[:2]
+  if engine == "auto":
+    engine = choose_engine(rows, steps)
+  if engine == "full":
+    logits = jax.vmap(lambda c, x: unroll(step, params, c, x, encode=encode))(
+      carry, mask_padding(xs, lengths)
+    )
+    return rank_code(logits, theta, lengths), jnp.float32(1)
+  first = jax.tree.map(lambda a: a[0], carry)
+  encoded = jax.eval_shape(encode or identity, params, xs[0, 0])
+  (classes,) = _check_step(step, params, first, encoded).shape
+  spike, computed = run_to_spike(
+    step,
+    encode,
+    params,
+    carry,
+    xs,
+    thresholds(theta, steps, classes),
+    None if lengths is None else jnp.asarray(lengths, jnp.int32),
   )
-  return rank_code(logits, theta, lengths)
+  label = jnp.argmax(spike.logits, axis=-1).astype(jnp.int32)
+  fraction = computed.astype(jnp.float32) / (rows * steps)
+  return RankCode(spike.step, spike.spiked, label, spike.logits), fraction
+
+
+def choose_engine(rows: int, steps: int) -> Engine:
+  """The engine of "auto": the full scan for less than 4 steps or 512 row-steps, else early exit.
+
+  What that little work could save is less than it costs to compile a loop for every width.
+  """
+  return "full" if steps < 4 or rows * steps < 512 else "early_exit"
 
 
 def mask_padding(xs: Array, lengths: Array | None) -> Array:
@@ -80,10 +135,10 @@ def mask_padding(xs: Array, lengths: Array | None) -> Array:
   return jnp.where(valid, xs, jnp.zeros((), xs.dtype))
 
 
-def _check_step(step: Step, params: Params, carry: Carry, encoded: Any) -> None:
+def _check_step(step: Step, params: Params, carry: Carry, first: Any) -> jax.ShapeDtypeStruct:
+  """Checks one step of one sequence, and says what logits it gives."""
   describe = lambda tree: jax.tree.map(lambda a: f"{a.dtype}{list(a.shape)}", tree)
-  before = jax.eval_shape(lambda c: c, carry)
-  first = jax.eval_shape(lambda tree: jax.tree.map(lambda a: a[0], tree), encoded)
+  before, first = jax.eval_shape(lambda *trees: trees, carry, first)
   try:
     after, logits = jax.eval_shape(step, params, carry, first)
   except (TypeError, ValueError) as error:
@@ -94,6 +149,7 @@ def _check_step(step: Step, params: Params, carry: Carry, encoded: Any) -> None:
     raise ValueError(f"step turns a carry {describe(before)} into {describe(after)}; keep it alike")
   if logits.ndim != 1:
     raise ValueError(f"step gives logits of shape {list(logits.shape)}; give [C] for one sequence")
+  return logits
 
 
 def _check_rows(carry: Carry, xs: Array, lengths: Array | None) -> None:

@@ -1,0 +1,352 @@
+"""The early-exit engine against every step of `unroll`: the same results, and less work."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
+
+import rc_jax
+from rc_jax.unroll import unroll_and_count
+
+C = 3
+THETA = 0.9
+
+
+def forced(classifier):
+  """The classifier with an input channel more, `[..., F + 1]`, that is added to logit 0.
+
+  So a test says when a row spikes, and yet the net itself decides.
+  """
+
+  def encode(params, x):
+    return {"net": classifier.encode(params, x[..., :-1]), "force": x.reshape(-1)[-1]}
+
+  def step(params, carry, encoded):
+    carry, logits = classifier.step(params, carry, encoded["net"])
+    return carry, logits.at[0].add(encoded["force"])
+
+  return classifier._replace(encode=encode, step=step)
+
+
+def hand_written():
+  """A dict carry with a counter in it, integer inputs, an integer parameter, a table."""
+
+  def init(key, x):
+    del x
+    table, w, out = jax.random.split(key, 3)
+    return {
+      "table": jax.random.normal(table, (150, 4)),
+      "w": 0.5 * jax.random.normal(w, (4, 4)),
+      "out": jax.random.normal(out, (4, C)),
+      "period": jnp.int32(3),
+    }
+
+  def encode(params, x):
+    return params["table"][x], x
+
+  def step(params, carry, encoded):
+    embedded, symbol = encoded
+    phase = (carry["count"] + symbol) % params["period"]
+    h = jnp.tanh(carry["h"] @ params["w"] + embedded + 0.1 * phase.astype(jnp.float32))
+    return {"h": h, "count": carry["count"] + 1}, h @ params["out"]
+
+  def initial_carry(params):
+    del params
+    return {"h": jnp.zeros(4), "count": jnp.int32(0)}
+
+  return rc_jax.Classifier(init, initial_carry, step, encode)
+
+
+def without_encode(classifier):
+  step = lambda p, c, x: classifier.step(p, c, classifier.encode(p, x))
+  return rc_jax.Classifier(classifier.init, classifier.initial_carry, step)
+
+
+NETS = {  # 40 inputs: `encode` stands apart from the step; 5: it is left there
+  "lstm": (rc_jax.lstm(5, C), (5,)),
+  "lstm_wide": (rc_jax.lstm(5, C), (40,)),
+  "lstm_without_encode": (without_encode(rc_jax.lstm(5, C)), (40,)),
+  "gru": (rc_jax.gru(4, C, hidden=(3,)), (40,)),
+  "conv_lstm": (rc_jax.conv_lstm(2, C, (4, 3)), (4, 3, 2)),
+  "forced": (forced(rc_jax.lstm(5, C)), (41,)),
+  "hand_written": (hand_written(), ()),
+}
+
+
+def case(name, rows, steps, seed=0):
+  classifier, shape = NETS[name]
+  channels = shape and (*shape[:-1], shape[-1] - (name == "forced"))  # what the net itself sees
+  keys = jax.random.split(jax.random.key(seed), 4)
+  if name == "hand_written":
+    xs = jax.random.randint(keys[0], (rows, steps), 0, 150)
+  else:
+    xs = jax.random.normal(keys[0], (rows, steps, *shape))
+  params = classifier.init(keys[1], jnp.zeros(channels, xs.dtype))
+  noise = lambda a: jax.random.normal(keys[2], (rows, *a.shape)).astype(a.dtype)
+  carry = jax.tree.map(noise, classifier.initial_carry(params))
+  lengths = jax.random.randint(keys[3], (rows,), 1, steps + 1)
+  return classifier, params, carry, xs, lengths
+
+
+def every_step(classifier, params, carry, xs, theta, lengths):
+  one = lambda c, x: rc_jax.unroll(classifier.step, params, c, x, encode=classifier.encode)
+  return rc_jax.rank_code(jax.vmap(one)(carry, xs), theta, lengths)
+
+
+def early(classifier, params, carry, xs, theta, lengths):
+  return rc_jax.unroll_to_spike(
+    classifier.step,
+    params,
+    carry,
+    xs,
+    theta,
+    lengths,
+    encode=classifier.encode,
+    engine="early_exit",
+  )
+
+
+def value_and_gradients(way, classifier, params, carry, xs, theta, lengths):
+  def loss(params, carry, xs, theta):
+    code = way(classifier, params, carry, xs, theta, lengths)
+    return jnp.sum(jnp.sin(code.logits)), code
+
+  gradients = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True, allow_int=True)
+  return jax.jit(gradients)(params, carry, xs, theta)
+
+
+def assert_same(plain, other, tolerance=1e-5):
+  """Whole numbers alike; floats within the tolerance of the largest entry of their array."""
+  for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(other), strict=True):
+    assert a.dtype == b.dtype
+    if a.dtype != jax.dtypes.float0:
+      exact = not jnp.issubdtype(a.dtype, jnp.floating)
+      scale = 0 if exact or not a.size else tolerance * float(jnp.max(jnp.abs(a)))
+      np.testing.assert_allclose(a, b, rtol=0, atol=scale)
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(("rows", "steps"), [(1, 1), (3, 5), (33, 13), (17, 58)])
+def test_values_and_gradients_are_those_of_every_step(name, rows, steps):
+  classifier, params, carry, xs, lengths = case(name, rows, steps)
+  theta = jnp.linspace(0.9, 0.6, steps)
+  padded = xs
+  if name != "hand_written":
+    valid = jnp.arange(steps, dtype=jnp.int32)[None] < lengths[:, None]
+    valid = valid.reshape(rows, steps, *(1,) * (xs.ndim - 2))
+    padded, xs = jnp.where(valid, xs, jnp.nan), jnp.where(valid, xs, 0.0)
+  want = value_and_gradients(every_step, classifier, params, carry, xs, theta, lengths)
+  got = value_and_gradients(early, classifier, params, carry, padded, theta, lengths)
+  assert_same(want, got)
+
+
+@pytest.mark.parametrize("name", ["lstm_wide", "lstm"])
+def test_differences_are_rounding(name):
+  with jax.enable_x64(True):
+    classifier, params, carry, xs, lengths = case(name, 26, 21)
+    arguments = (classifier, params, carry, xs, np.float64(0.6), lengths)
+    want = value_and_gradients(every_step, *arguments)
+    assert_same(want, value_and_gradients(early, *arguments), 1e-13)
+
+
+def forced_case(spikes, steps):
+  """Row r spikes at step `spikes[r]` of all `steps`; -1: never."""
+  classifier = forced(rc_jax.lstm(5, C))
+  _, _, carry, xs, _ = case("forced", len(spikes), steps)
+  params = jax.tree.map(lambda p: 0.1 * p, classifier.init(jax.random.key(1), xs[0, 0, :-1]))
+  now = np.arange(steps) == np.asarray(spikes)[:, None]
+  return classifier, params, carry, xs.at[..., -1].set(jnp.where(now, 20.0, 0.0))
+
+
+def count(classifier, params, carry, xs, lengths=None):
+  f = lambda *a: unroll_and_count(
+    classifier.step, *a, lengths, encode=classifier.encode, engine="early_exit"
+  )
+  return jax.jit(f)(params, carry, xs, jnp.float32(THETA))
+
+
+@pytest.mark.parametrize(
+  ("spikes", "steps", "row_steps"),
+  [
+    ([0] * 16, 9, 16),  # all at once: one step of 16 rows
+    ([-1] * 16, 9, 16 * 9),  # never: everything
+    ([0] * 8 + [-1] * 8, 9, 16 + 8 * 8),  # half go: 8 rows go on
+    ([-1, *[0] * 15], 9, 16 + 8 * 8),  # one goes on, in the narrowest loop of 8
+    ([2] * 9 + [5] * 7, 9, 16 * 3 + 8 * 3),
+    ([4, 1, 0], 9, 3 * 5),  # too few rows for a second width: up to the slowest
+  ],
+)
+def test_computed_fraction(spikes, steps, row_steps):
+  code, fraction = count(*forced_case(spikes, steps))
+  never = np.asarray(spikes) < 0
+  np.testing.assert_array_equal(code.step, np.where(never, steps - 1, spikes))
+  np.testing.assert_array_equal(code.spiked, ~never)
+  assert float(fraction) == pytest.approx(row_steps / (len(spikes) * steps), rel=1e-6)
+
+
+def test_rows_end_at_their_lengths():
+  classifier, params, carry, xs = forced_case([-1] * 16, 9)
+  lengths = np.array([2] * 8 + [5] * 8, np.int32)
+  code, fraction = count(classifier, params, carry, xs, lengths)
+  np.testing.assert_array_equal(code.step, lengths - 1)
+  assert not code.spiked.any()
+  assert float(fraction) == pytest.approx((2 * 16 + 3 * 8) / (16 * 9), rel=1e-6)
+
+
+@pytest.mark.parametrize("spikes", [[0] * 33, [-1] * 33, [*range(20), *[-1] * 4, *[3] * 9]])
+def test_forced_spikes(spikes):
+  arguments = forced_case(spikes, 20)
+  want = value_and_gradients(every_step, *arguments, THETA, None)
+  assert_same(want, value_and_gradients(early, *arguments, THETA, None))
+
+
+def test_skipped_steps_do_not_run():
+  """Counts what really runs, forward and backward, one callback a row-step."""
+  calls = {"forward": 0, "backward": 0}
+
+  def note(which):
+    calls[which] += 1
+
+  classifier, params, carry, xs = forced_case([0] * 8 + [3] * 8, 12)
+
+  @jax.custom_vjp
+  def counted(x):
+    jax.debug.callback(note, "forward")
+    return x
+
+  def backward(_, cotangent):
+    jax.debug.callback(note, "backward")
+    return (cotangent,)
+
+  counted.defvjp(lambda x: (counted(x), None), backward)
+
+  def step(params, carry, encoded):
+    carry, logits = classifier.step(params, carry, encoded)
+    return carry, counted(logits)
+
+  def loss(params):
+    code = early(classifier._replace(step=step), params, carry, xs, THETA, None)
+    return jnp.sum(code.logits)
+
+  jax.block_until_ready(jax.jit(jax.grad(loss))(params))
+  jax.effects_barrier()
+  assert calls["backward"] == 16 + 3 * 8
+  assert calls["forward"] == 2 * (16 + 3 * 8)  # once for the spike, again for the gradient
+
+
+def test_population():
+  classifier, params, carry, xs, lengths = case("lstm_wide", 17, 9)
+  members = jax.tree.map(lambda p: jnp.stack([p, 2 * p, -p]), params)
+  thetas = jnp.array([0.5, 0.6, 0.9])
+  got, want = (
+    jax.vmap(
+      lambda p, t, way=way: value_and_gradients(way, classifier, p, carry, xs, t, lengths)
+    )(members, thetas)
+    for way in (early, every_step)
+  )
+  assert_same(want, got)
+
+
+def test_values_a_step_closes_over():
+  """A traced gain that `step` and `encode` see without being given it."""
+  classifier, params, carry, xs, lengths = case("lstm_wide", 17, 9)
+
+  def loss(gain, offset, way):
+    c = classifier._replace(
+      encode=lambda p, x: gain * classifier.encode(p, x),
+      step=lambda p, h, e: classifier.step(p, h, e + offset.astype(jnp.float32)),
+    )
+    return jnp.sum(way(c, params, carry, xs, 0.6, lengths).logits ** 2)
+
+  gradient = jax.vmap(jax.value_and_grad(loss), in_axes=(0, 0, None))
+  gains, offsets = jnp.array([0.5, 1.5]), jnp.array([0, 1])
+  assert_same(gradient(gains, offsets, every_step), gradient(gains, offsets, early))
+
+
+def mesh():
+  return jax.make_mesh((2,), ("device",), axis_types=(AxisType.Auto,))
+
+
+@pytest.mark.parametrize("check_vma", [True, False])
+@pytest.mark.parametrize("features", [3, 40])
+def test_two_devices(check_vma, features):
+  classifier = rc_jax.lstm(5, C)
+  key = jax.random.key(0)
+  make = lambda **k: rc_jax.make_train(classifier, optax.sgd(1.0), theta=0.6, **k)
+  state = make().init(key, jnp.zeros(features))
+  xs = jax.random.normal(key, (34, 16, features))
+  xs = xs.at[:17].multiply(5.0)  # the rows of the first device spike early
+  labels = jax.random.randint(key, (34,), 0, C)
+  batch = rc_jax.Batch(xs, labels, jnp.full(34, 16, jnp.int32))
+  update = jax.shard_map(
+    make(axis_name="device", engine="early_exit").update,
+    mesh=mesh(),
+    in_specs=(P(), P("device")),
+    out_specs=P(),
+    check_vma=check_vma,
+  )
+  got, metrics = jax.jit(update)(state, batch)
+  want, plain = jax.jit(make(engine="full").update)(state, batch)
+  assert_same(want.params, got.params)
+  assert float(plain.computed_fraction) == 1
+  assert 0 < float(metrics.computed_fraction) < 1
+  assert float(metrics.mean_spike_step) == pytest.approx(float(plain.mean_spike_step))
+
+
+def test_a_replicated_value_that_a_step_closes_over_is_refused():
+  classifier, params, carry, xs, _ = case("lstm", 4, 4)
+
+  def f(gain, params, carry, xs):
+    scaled = classifier._replace(step=lambda p, c, e: classifier.step(p, c, gain * e))
+    return early(scaled, params, carry, xs, 0.6, None).logits
+
+  specs = (P(), P(), P("device"), P("device"))
+  mapped = jax.shard_map(f, mesh=mesh(), in_specs=specs, out_specs=P("device"))
+  with pytest.raises(ValueError, match=r"replicated float32\[\]; give it in params"):
+    jax.jit(mapped)(jnp.float32(2), params, carry, xs)
+
+
+def test_unasked_input_gradients_cost_nothing():
+  """Without a gradient to the inputs no buffer of their size is kept for one."""
+  classifier, params, carry, xs, _ = case("lstm_wide", 16, 11)
+  loss = lambda p, x: jnp.sum(early(classifier, p, carry, x, 0.6, None).logits)
+  flat = "f32[176,40]"  # B * T rows of the input: a scatter's operand
+  text = lambda f: str(jax.make_jaxpr(f)(params, xs))
+  assert text(jax.grad(loss, argnums=0)).count(flat) < text(jax.grad(loss, argnums=1)).count(flat)
+
+
+def test_auto_is_full_for_little_work():
+  classifier, params, carry, xs, _ = case("lstm", 4, 4)
+  run = lambda engine: unroll_and_count(
+    classifier.step, params, carry, xs, 0.34, None, encode=classifier.encode, engine=engine
+  )[1]
+  assert float(run("auto")) == 1
+  assert float(run("early_exit")) < 1
+
+
+@pytest.mark.parametrize("engine", ["full", "early_exit"])
+def test_bad_input(engine):
+  classifier, params, carry, xs, _ = case("lstm", 4, 4)
+  run = lambda step=classifier.step, carry=carry, lengths=None, encode=classifier.encode: (
+    rc_jax.unroll_to_spike(step, params, carry, xs, 0.6, lengths, encode=encode, engine=engine)
+  )
+  grown = lambda p, c, e: ((c[0], jnp.concatenate([c[1], c[1]])), jnp.zeros(C))
+  with pytest.raises(ValueError, match=r"step turns a carry .*\[5\].* into .*\[10\]"):
+    run(grown)
+  with pytest.raises(ValueError, match="xs has 4 rows"):
+    run(carry=jax.tree.map(lambda a: a[:3], carry))
+  with pytest.raises(ValueError, match=r"xs has 4 rows.*\(3,\)"):
+    run(lengths=np.ones(3, np.int32))
+  with pytest.raises(ValueError, match=r"step cannot take carry .*\[5\].*float32\[7\]"):
+    run(encode=lambda p, x: jnp.zeros(7))
+
+
+def test_unknown_engine():
+  classifier, params, carry, xs, _ = case("lstm", 4, 4)
+  with pytest.raises(ValueError, match="engine is 'fast'; choose one of"):
+    rc_jax.unroll_to_spike(classifier.step, params, carry, xs, 0.6, engine="fast")
+  with pytest.raises(ValueError, match="engine is 'fast'; choose one of"):
+    rc_jax.make_train(classifier, optax.sgd(1.0), engine="fast")
