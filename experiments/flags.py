@@ -17,6 +17,12 @@ from rc_jax.checks import check_beta, check_theta
 FLAGS = flags.FLAGS
 
 flags.DEFINE_enum("objective", "rc", ["rc", "eos"], "Loss at the first spike, or at the last step.")
+flags.DEFINE_enum(
+  "engine",
+  "full",
+  ["auto", "full", "early_exit"],
+  "Whether rc computes what comes after a spike; the result is the same but for rounding.",
+)
 flags.DEFINE_string(
   "beta",
   None,
@@ -83,6 +89,7 @@ FREE_FLAGS = (
   "epochs",
   "num_examples",
   "choose",
+  "engine",
   "checkpoint_seconds",
   "progress",
   "data_on_device",
@@ -94,6 +101,7 @@ class Settings(NamedTuple):
 
   Attributes:
     objective: "rc" or "eos".
+    engine: "auto", "full" or "early_exit".
     beta: `((epoch, value), ...)`, the first at epoch 0.
     theta: threshold.
     seed: of everything random.
@@ -110,6 +118,7 @@ class Settings(NamedTuple):
   """
 
   objective: Any
+  engine: Any
   beta: tuple[tuple[float, float], ...]
   theta: float
   seed: int

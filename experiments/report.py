@@ -25,6 +25,7 @@ MEASURES = {
   "mean_heard_ms": "mean audio heard before the decision, ms",
   "best_validation_rc_accuracy": "best validation accuracy at the first spike",
   "num_test": "test examples",
+  "computed_fraction": "share of the row-steps computed, end of training",
 }
 CAPTIONS = {
   "training": "Validation while training.",

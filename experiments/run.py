@@ -18,7 +18,7 @@ from experiments import report
 from experiments.checkpoints import Checkpoints, Snapshot
 from experiments.flags import Settings
 from experiments.task import EvaluationSet, Task
-from experiments.workdir import Workdir, write_json
+from experiments.workdir import Workdir, read_metrics, write_json
 from rc_jax import Evaluation, Metrics, TrainState, evaluate, frontier, make_train, unroll
 from rc_jax.checks import check_theta
 from rc_jax.types import Params
@@ -56,6 +56,7 @@ class Loop:
       objective=settings.objective,
       beta=settings.beta_schedule(task.updates_per_epoch),
       theta=settings.theta,
+      engine=settings.engine,
     )
     self.update = jax.jit(
       lambda state, data, item: train.update(state, task.fetch(data, item)), donate_argnums=0
@@ -187,7 +188,7 @@ class Loop:
       "chosen_at": self._position(int(self.state.step) if last else self.best.step),
       "trained": self._position(int(self.state.step)),
       "stopped_early": self.stopped_early,
-      "computed_fraction": 1.0,
+      "computed_fraction": read_metrics(self.workdir.path)[-1]["computed_fraction"],
       "seconds": self.seconds,
       "num_steps": steps,
       "step_ms": task.step_ms,

@@ -50,7 +50,7 @@ class _Log(NamedTuple):
 
   carry: Carry
   encoded: Encoded
-  index: Array | None
+  flat: Array | None
 
 
 class _Stage(NamedTuple):
@@ -139,7 +139,8 @@ def _net(
   first = jax.tree.map(lambda a: a[0], carry)
   if encode is not None and not _stands_apart(encode, params, x):
     step, encode = _joined(step, encode), None
-  encoded, captured = x, []
+  encoded: Any = x
+  captured: list[Array] = []
   if encode is not None:
     encoded = vary_alike(encode(params, x), x)[0]
     encode, captured = _opened(encode, params, x)
@@ -162,7 +163,7 @@ def _opened(fun: Callable, *examples: Any) -> tuple[Callable, list[Array]]:
     of_captured = iter(captured)
     consts = [next(of_captured) if t else c for t, c in zip(traced, closed.consts, strict=True)]
     call = jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, consts))
-    return structure.unflatten(call(*jax.tree.leaves(arguments)))
+    return jax.tree.unflatten(structure, call(*jax.tree.leaves(arguments)))
 
   captured = [c for t, c in zip(traced, closed.consts, strict=True) if t]
   for value in _floats(captured):
@@ -247,7 +248,7 @@ def _chain(
     encoded = encode(params, _inputs_at(xs, lengths, index))
     log = s.log
     if log is not None:
-      entry = _Log(s.carry, None, None) if log.index is None else _Log(s.carry, encoded, index)
+      entry = _Log(s.carry, None, None) if log.flat is None else _Log(s.carry, encoded, index)
       log = _write(log, entry, s.position)
     carry, logits = net.step(params, s.carry, encoded)
     crossed = confidence(logits) >= thresholds[s.t]
@@ -267,17 +268,25 @@ def _chain(
     first, offset = state.t, state.position
     # After T steps no row is silent: each ends at its last step.
     state = lax.while_loop(
-      lambda s, floor=floor: jnp.sum(s.silent, dtype=jnp.int32) > floor,
+      functools.partial(_more_silent, floor),
       functools.partial(advance, rows=rows),
       state,
     )
     spike = _scatter(spike, rows, state.spike)
     kept = jnp.argsort(~state.silent, stable=True)[:floor] if floor else None
     stages.append(_Stage(rows, kept, first, state.t, offset))
-    if floor:
+    if kept is not None:
       carry, silent, of_kept, rows = _gather((state.carry, state.silent, state.spike, rows), kept)
       state = state._replace(carry=carry, silent=silent, spike=of_kept)
   return spike, stages, state.log, state.position
+
+
+def _more_silent(floor: int, s: _State) -> Array:
+  return jnp.sum(s.silent, dtype=jnp.int32) > floor
+
+
+def _not_before(first: Array, s: tuple) -> Array:
+  return s[0] >= first
 
 
 def _backward(net, params, xs, lengths, trail, dlogits, dxs):
@@ -315,7 +324,7 @@ def _backward(net, params, xs, lengths, trail, dlogits, dxs):
     dcarry = zeros if stage.kept is None else _scatter(zeros, stage.kept, dcarry)
     state = vary_alike((stage.end - 1, dcarry, dparams, encoded, dxs), xs)[0]
     _, dcarry, dparams, encoded, dxs = lax.while_loop(
-      lambda s, stage=stage: s[0] >= stage.first, functools.partial(retreat, stage=stage), state
+      functools.partial(_not_before, stage.first), functools.partial(retreat, stage=stage), state
     )
   if net.encode is not None:
     log = trail.log._replace(encoded=encoded)
@@ -332,7 +341,7 @@ def _encode_gradient(net, params, xs, lengths, log, computed, dparams, dxs):
 
   def add(s):
     start, dparams, dxs = s
-    index = _read(log.index, start, block)
+    index = _read(log.flat, start, block)
     x = _inputs_at(xs, lengths, index)
     dp, dx = _vjp(net.encode, params, x)(_floats(_read(log.encoded, start, block)))
     dparams = [a + b for a, b in zip(dparams, dp, strict=True)]
@@ -398,6 +407,6 @@ def _among(tree: Any, floats: Sequence[Array], others: Any = None) -> Any:
   of_floats = iter(floats)
   leaves, structure = jax.tree.flatten(tree)
   rest = [None] * len(leaves) if others is None else jax.tree.leaves(others)
-  return structure.unflatten(
-    [next(of_floats) if _is_float(a) else b for a, b in zip(leaves, rest, strict=True)]
+  return jax.tree.unflatten(
+    structure, [next(of_floats) if _is_float(a) else b for a, b in zip(leaves, rest, strict=True)]
   )

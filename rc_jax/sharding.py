@@ -21,7 +21,7 @@ def vary_alike(*trees: Any) -> tuple[Any, ...]:
     missing = tuple(axes - _axes(leaf))
     return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf
 
-  return structure.unflatten([mark(leaf) for leaf in leaves])
+  return jax.tree.unflatten(structure, [mark(leaf) for leaf in leaves])
 
 
 def same_axes(value: jax.Array, *trees: Any) -> bool:

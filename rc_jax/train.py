@@ -73,7 +73,7 @@ def make_train(
   theta: Any = 0.95,
   augment: Callable[[Key, Batch], Batch] | None = None,
   axis_name: str | None = None,
-  engine: Engine = "auto",
+  engine: Engine = "full",
 ) -> Train:
   """Makes the training of a classifier.
 
@@ -147,9 +147,7 @@ def unroll_rows(classifier: Classifier, params: Params, batch: Batch) -> Array:
   return jax.vmap(one)(carries, mask_padding(batch.inputs, batch.lengths))
 
 
-def _outputs(
-  classifier, params, batch, theta, objective, engine
-) -> tuple[Array, RankCode, Array]:
+def _outputs(classifier, params, batch, theta, objective, engine) -> tuple[Array, RankCode, Array]:
   """Logits `[B, C]` that the objective's loss takes, the rank code, the fraction computed."""
   if objective == "eos":
     logits = unroll_rows(classifier, params, batch)
