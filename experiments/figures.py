@@ -247,8 +247,10 @@ def _draw_probabilities(
   axes.plot(x[spike], probabilities[spike].max(), "v" if crossed.size else "x", color=RED,
             markersize=5, zorder=3)  # fmt: skip
   axes.set_ylim(-0.03, 1.08)
+  if examples["inputs"].shape[1] <= 12:
+    axes.set_xticks(range(1, examples["inputs"].shape[1] + 1, 3))
   axes.legend(
-    loc="upper center", bbox_to_anchor=(0.5, -0.32), ncols=2,
+    loc="upper center", bbox_to_anchor=(0.5, -0.42), ncols=2,
     handlelength=0.8, borderpad=0, labelspacing=0.2, columnspacing=0.8,
   )  # fmt: skip
   return spike
