@@ -9,7 +9,7 @@ DEMO := runs/demo
 .PHONY: demo test test-slow lint types lock clean
 
 demo: $(VENV)/ready ## train on words spoken by a synthesizer, no download; under 10 minutes
-	$(BIN)/python -m experiments.speech --dataset=synthetic --beta=0.2 --epochs=15 --workdir=$(DEMO)
+	$(BIN)/python -m experiments.speech --dataset=synthetic --beta=0.2 --epochs=40 --workdir=$(DEMO)
 	@echo "see $(DEMO)/report.md and $(DEMO)/figures/"
 
 test: lint types ## lint, types and tests
