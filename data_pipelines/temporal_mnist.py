@@ -4,12 +4,13 @@ import gzip
 import hashlib
 import pathlib
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines.batches import Split, Splits
 from data_pipelines.downloads import require_network
-from rc_jax.types import Array, Batch
+from rc_jax.types import Array, Batch, Key
 
 NUM_STEPS = 10
 IMAGE_SHAPE = (28, 28)
@@ -53,6 +54,21 @@ def prepare(batch: Batch, *, flat: bool) -> Batch:
   if flat:
     inputs = inputs.reshape(*inputs.shape[:2], -1)
   return batch._replace(inputs=inputs)
+
+
+def shift(key: Key, batch: Batch, pixels: int) -> Batch:
+  """Moves each image by its own random number of pixels; what comes in is background.
+
+  Args:
+    key: consumed.
+    batch: of a `Split` made by `load`, images `[B, 28, 28]` uint8.
+    pixels: each direction is drawn uniformly from `-pixels..pixels`.
+  """
+  images = batch.inputs
+  padded = jnp.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels)))
+  corners = jax.random.randint(key, (len(images), 2), 0, 2 * pixels + 1)
+  cut = lambda image, corner: jax.lax.dynamic_slice(image, tuple(corner), IMAGE_SHAPE)
+  return batch._replace(inputs=jax.vmap(cut)(padded, corners))
 
 
 def load(

@@ -56,6 +56,7 @@ class Loop:
       objective=settings.objective,
       beta=settings.beta_schedule(task.updates_per_epoch),
       theta=settings.theta,
+      augment=task.augment,
       engine=settings.engine,
     )
     self.update = jax.jit(

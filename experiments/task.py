@@ -35,10 +35,12 @@ class Task(NamedTuple):
     classifier: what is trained.
     class_names: of the C classes.
     items: item k is what the host sends to update k.
-    fetch: `(data, item) -> Batch`, inside the jitted step.
+    fetch: `(data, item) -> Batch`, inside the jitted step; of records as stored, if `augment` is
+      there to make them ready.
     data: arrays on the device that `fetch` reads.
     validation: chooses the checkpoint.
     test: read once, at the end.
+    augment: of `make_train`; None where `fetch` gives what the classifier takes.
     updates_per_epoch: None for generated tasks, which have no epochs.
     step_ms: milliseconds a step, or None where steps have no physical duration.
     measure: `(split name, Evaluation) -> {name: number}`, the task's own measures.
@@ -54,6 +56,7 @@ class Task(NamedTuple):
   data: Any
   validation: EvaluationSet
   test: EvaluationSet
+  augment: Callable[[Key, Batch], Batch] | None = None
   updates_per_epoch: int | None = None
   step_ms: float | None = None
   measure: Callable[[str, Evaluation], dict[str, float]] = lambda split, evaluation: {}
@@ -100,6 +103,7 @@ def stored(
   batch_size: int,
   seed: int,
   on_device: bool = True,
+  augment: Callable[[Key, Batch], Batch] = lambda key, batch: batch,
   pictures: Callable[[np.ndarray], dict[str, np.ndarray]] = lambda index: {},
 ) -> dict[str, Any]:
   """The parts of a `Task` whose records are stored.
@@ -111,12 +115,13 @@ def stored(
     seed: of the shuffling.
     on_device: records live on the device and are gathered there by index; False: the host reads
       and sends each batch, a few ahead of the device.
+    augment: `(key, records) -> records`, in training alone.
     pictures: `test indices [n] -> arrays` to draw beside the sequences.
 
   Returns:
     Fields of `Task`.
   """
-  data, item, fetch = _records(splits.train, prepare, on_device)
+  data, item, fetch = _records(splits.train, on_device)
 
   def drawn() -> tuple[Batch, dict[str, np.ndarray]]:
     labels = splits.test.labels
@@ -126,6 +131,7 @@ def stored(
   return dict(
     items=shuffled_indices(len(splits.train), batch_size, seed).map(item),
     fetch=fetch,
+    augment=lambda key, batch: prepare(augment(key, batch)),
     data=data,
     validation=_read(splits.validation, prepare, on_device),
     test=_read(splits.test, prepare, on_device),
@@ -134,12 +140,12 @@ def stored(
   )
 
 
-def _records(split: Split, prepare: Callable[[Batch], Batch], on_device: bool) -> tuple:
-  """What lives on the device, what the host sends of an index `[B]`, and how both make a batch."""
+def _records(split: Split, on_device: bool) -> tuple:
+  """What lives on the device, what the host sends of an index `[B]`, and how both give records."""
   if not on_device:
-    return None, split.__getitem__, lambda data, item: prepare(item)
+    return None, split.__getitem__, lambda data, item: item
   data = Batch(*(jnp.asarray(a) for a in (split.inputs, split.labels, split.lengths)))
-  gather = lambda data, index: prepare(jax.tree.map(lambda a: a[index], data))
+  gather = lambda data, index: jax.tree.map(lambda a: a[index], data)
   return data, lambda index: index.astype(np.int32), gather
 
 
@@ -154,8 +160,8 @@ def _drawn(sample: Callable[[Key, int], Batch], key: Key, number: int) -> Evalua
 
 
 def _read(split: Split, prepare: Callable[[Batch], Batch], on_device: bool) -> EvaluationSet:
-  data, item, fetch = _records(split, prepare, on_device)
-  fetch = jax.jit(fetch)
+  data, item, records = _records(split, on_device)
+  fetch = jax.jit(lambda data, item: prepare(records(data, item)))
 
   def batches() -> Iterator[Batch]:
     for start in range(0, len(split), EVALUATION_ROWS):

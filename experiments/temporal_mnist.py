@@ -23,6 +23,13 @@ from rc_jax import conv_lstm, lstm
 flags.DEFINE_enum("model", "lstm", ["lstm", "conv_lstm"], "Hidden layer.")
 flags.DEFINE_integer("kernel", 3, "Width of ConvLSTM's kernels, odd; the paper leaves it open.", 1)
 flags.DEFINE_integer(
+  "shift",
+  0,
+  "Move each training image by up to so many pixels at random; 0 as in the paper.",
+  0,
+  14,
+)
+flags.DEFINE_integer(
   "holdout",
   None,
   "Training images, the last ones, that choose the checkpoint. Default: 5000 of mnist, 200 of "
@@ -53,7 +60,12 @@ def main() -> int:
     classifier = conv_lstm(s.flags["units"], 10, image_shape, kernel=FLAGS.kernel)
   prepare = functools.partial(temporal_mnist.prepare, flat=recurrent)
   parts = stored(
-    splits, prepare, batch_size=s.batch_size, seed=s.seed, on_device=FLAGS.data_on_device
+    splits,
+    prepare,
+    batch_size=s.batch_size,
+    seed=s.seed,
+    on_device=FLAGS.data_on_device,
+    augment=lambda key, batch: temporal_mnist.shift(key, batch, FLAGS.shift),
   )
   task = Task("temporal_mnist", classifier, temporal_mnist.CLASS_NAMES, **parts)
   return run(task, s)

@@ -9,7 +9,7 @@ from rc_jax.types import Batch
 
 
 def check_theta(theta: Any, num_classes: int | None = None, num_steps: int | None = None) -> None:
-  """Checks a threshold given as a Python number or NumPy array; traced values pass unseen.
+  """Checks a threshold, a number or an array; traced values pass unseen.
 
   Args:
     theta: scalar, or `[T]` for a threshold a step.
@@ -23,7 +23,7 @@ def check_theta(theta: Any, num_classes: int | None = None, num_steps: int | Non
   if len(shape) > 1 or (shape and num_steps is not None and shape[0] != num_steps):
     steps = "T" if num_steps is None else num_steps
     raise ValueError(f"theta has shape {shape}; give a number, or one threshold a step: [{steps}]")
-  if isinstance(theta, jax.Array):
+  if isinstance(theta, jax.core.Tracer):
     return
   values = np.asarray(theta, np.float64)
   if not np.all((values > 0) & (values < 1)):
@@ -36,30 +36,39 @@ def check_theta(theta: Any, num_classes: int | None = None, num_steps: int | Non
 
 
 def check_beta(beta: Any) -> None:
-  """Raises ValueError if beta, a Python number or NumPy scalar, is negative or not finite."""
-  if not isinstance(beta, jax.Array) and not 0 <= float(beta) < np.inf:
+  """Raises ValueError if beta is no number, negative or not finite; traced values pass unseen."""
+  if isinstance(beta, jax.core.Tracer):
+    return
+  if np.ndim(beta) or not np.issubdtype(np.asarray(beta).dtype, np.number):
+    raise ValueError(f"beta is {beta!r}; give one number, the weight of the entropy reward")
+  if not 0 <= float(beta) < np.inf:
     raise ValueError(f"beta is {beta}; the weight of the entropy reward must be 0 or more")
 
 
-def check_batch(batch: Batch, num_classes: int) -> None:
+def check_batch(batch: Batch, num_classes: int, *, first: int = 0) -> None:
   """Checks the labels and lengths of a batch of concrete arrays, on the host.
 
   Args:
     batch: inputs `[B, T, ...]`, labels `[B]`, lengths `[B]`.
     num_classes: C.
+    first: number of the batch's first row in its data set, for messages.
 
   Raises:
     ValueError: shapes disagree, a label is outside `0..C-1` or a length outside `1..T`.
   """
+  if np.ndim(batch.inputs) < 2:
+    raise ValueError(f"inputs have shape {np.shape(batch.inputs)}; give [B, T, ...]")
   rows, steps = batch.inputs.shape[:2]
   for name, array, low, high in (
     ("labels", batch.labels, 0, num_classes - 1),
     ("lengths", batch.lengths, 1, steps),
   ):
     values = np.asarray(array)
+    if not np.issubdtype(values.dtype, np.integer):
+      raise ValueError(f"{name} are {values.dtype}; give whole numbers")
     if values.shape != (rows,):
       raise ValueError(f"{name} has shape {values.shape}; inputs have {rows} rows, so [{rows}]")
     outside = np.flatnonzero((values < low) | (values > high))
     if outside.size:
       row = outside[0]
-      raise ValueError(f"{name}[{row}] is {values[row]}; it must lie in {low}..{high}")
+      raise ValueError(f"{name}[{first + row}] is {values[row]}; it must lie in {low}..{high}")

@@ -1,78 +1,20 @@
 """The early-exit engine: what comes after a row's first spike is not computed, nor differentiated.
 
-Forward, a chain of while loops of falling width runs all rows still silent: a loop stops as soon as
-they fit into the next width, and the silent rows are gathered there. Each computed step appends its
-rows to a packed log, so that the log's beginning holds what was computed and nothing else.
-
-Backward, the same loops run in reverse. They read the carry before a step from the log and
-differentiate `step` there (to keep what autodiff would keep is more memory than to compute it
-again). Where `encode` stands apart, cotangents of its results replace these in the log, and its
-gradient follows in blocks over the log: one large product costs what was computed, whatever the
-widths were.
-
-`B` rows, `T` steps, `C` classes, `w` rows of a loop; flat positions are `row * T + t`.
+Its two passes over the packed log are in `packed_log.py`; here they become a differentiable
+function of anything that JAX can trace.
 """
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
-from rc_jax.rank_code import confidence
+from rc_jax.packed_log import Net, Spike, among, backward, floats, forward, predict
 from rc_jax.sharding import same_axes, vary_alike
-from rc_jax.types import Array, Carry, Encode, Encoded, Params, Step
-
-
-class Spike(NamedTuple):
-  """The first spike of each row: step `[B]` int32, spiked `[B]` bool, logits `[B, C]`."""
-
-  step: Array
-  spiked: Array
-  logits: Array
-
-
-class _Net(NamedTuple):
-  """`step` and `encode` of `w` rows; encode is None where it is left in the step, or not given."""
-
-  step: Callable[[Params, Carry, Encoded], tuple[Carry, Array]]
-  encode: Callable[[Params, Array], Encoded] | None
-
-
-class _Log(NamedTuple):
-  """Computed row-steps, packed: carry before the step, encoded input, flat position.
-
-  The last two are None where `encode` does not stand apart: then the input itself is at hand.
-  """
-
-  carry: Carry
-  encoded: Encoded
-  flat: Array | None
-
-
-class _Stage(NamedTuple):
-  """One loop of the chain: its rows `[w]`, its steps, and where its part of the log begins.
-
-  `kept` are the places among its rows of those that the next stage goes on with; None at the last.
-  """
-
-  rows: Array
-  kept: Array | None
-  first: Array
-  end: Array
-  offset: Array
-
-
-class _Trail(NamedTuple):
-  """What the backward pass follows."""
-
-  stages: list[_Stage]
-  log: _Log
-  step: Array
-  computed: Array
+from rc_jax.types import Array, Carry, Encode, Params, Step
 
 
 def run_to_spike(
@@ -104,36 +46,36 @@ def run_to_spike(
   params, carry, xs, thresholds, lengths = vary_alike(params, carry, xs, thresholds, lengths)
   net, params = _net(step, encode, params, carry, xs)
   # A while loop under vmap would run all members until the last one stops, and copy their logs.
-  predict, record, differentiate = (
+  run_only, run_and_log, differentiate = (
     jax.custom_batching.sequential_vmap(functools.partial(f, net))
-    for f in (_predict, _forward, _backward)
+    for f in (predict, forward, backward)
   )
 
   @jax.custom_vjp
   def run(params, carry, xs, thresholds, lengths):
-    return predict(params, carry, xs, thresholds, lengths)
+    return run_only(params, carry, xs, thresholds, lengths)
 
-  def forward(*arguments):
+  def run_forward(*arguments):
     params, carry, xs, thresholds, lengths = jax.tree.map(lambda a: a.value, arguments)
-    spike, trail = record(params, carry, xs, thresholds, lengths)
+    spike, trail = run_and_log(params, carry, xs, thresholds, lengths)
     dxs = jnp.zeros_like(xs) if arguments[2].perturbed else None
     return (spike, trail.computed), (params, carry, xs, lengths, trail, dxs)
 
-  def backward(residuals, cotangents):
+  def run_backward(residuals, cotangents):
     params, carry, xs, lengths, trail, dxs = residuals
     dlogits = cotangents[0].logits
     if isinstance(dlogits, jax.custom_derivatives.SymbolicZero):
       return None, None, None, None, None
     dparams, dcarry, dxs = differentiate(params, xs, lengths, trail, dlogits, dxs)
-    return _among(params, dparams), _among(carry, dcarry), dxs, None, None
+    return among(params, dparams), among(carry, dcarry), dxs, None, None
 
-  run.defvjp(forward, backward, symbolic_zeros=True)
+  run.defvjp(run_forward, run_backward, symbolic_zeros=True)
   return run(params, carry, xs, thresholds, lengths)
 
 
 def _net(
   step: Step, encode: Encode | None, params: Params, carry: Carry, xs: Array
-) -> tuple[_Net, Params]:
+) -> tuple[Net, Params]:
   """The functions of rows, and params with all that `step` and `encode` closed over."""
   x = xs[0, 0]
   first = jax.tree.map(lambda a: a[0], carry)
@@ -146,7 +88,7 @@ def _net(
     encode, captured = _opened(encode, params, x)
   step, captured_step = _opened(step, params, first, encoded)
   of_rows = lambda f, i: lambda p, *rows: jax.vmap(lambda *row: f(p[i], p[0], *row))(*rows)
-  net = _Net(of_rows(step, 1), None if encode is None else of_rows(encode, 2))
+  net = Net(of_rows(step, 1), None if encode is None else of_rows(encode, 2))
   return net, (params, captured_step, captured)
 
 
@@ -166,7 +108,7 @@ def _opened(fun: Callable, *examples: Any) -> tuple[Callable, list[Array]]:
     return jax.tree.unflatten(structure, call(*jax.tree.leaves(arguments)))
 
   captured = [c for t, c in zip(traced, closed.consts, strict=True) if t]
-  for value in _floats(captured):
+  for value in floats(captured):
     if not same_axes(value, *examples):
       # Its gradient would be a sum over devices in a loop that each device leaves at its own time.
       raise ValueError(
@@ -193,220 +135,3 @@ def _stands_apart(encode: Encode, params: Params, x: Array) -> bool:
   leaves = zip(traced.invars, jax.tree.leaves(params), strict=False)
   weights = sum(leaf.size for variable, leaf in leaves if id(variable) in read)
   return weights >= 32 * sum(v.aval.size for v in traced.outvars)
-
-
-def _widths(rows: int, steps: int) -> list[int]:
-  """Up to eight equal falls from B rows, of at least 8 rows each, so that a loop has some work."""
-  levels = max(1, min(8, steps, rows // 8))
-  return [-(-rows * k // levels) for k in range(levels, 0, -1)]
-
-
-def _predict(net, params, carry, xs, thresholds, lengths) -> tuple[Spike, Array]:
-  spike, _, _, computed = _chain(net, params, carry, xs, thresholds, lengths, None)
-  return spike, computed
-
-
-def _forward(net, params, carry, xs, thresholds, lengths) -> tuple[Spike, _Trail]:
-  steps, (rows,) = xs.shape[1], xs.shape[:1]
-  block = _block(rows)
-  size = -(-rows * steps // block) * block
-  blank = lambda a: vary_alike(jnp.zeros((size, *a.shape[1:]), a.dtype), xs)[0]
-  log = _Log(jax.tree.map(blank, carry), None, None)
-  if net.encode is not None:
-    encoded = jax.eval_shape(net.encode, params, xs[:, 0])
-    log = _Log(log.carry, jax.tree.map(blank, encoded), blank(jnp.zeros(1, jnp.int32)))
-  spike, stages, log, computed = _chain(net, params, carry, xs, thresholds, lengths, log)
-  return spike, _Trail(stages, log, spike.step, computed)
-
-
-class _State(NamedTuple):
-  """Of a forward loop: the step, the end of the log, and of each of its rows what is known."""
-
-  t: Array
-  position: Array
-  carry: Carry
-  silent: Array
-  spike: Spike
-  log: _Log | None
-
-
-def _chain(
-  net, params, carry, xs, thresholds, lengths, log
-) -> tuple[Spike, list[_Stage], _Log, Array]:
-  """The forward loops; appends to the log, unless it is None."""
-  count, steps = xs.shape[:2]
-  rows = jnp.arange(count, dtype=jnp.int32)
-  last = jnp.full(count, steps - 1, jnp.int32) if lengths is None else lengths - 1
-  encode = net.encode or (lambda _, x: x)
-  logits = jax.eval_shape(lambda: net.step(params, carry, encode(params, xs[:, 0])))[1]
-  spike = Spike(last, jnp.zeros(count, bool), jnp.zeros(logits.shape, logits.dtype))
-  state = _State(jnp.int32(0), jnp.int32(0), carry, jnp.ones(count, bool), spike, log)
-  rows, last, state, _ = vary_alike(rows, last, state, xs)
-
-  def advance(s: _State, rows: Array) -> _State:
-    index = rows * steps + s.t
-    encoded = encode(params, _inputs_at(xs, lengths, index))
-    log = s.log
-    if log is not None:
-      entry = _Log(s.carry, None, None) if log.flat is None else _Log(s.carry, encoded, index)
-      log = _write(log, entry, s.position)
-    carry, logits = net.step(params, s.carry, encoded)
-    crossed = confidence(logits) >= thresholds[s.t]
-    ends = s.silent & (crossed | (s.t == last[rows]))
-    # Selects here and one scatter a stage: a scatter a step costs more than a small step itself.
-    spike = Spike(
-      jnp.where(ends, s.t, s.spike.step),
-      jnp.where(ends, crossed, s.spike.spiked),
-      jnp.where(ends[:, None], logits, s.spike.logits),
-    )
-    s = _State(s.t + 1, s.position + rows.size, carry, s.silent & ~ends, spike, log)
-    return vary_alike(s, xs)[0]
-
-  stages = []
-  widths = _widths(count, steps)
-  for floor in [*widths[1:], 0]:
-    first, offset = state.t, state.position
-    # After T steps no row is silent: each ends at its last step.
-    state = lax.while_loop(
-      functools.partial(_more_silent, floor),
-      functools.partial(advance, rows=rows),
-      state,
-    )
-    spike = _scatter(spike, rows, state.spike)
-    kept = jnp.argsort(~state.silent, stable=True)[:floor] if floor else None
-    stages.append(_Stage(rows, kept, first, state.t, offset))
-    if kept is not None:
-      carry, silent, of_kept, rows = _gather((state.carry, state.silent, state.spike, rows), kept)
-      state = state._replace(carry=carry, silent=silent, spike=of_kept)
-  return spike, stages, state.log, state.position
-
-
-def _more_silent(floor: int, s: _State) -> Array:
-  return jnp.sum(s.silent, dtype=jnp.int32) > floor
-
-
-def _not_before(first: Array, s: tuple) -> Array:
-  return s[0] >= first
-
-
-def _backward(net, params, xs, lengths, trail, dlogits, dxs):
-  """Gradients: of the float leaves of params, of those of carry, and of xs unless dxs is None."""
-  steps = xs.shape[1]
-  dparams = [jnp.zeros_like(p) for p in _floats(params)]
-  encoded = trail.log.encoded
-  dcarry: list[Array] = []
-  if dxs is not None:
-    dxs = dxs.reshape(-1, *xs.shape[2:])
-
-  def retreat(s, stage):
-    t, dcarry, dparams, encoded, dxs = s
-    width = stage.rows.size
-    position = stage.offset + (t - stage.first) * width
-    index = stage.rows * steps + t
-    carry = _read(trail.log.carry, position, width)
-    if net.encode is None:
-      inputs = _inputs_at(xs, lengths, index)
-    else:
-      inputs = _read(encoded, position, width)
-    now = (trail.step[stage.rows] == t)[:, None]
-    dstep = jnp.where(now, dlogits[stage.rows], jnp.zeros((), dlogits.dtype))
-    dp, dcarry, dinputs = _vjp(net.step, params, carry, inputs)([*dcarry, dstep])
-    dparams = [a + b for a, b in zip(dparams, dp, strict=True)]
-    if net.encode is not None:
-      encoded = _write(encoded, _among(inputs, dinputs, inputs), position)
-    elif dxs is not None:
-      dxs = _scatter(dxs, index, dinputs[0])
-    return vary_alike((t - 1, dcarry, dparams, encoded, dxs), xs)[0]
-
-  for stage in reversed(trail.stages):
-    width = stage.rows.size
-    zeros = [jnp.zeros((width, *a.shape[1:]), a.dtype) for a in _floats(trail.log.carry)]
-    dcarry = zeros if stage.kept is None else _scatter(zeros, stage.kept, dcarry)
-    state = vary_alike((stage.end - 1, dcarry, dparams, encoded, dxs), xs)[0]
-    _, dcarry, dparams, encoded, dxs = lax.while_loop(
-      functools.partial(_not_before, stage.first), functools.partial(retreat, stage=stage), state
-    )
-  if net.encode is not None:
-    log = trail.log._replace(encoded=encoded)
-    dparams, dxs = _encode_gradient(net, params, xs, lengths, log, trail.computed, dparams, dxs)
-  return dparams, dcarry, None if dxs is None else dxs.reshape(xs.shape)
-
-
-def _encode_gradient(net, params, xs, lengths, log, computed, dparams, dxs):
-  """Adds the gradients of `encode`, in blocks over the log, in which cotangents are by now.
-
-  The log's end was never written: zero cotangents, for which any input will do.
-  """
-  block = _block(xs.shape[0])
-
-  def add(s):
-    start, dparams, dxs = s
-    index = _read(log.flat, start, block)
-    x = _inputs_at(xs, lengths, index)
-    dp, dx = _vjp(net.encode, params, x)(_floats(_read(log.encoded, start, block)))
-    dparams = [a + b for a, b in zip(dparams, dp, strict=True)]
-    if dxs is not None:
-      dxs = dxs.at[index].add(dx[0])
-    return vary_alike((start + block, dparams, dxs), xs)[0]
-
-  state = vary_alike((jnp.int32(0), dparams, dxs), xs)[0]
-  return lax.while_loop(lambda s: s[0] < computed, add, state)[1:]
-
-
-def _block(rows: int) -> int:
-  """Row-steps to a block of the log: those of one full step, so that few are in vain."""
-  return max(rows, 128)
-
-
-def _inputs_at(xs: Array, lengths: Array | None, index: Array) -> Array:
-  """Inputs `[n, ...]` at flat positions `[n]`, zero in the padding (NaN there times 0 is NaN)."""
-  steps = xs.shape[1]
-  x = xs.reshape(-1, *xs.shape[2:]).at[index].get(mode="promise_in_bounds")
-  if lengths is None:
-    return x
-  valid = index % steps < lengths[index // steps]
-  return jnp.where(valid.reshape(-1, *(1,) * (x.ndim - 1)), x, jnp.zeros((), x.dtype))
-
-
-def _write(log: Any, entry: Any, position: Array) -> Any:
-  put = lambda a, b: lax.dynamic_update_slice_in_dim(a, b, position, axis=0)
-  return jax.tree.map(put, log, entry)
-
-
-def _read(log: Any, position: Array, count: int) -> Any:
-  return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, position, count, axis=0), log)
-
-
-def _gather(tree: Any, index: Array) -> Any:
-  return jax.tree.map(lambda a: a[index], tree)
-
-
-def _scatter(tree: Any, index: Array, values: Any) -> Any:
-  return jax.tree.map(lambda a, b: a.at[index].set(b, unique_indices=True), tree, values)
-
-
-def _vjp(fun: Callable, *arguments: Any) -> Callable[[list[Array]], tuple[list[Array], ...]]:
-  """`jax.vjp` from the float leaves of the results to the float leaves of each argument."""
-
-  def of_floats(*leaves):
-    return _floats(fun(*(_among(a, f, a) for a, f in zip(arguments, leaves, strict=True))))
-
-  return jax.vjp(of_floats, *map(_floats, arguments))[1]
-
-
-def _is_float(leaf: Array) -> bool:
-  return jnp.issubdtype(leaf.dtype, jnp.inexact)
-
-
-def _floats(tree: Any) -> list[Array]:
-  return [leaf for leaf in jax.tree.leaves(tree) if _is_float(leaf)]
-
-
-def _among(tree: Any, floats: Sequence[Array], others: Any = None) -> Any:
-  """`tree` with other float leaves; what else it has comes from `others`, or becomes None."""
-  of_floats = iter(floats)
-  leaves, structure = jax.tree.flatten(tree)
-  rest = [None] * len(leaves) if others is None else jax.tree.leaves(others)
-  return jax.tree.unflatten(
-    structure, [next(of_floats) if _is_float(a) else b for a, b in zip(leaves, rest, strict=True)]
-  )

@@ -10,6 +10,7 @@ import numpy as np
 
 from rc_jax.checks import check_batch, check_theta
 from rc_jax.rank_code import at_step, first_crossing, rank_code
+from rc_jax.refill import read_to_spike
 from rc_jax.train import unroll_rows
 from rc_jax.types import Array, Batch, Classifier, Params
 
@@ -22,14 +23,14 @@ class Evaluation(NamedTuple):
     predicted: `[N]` int32, at the first spike (at the last step where there is none).
     step: `[N]` int32, zero-based, of the first spike.
     spiked: `[N]` bool.
-    eos_label: `[N]` int32, read at the last step.
+    eos_label: `[N]` int32, read at the last step; None if `evaluate` was to leave it out.
   """
 
   label: np.ndarray
   predicted: np.ndarray
   step: np.ndarray
   spiked: np.ndarray
-  eos_label: np.ndarray
+  eos_label: np.ndarray | None
 
   @property
   def rc_accuracy(self) -> float:
@@ -38,7 +39,13 @@ class Evaluation(NamedTuple):
 
   @property
   def eos_accuracy(self) -> float:
-    """Share of examples right at the last step."""
+    """Share of examples right at the last step.
+
+    Raises:
+      ValueError: the last step was not read.
+    """
+    if self.eos_label is None:
+      raise ValueError("the last step was not read; evaluate with eos=True")
     return float(np.mean(self.eos_label == self.label))
 
   @property
@@ -67,7 +74,12 @@ class Frontier(NamedTuple):
 
 
 def evaluate(
-  classifier: Classifier, params: Params, batches: Iterable[Batch], theta: Any
+  classifier: Classifier,
+  params: Params,
+  batches: Iterable[Batch],
+  theta: Any,
+  *,
+  eos: bool = True,
 ) -> Evaluation:
   """Reads every example once, at its first spike and at its end.
 
@@ -76,6 +88,8 @@ def evaluate(
     params: of the classifier.
     batches: of any sizes; a short one is padded, so that one program serves all.
     theta: threshold in (1/C, 1): a scalar, or `[T]`.
+    eos: also read the last step, for which every step must run. False stops each row at its spike
+      and gives its place to the next example: the same answers sooner, without `eos_label`.
 
   Returns:
     Evaluation of all examples.
@@ -84,15 +98,23 @@ def evaluate(
     ValueError: no batch, labels or lengths out of range, or outputs that are not finite.
   """
   check_theta(theta)
-  parts = []
-  for batch, rows in _padded(batches):
-    outputs = _read(classifier, params, batch, jnp.asarray(theta, jnp.float32))
-    parts.append((batch, rows, outputs))
-    if len(parts) > 1:
-      _check(theta, *parts[-2])  # a batch late, so that the device does not wait for the host
-  if parts:
-    _check(theta, *parts[-1])
-  return Evaluation(*_concatenate([(rows, (b.labels, *out[:-2])) for b, rows, out in parts]))
+  thresholds = jnp.asarray(theta, jnp.float32)
+  read: list[tuple[int, Array]] = []
+
+  def noted() -> Iterator[tuple[Batch, int]]:
+    for batch, rows in _padded(batches, classifier, params, theta):
+      read.append((rows, batch.labels))
+      yield batch, rows
+
+  if eos:
+    outputs = (_read_every_step(classifier, params, batch, thresholds) for batch, _ in noted())
+  else:
+    outputs = read_to_spike(classifier, params, noted(), thresholds)
+  said = list(outputs)
+  columns = _concatenate([(n, (true, *out)) for (n, true), out in zip(read, said, strict=True)])
+  label, predicted, step, spiked, finite, *eos_label = columns
+  _check_finite(finite)
+  return Evaluation(label, predicted, step, spiked, eos_label[0] if eos else None)
 
 
 def frontier(
@@ -115,25 +137,27 @@ def frontier(
   theta = np.atleast_1d(np.asarray(theta, np.float32))
   check_theta(theta.min())
   check_theta(theta.max())
-  parts = []
-  for batch, rows in _padded(batches):
-    outputs = _read_all(classifier, params, batch, jnp.asarray(theta))
-    _check(theta.min(), batch, rows, outputs)
-    parts.append((rows, outputs[:2]))
-  right, step = _concatenate(parts)
+  parts = [
+    (rows, _read_thresholds(classifier, params, batch, jnp.asarray(theta)))
+    for batch, rows in _padded(batches, classifier, params, theta.min())
+  ]
+  right, step, finite = _concatenate(parts)
+  _check_finite(finite)
   return Frontier(theta, np.mean(right, axis=0), np.mean(step + 1.0, axis=0))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _read(classifier: Classifier, params: Params, batch: Batch, theta: Array) -> tuple[Array, ...]:
+def _read_every_step(
+  classifier: Classifier, params: Params, batch: Batch, theta: Array
+) -> tuple[Array, ...]:
   logits = unroll_rows(classifier, params, batch)
   code = rank_code(logits, theta, batch.lengths)
   eos_label = jnp.argmax(at_step(logits, batch.lengths - 1), axis=-1).astype(jnp.int32)
-  return code.label, code.step, code.spiked, eos_label, *_health(logits, batch)
+  return code.label, code.step, code.spiked, _finite(logits, batch), eos_label
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _read_all(
+def _read_thresholds(
   classifier: Classifier, params: Params, batch: Batch, theta: Array
 ) -> tuple[Array, ...]:
   logits = unroll_rows(classifier, params, batch)
@@ -143,22 +167,18 @@ def _read_all(
     step, _ = first_crossing(logits, value, batch.lengths)
     return jnp.take_along_axis(label, step[:, None], axis=1)[:, 0] == batch.labels, step
 
-  return *jax.vmap(at, out_axes=1)(theta), *_health(logits, batch)
+  return *jax.vmap(at, out_axes=1)(theta), _finite(logits, batch)
 
 
-def _health(logits: Array, batch: Batch) -> tuple[Array, Array]:
-  """Whether each row's outputs are finite, and one output, for its number of classes."""
+def _finite(logits: Array, batch: Batch) -> Array:
+  """Whether each row's outputs are finite, up to its length."""
   steps = jnp.broadcast_to(jnp.arange(logits.shape[1])[None], logits.shape[:2])
   ignored = steps >= batch.lengths[:, None]
-  finite = jnp.all((jnp.isfinite(logits).all(-1)) | ignored, axis=1)
-  return finite, logits[0, 0]
+  return jnp.all((jnp.isfinite(logits).all(-1)) | ignored, axis=1)
 
 
-def _check(theta: Any, batch: Batch, rows: int, outputs: tuple[Array, ...]) -> None:
-  finite, logits = outputs[-2:]
-  check_theta(theta, logits.shape[-1], batch.inputs.shape[1])
-  check_batch(batch, logits.shape[-1])
-  bad = np.flatnonzero(~np.asarray(finite)[:rows])
+def _check_finite(finite: np.ndarray) -> None:
+  bad = np.flatnonzero(~finite)
   if bad.size:
     raise ValueError(
       f"the output for row {bad[0]} is not finite: look for NaN in its input, or for a training "
@@ -166,13 +186,22 @@ def _check(theta: Any, batch: Batch, rows: int, outputs: tuple[Array, ...]) -> N
     )
 
 
-def _padded(batches: Iterable[Batch]) -> Iterator[tuple[Batch, int]]:
-  """Batches of one size, the short ones filled with their last row, and their true sizes."""
-  size = 0
+def _padded(
+  batches: Iterable[Batch], classifier: Classifier, params: Params, theta: Any
+) -> Iterator[tuple[Batch, int]]:
+  """Checked batches of one size, the short ones filled with their last row, and their true sizes.
+
+  The check waits for a batch to be at hand, so that the host does not queue a whole data set.
+  """
+  size = first = classes = 0
   for batch in batches:
     rows = len(batch.labels)
     if not rows:
       continue
+    classes = classes or _num_classes(classifier, params, batch)
+    check_theta(theta, classes, batch.inputs.shape[1])
+    check_batch(batch, classes, first=first)
+    first += rows
     size = max(size, rows)
     if rows < size:
       index = np.minimum(np.arange(size), rows - 1)
@@ -180,6 +209,14 @@ def _padded(batches: Iterable[Batch]) -> Iterator[tuple[Batch, int]]:
     yield batch, rows
   if not size:
     raise ValueError("there is nothing to evaluate: batches is empty")
+
+
+def _num_classes(classifier: Classifier, params: Params, batch: Batch) -> int:
+  def logits(params, x):
+    encoded = classifier.encode(params, x)
+    return classifier.step(params, classifier.initial_carry(params), encoded)[1]
+
+  return jax.eval_shape(lambda p, b: logits(p, b.inputs[0, 0]), params, batch).shape[-1]
 
 
 def _concatenate(parts: list[tuple[int, tuple[Array, ...]]]) -> list[np.ndarray]:

@@ -1,5 +1,7 @@
 """Reading a trained network: every example once, in order, at every threshold."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,22 +43,23 @@ def cut(data, *sizes):
   return [jax.tree.map(lambda a, e=e, n=n: a[e - n : e], data) for e, n in zip(ends, sizes)]  # noqa: B905
 
 
-def assert_equals_oracle(result, data, theta):
+def assert_equals_oracle(result, data, theta, eos=True):
   step, spiked, label = oracle.first_spikes(data.inputs, theta, data.lengths)
   assert np.array_equal(result.label, data.labels)
   assert np.array_equal(result.predicted, label)
   assert np.array_equal(result.step, step)
   assert np.array_equal(result.spiked, spiked)
   last = data.inputs[np.arange(len(step)), data.lengths - 1]
-  assert np.array_equal(result.eos_label, np.argmax(last, -1))
+  assert np.array_equal(result.eos_label, np.argmax(last, -1)) if eos else result.eos_label is None
 
 
+@pytest.mark.parametrize("eos", [True, False])
 @pytest.mark.parametrize(
   "sizes", [(13,), (5, 5, 3), (5, 1, 3, 4), (4, 4, 4, 1), (1,) * 13, (3, 6, 4), (0, 5, 0, 8)]
 )
-def test_batches_of_any_sizes(sizes):
-  result = rc_jax.evaluate(READER, PARAMS, cut(DATA, *sizes), 0.8)
-  assert_equals_oracle(result, DATA, 0.8)
+def test_batches_of_any_sizes(sizes, eos):
+  result = rc_jax.evaluate(READER, PARAMS, cut(DATA, *sizes), 0.8, eos=eos)
+  assert_equals_oracle(result, DATA, 0.8, eos)
 
 
 def test_batches_may_come_from_a_generator_of_jax_arrays():
@@ -77,7 +80,9 @@ def test_summaries():
 
 def test_a_threshold_a_step():
   theta = np.linspace(0.9, 0.5, T)
-  assert_equals_oracle(rc_jax.evaluate(READER, PARAMS, cut(DATA, 8, 5), theta), DATA, theta)
+  for eos in (True, False):
+    result = rc_jax.evaluate(READER, PARAMS, cut(DATA, 8, 5), theta, eos=eos)
+    assert_equals_oracle(result, DATA, theta, eos)
 
 
 def test_params_are_used():
@@ -100,7 +105,7 @@ def test_another_theta_needs_no_other_program():
   rc_jax.evaluate(reader, PARAMS, [DATA], 0.8)
   first = len(traces)
   result = rc_jax.evaluate(reader, PARAMS, [DATA], 0.5)
-  assert len(traces) == first
+  assert len(traces) == first + 1  # how many classes there are is read off a trace; no program
   assert_equals_oracle(result, DATA, 0.5)
 
 
@@ -113,6 +118,28 @@ def test_a_real_network_in_odd_batches():
   assert 0 < np.mean(whole.spiked) < 1
   for got, expected in zip(parts, whole, strict=True):
     assert np.array_equal(got, expected)
+  refilled = rc_jax.evaluate(classifier, params, cut(DATA, 5, 5, 3), 0.7, eos=False)
+  for got, expected in zip(refilled[:-1], whole[:-1], strict=True):
+    assert np.array_equal(got, expected)
+  with pytest.raises(ValueError, match="the last step was not read"):
+    _ = refilled.eos_accuracy
+
+
+def test_without_the_end_steps_after_a_spike_do_not_run():
+  """Counts the row-steps that really run: a callback each."""
+  ran = []
+
+  def step(params, count, x):
+    jax.debug.callback(lambda x: ran.append(x), x[0])
+    return count + 1, x + params
+
+  reader = READER._replace(step=step)
+  data = jax.tree.map(lambda a: np.concatenate([a] * 8), DATA)
+  result = rc_jax.evaluate(reader, PARAMS, cut(data, *[4] * 26), 0.8, eos=False)
+  jax.effects_barrier()
+  needed = int(np.sum(result.step + 1))
+  assert needed <= len(ran) < 1.1 * needed + 4 * T  # a pool of 4 rows runs empty at the end
+  assert needed < 0.6 * 8 * N * T
 
 
 THETAS = np.array([0.4, 0.5, 0.65, 0.8, 0.9, 0.99])
@@ -146,7 +173,8 @@ def test_a_higher_theta_takes_more_steps():
 def test_nan_after_the_length_is_not_looked_at():
   beyond = (np.arange(T) >= DATA.lengths[:, None])[..., None]
   data = DATA._replace(inputs=np.where(beyond, np.nan, DATA.inputs).astype(np.float32))
-  assert_equals_oracle(rc_jax.evaluate(READER, PARAMS, [data], 0.8), DATA, 0.8)
+  for eos in (True, False):
+    assert_equals_oracle(rc_jax.evaluate(READER, PARAMS, [data], 0.8, eos=eos), DATA, 0.8, eos)
 
 
 def test_a_network_that_overflows_after_the_length():
@@ -167,14 +195,17 @@ def changed(field, row, value):
   return DATA._replace(**{field: array})
 
 
-@pytest.mark.parametrize("read", [rc_jax.evaluate, rc_jax.frontier])
+TO_SPIKE = functools.partial(rc_jax.evaluate, eos=False)
+
+
+@pytest.mark.parametrize("read", [rc_jax.evaluate, TO_SPIKE, rc_jax.frontier])
 @pytest.mark.parametrize(
   "data, message",
   [
-    (changed("labels", 11, C), r"labels\[\d+\] is 3; it must lie in 0\.\.2"),
+    (changed("labels", 11, C), r"labels\[11\] is 3; it must lie in 0\.\.2"),
     (changed("labels", 0, -1), r"labels\[0\] is -1; it must lie in 0\.\.2"),
     (changed("lengths", 4, 0), r"lengths\[4\] is 0; it must lie in 1\.\.6"),
-    (changed("lengths", 12, T + 1), r"lengths\[\d+\] is 7; it must lie in 1\.\.6"),
+    (changed("lengths", 12, T + 1), r"lengths\[12\] is 7; it must lie in 1\.\.6"),
     (changed("inputs", (3, 0, 1), np.nan), "the output for row 3 is not finite"),
     (changed("inputs", (0, 0, 0), np.inf), "the output for row 0 is not finite"),
   ],

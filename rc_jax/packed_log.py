@@ -1,0 +1,290 @@
+"""The two passes of the early-exit engine over a packed log of what was computed.
+
+Forward, a chain of while loops of falling width runs all rows still silent: a loop stops as soon as
+they fit into the next width, and the silent rows are gathered there. Each computed step appends its
+rows to a packed log, so that the log's beginning holds what was computed and nothing else.
+
+Backward, the same loops run in reverse. They read the carry before a step from the log and
+differentiate `step` there (to keep what autodiff would keep is more memory than to compute it
+again). Where `encode` stands apart, cotangents of its results replace these in the log, and its
+gradient follows in blocks over the log: one large product costs what was computed, whatever the
+widths were.
+
+`B` rows, `T` steps, `C` classes, `w` rows of a loop; flat positions are `row * T + t`.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rc_jax.rank_code import confidence
+from rc_jax.sharding import vary_alike
+from rc_jax.types import Array, Carry, Encoded, Params
+
+
+class Spike(NamedTuple):
+  """The first spike of each row: step `[B]` int32, spiked `[B]` bool, logits `[B, C]`."""
+
+  step: Array
+  spiked: Array
+  logits: Array
+
+
+class Net(NamedTuple):
+  """`step` and `encode` of `w` rows; encode is None where it is left in the step, or not given."""
+
+  step: Callable[[Params, Carry, Encoded], tuple[Carry, Array]]
+  encode: Callable[[Params, Array], Encoded] | None
+
+
+class _Log(NamedTuple):
+  """Computed row-steps, packed: carry before the step, encoded input, flat position.
+
+  The last two are None where `encode` does not stand apart: then the input itself is at hand.
+  """
+
+  carry: Carry
+  encoded: Encoded
+  flat: Array | None
+
+
+class _Stage(NamedTuple):
+  """One loop of the chain: its rows `[w]`, its steps, and where its part of the log begins.
+
+  `kept` are the places among its rows of those that the next stage goes on with; at the last, none.
+  """
+
+  rows: Array
+  kept: Array
+  first: Array
+  end: Array
+  offset: Array
+
+
+class Trail(NamedTuple):
+  """What the backward pass follows."""
+
+  stages: list[_Stage]
+  log: _Log
+  step: Array
+  computed: Array
+
+
+def _widths(rows: int, steps: int) -> list[int]:
+  """Up to eight equal falls from B rows, of at least 8 rows each, so that a loop has some work."""
+  levels = max(1, min(8, steps, rows // 8))
+  return [-(-rows * k // levels) for k in range(levels, 0, -1)]
+
+
+def predict(net, params, carry, xs, thresholds, lengths) -> tuple[Spike, Array]:
+  """Spikes, and the int32 number of row-steps computed; logs nothing."""
+  spike, _, _, computed = _chain(net, params, carry, xs, thresholds, lengths, None)
+  return spike, computed
+
+
+def forward(net, params, carry, xs, thresholds, lengths) -> tuple[Spike, Trail]:
+  """Spikes, and the trail that `backward` follows."""
+  steps, (rows,) = xs.shape[1], xs.shape[:1]
+  block = _block(rows)
+  size = -(-rows * steps // block) * block
+  blank = lambda a: vary_alike(jnp.zeros((size, *a.shape[1:]), a.dtype), xs)[0]
+  log = _Log(jax.tree.map(blank, carry), None, None)
+  if net.encode is not None:
+    encoded = jax.eval_shape(net.encode, params, xs[:, 0])
+    log = _Log(log.carry, jax.tree.map(blank, encoded), blank(jnp.zeros(1, jnp.int32)))
+  spike, stages, log, computed = _chain(net, params, carry, xs, thresholds, lengths, log)
+  return spike, Trail(stages, log, spike.step, computed)
+
+
+class _State(NamedTuple):
+  """Of a forward loop: the step, the end of the log, and of each of its rows what is known."""
+
+  t: Array
+  position: Array
+  carry: Carry
+  silent: Array
+  spike: Spike
+  log: _Log | None
+
+
+def _chain(
+  net, params, carry, xs, thresholds, lengths, log
+) -> tuple[Spike, list[_Stage], _Log, Array]:
+  """The forward loops; appends to the log, unless it is None."""
+  count, steps = xs.shape[:2]
+  rows = jnp.arange(count, dtype=jnp.int32)
+  last = jnp.full(count, steps - 1, jnp.int32) if lengths is None else lengths - 1
+  encode = net.encode or (lambda _, x: x)
+  logits = jax.eval_shape(lambda: net.step(params, carry, encode(params, xs[:, 0])))[1]
+  spike = Spike(last, jnp.zeros(count, bool), jnp.zeros(logits.shape, logits.dtype))
+  state = _State(jnp.int32(0), jnp.int32(0), carry, jnp.ones(count, bool), spike, log)
+  rows, last, state, _ = vary_alike(rows, last, state, xs)
+
+  def advance(s: _State, rows: Array) -> _State:
+    index = rows * steps + s.t
+    encoded = encode(params, _inputs_at(xs, lengths, index))
+    log = s.log
+    if log is not None:
+      entry = _Log(s.carry, None, None) if log.flat is None else _Log(s.carry, encoded, index)
+      log = _write(log, entry, s.position)
+    carry, logits = net.step(params, s.carry, encoded)
+    crossed = confidence(logits) >= thresholds[s.t]
+    ends = s.silent & (crossed | (s.t == last[rows]))
+    # Selects here and one scatter a stage: a scatter a step costs more than a small step itself.
+    spike = Spike(
+      jnp.where(ends, s.t, s.spike.step),
+      jnp.where(ends, crossed, s.spike.spiked),
+      jnp.where(ends[:, None], logits, s.spike.logits),
+    )
+    s = _State(s.t + 1, s.position + rows.size, carry, s.silent & ~ends, spike, log)
+    return vary_alike(s, xs)[0]
+
+  stages = []
+  widths = _widths(count, steps)
+  for floor in [*widths[1:], 0]:
+    first, offset = state.t, state.position
+    # After T steps no row is silent: each ends at its last step.
+    too_many = functools.partial(_more_silent_than, floor)
+    state = lax.while_loop(too_many, functools.partial(advance, rows=rows), state)
+    spike = _scatter(spike, rows, state.spike)
+    kept = jnp.argsort(~state.silent, stable=True)[:floor]  # the silent first
+    stages.append(_Stage(rows, kept, first, state.t, offset))
+    carry, silent, of_kept, rows = _gather((state.carry, state.silent, state.spike, rows), kept)
+    state = state._replace(carry=carry, silent=silent, spike=of_kept)
+  return spike, stages, state.log, state.position
+
+
+def _more_silent_than(floor: int, state: _State) -> Array:
+  return jnp.sum(state.silent, dtype=jnp.int32) > floor
+
+
+def _not_before(first: Array, state: tuple) -> Array:
+  return state[0] >= first
+
+
+def backward(net, params, xs, lengths, trail, dlogits, dxs):
+  """Gradients: of the float leaves of params, of those of carry, and of xs unless dxs is None."""
+  steps = xs.shape[1]
+  dparams = [jnp.zeros_like(p) for p in floats(params)]
+  encoded = trail.log.encoded
+  dcarry: list[Array] = []
+  if dxs is not None:
+    dxs = dxs.reshape(-1, *xs.shape[2:])
+
+  def retreat(s, stage):
+    t, dcarry, dparams, encoded, dxs = s
+    width = stage.rows.size
+    position = stage.offset + (t - stage.first) * width
+    index = stage.rows * steps + t
+    carry = _read(trail.log.carry, position, width)
+    if net.encode is None:
+      inputs = _inputs_at(xs, lengths, index)
+    else:
+      inputs = _read(encoded, position, width)
+    now = (trail.step[stage.rows] == t)[:, None]
+    dstep = jnp.where(now, dlogits[stage.rows], jnp.zeros((), dlogits.dtype))
+    dp, dcarry, dinputs = _vjp(net.step, params, carry, inputs)([*dcarry, dstep])
+    dparams = [a + b for a, b in zip(dparams, dp, strict=True)]
+    if net.encode is not None:
+      encoded = _write(encoded, among(inputs, dinputs, inputs), position)
+    elif dxs is not None:
+      dxs = _scatter(dxs, index, dinputs[0])
+    return vary_alike((t - 1, dcarry, dparams, encoded, dxs), xs)[0]
+
+  for stage in reversed(trail.stages):
+    width = stage.rows.size
+    zeros = [jnp.zeros((width, *a.shape[1:]), a.dtype) for a in floats(trail.log.carry)]
+    dcarry = _scatter(zeros, stage.kept, dcarry) if dcarry else zeros
+    state = vary_alike((stage.end - 1, dcarry, dparams, encoded, dxs), xs)[0]
+    within = functools.partial(_not_before, stage.first)
+    _, dcarry, dparams, encoded, dxs = lax.while_loop(
+      within, functools.partial(retreat, stage=stage), state
+    )
+  if net.encode is not None:
+    log = trail.log._replace(encoded=encoded)
+    dparams, dxs = _encode_gradient(net, params, xs, lengths, log, trail.computed, dparams, dxs)
+  return dparams, dcarry, None if dxs is None else dxs.reshape(xs.shape)
+
+
+def _encode_gradient(net, params, xs, lengths, log, computed, dparams, dxs):
+  """Adds the gradients of `encode`, in blocks over the log, in which cotangents are by now.
+
+  The log's end was never written: zero cotangents, for which any input will do.
+  """
+  block = _block(xs.shape[0])
+
+  def add(s):
+    start, dparams, dxs = s
+    index = _read(log.flat, start, block)
+    x = _inputs_at(xs, lengths, index)
+    dp, dx = _vjp(net.encode, params, x)(floats(_read(log.encoded, start, block)))
+    dparams = [a + b for a, b in zip(dparams, dp, strict=True)]
+    if dxs is not None:
+      dxs = dxs.at[index].add(dx[0])
+    return vary_alike((start + block, dparams, dxs), xs)[0]
+
+  state = vary_alike((jnp.int32(0), dparams, dxs), xs)[0]
+  return lax.while_loop(lambda s: s[0] < computed, add, state)[1:]
+
+
+def _block(rows: int) -> int:
+  """Row-steps to a block of the log: those of one full step, so that few are in vain."""
+  return max(rows, 128)
+
+
+def _inputs_at(xs: Array, lengths: Array | None, index: Array) -> Array:
+  """Inputs `[n, ...]` at flat positions `[n]`, zero in the padding (NaN there times 0 is NaN)."""
+  steps = xs.shape[1]
+  x = xs.reshape(-1, *xs.shape[2:]).at[index].get(mode="promise_in_bounds")
+  if lengths is None:
+    return x
+  valid = index % steps < lengths[index // steps]
+  return jnp.where(valid.reshape(-1, *(1,) * (x.ndim - 1)), x, jnp.zeros((), x.dtype))
+
+
+def _write(log: Any, entry: Any, position: Array) -> Any:
+  put = lambda a, b: lax.dynamic_update_slice_in_dim(a, b, position, axis=0)
+  return jax.tree.map(put, log, entry)
+
+
+def _read(log: Any, position: Array, count: int) -> Any:
+  return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, position, count, axis=0), log)
+
+
+def _gather(tree: Any, index: Array) -> Any:
+  return jax.tree.map(lambda a: a[index], tree)
+
+
+def _scatter(tree: Any, index: Array, values: Any) -> Any:
+  return jax.tree.map(lambda a, b: a.at[index].set(b, unique_indices=True), tree, values)
+
+
+def _vjp(fun: Callable, *arguments: Any) -> Callable[[list[Array]], tuple[list[Array], ...]]:
+  """`jax.vjp` from the float leaves of the results to the float leaves of each argument."""
+
+  def of_floats(*leaves):
+    return floats(fun(*(among(a, f, a) for a, f in zip(arguments, leaves, strict=True))))
+
+  return jax.vjp(of_floats, *map(floats, arguments))[1]
+
+
+def _is_float(leaf: Array) -> bool:
+  return jnp.issubdtype(leaf.dtype, jnp.inexact)
+
+
+def floats(tree: Any) -> list[Array]:
+  """The leaves that can have a gradient."""
+  return [leaf for leaf in jax.tree.leaves(tree) if _is_float(leaf)]
+
+
+def among(tree: Any, leaves: Sequence[Array], others: Any = None) -> Any:
+  """`tree` with other float leaves; what else it has comes from `others`, or becomes None."""
+  of_floats = iter(leaves)
+  old, structure = jax.tree.flatten(tree)
+  rest = [None] * len(old) if others is None else jax.tree.leaves(others)
+  pairs = zip(old, rest, strict=True)
+  return jax.tree.unflatten(structure, [next(of_floats) if _is_float(a) else b for a, b in pairs])
