@@ -55,6 +55,7 @@ def draw_all(
   examples = dict(np.load(examples_path)) if examples_path.exists() else None
   pictures: dict[str, Callable[[], Figure]] = {
     "training": lambda: training(result, metrics),
+    "cost": lambda: cost(metrics),
     "spike_steps": lambda: spike_steps(result),
     "frontier": lambda: frontier(result, theta),
   }
@@ -72,10 +73,7 @@ def draw_all(
 def training(result: Result, metrics: list[Result]) -> Figure:
   """Validation accuracy and mean spike step while training (Fig. 4)."""
   figure, (top, bottom) = plt.subplots(2, 1, sharex=True, figsize=(COLUMN, 3.2))
-  if "epoch" in metrics[0]:
-    key, unit, label = "epoch", 1.0, "epoch"
-  else:
-    key, unit, label = "examples", 1e6, "million training examples"
+  key, unit, label = _progress(metrics)
   x = [line[key] / unit for line in metrics]
   get = lambda name: [line[name] for line in metrics]
   top.plot(x, get("eos_accuracy"), color=GREY, label="read at the end")
@@ -91,6 +89,23 @@ def training(result: Result, metrics: list[Result]) -> Figure:
   bottom.set_ylim(0, result["num_steps"] * 1.03)
   bottom.set_ylabel("mean spike step")
   bottom.set_xlabel(f"{label} (dotted: the checkpoint chosen)")
+  figure.align_ylabels()
+  return figure
+
+
+def cost(metrics: list[Result]) -> Figure:
+  """What an update computes and takes while training."""
+  figure, (top, bottom) = plt.subplots(2, 1, sharex=True, figsize=(COLUMN, 2.6))
+  key, unit, label = _progress(metrics)
+  lines = [line for line in metrics if line["update_ms"] is not None]
+  x = [line[key] / unit for line in lines]
+  top.plot(x, [line["computed_fraction"] for line in lines], color=BLUE)
+  top.set_ylim(0, 1.05)
+  top.set_ylabel("computed share")
+  bottom.plot(x, [line["update_ms"] for line in lines], color=BLUE)
+  bottom.set_ylim(bottom=0)
+  bottom.set_ylabel("ms an update")
+  bottom.set_xlabel(label)
   figure.align_ylabels()
   return figure
 
@@ -254,6 +269,13 @@ def _draw_probabilities(
     handlelength=0.8, borderpad=0, labelspacing=0.2, columnspacing=0.8,
   )  # fmt: skip
   return spike
+
+
+def _progress(metrics: list[Result]) -> tuple[str, float, str]:
+  """How far training is: the key of a line, its unit, and the axis's label."""
+  if "epoch" in metrics[0]:
+    return "epoch", 1.0, "epoch"
+  return "examples", 1e6, "million training examples"
 
 
 def _legend_above(axes: Axes, columns: int = 2) -> None:

@@ -19,9 +19,15 @@ FLAGS = flags.FLAGS
 flags.DEFINE_enum("objective", "rc", ["rc", "eos"], "Loss at the first spike, or at the last step.")
 flags.DEFINE_enum(
   "engine",
-  "full",
+  "auto",
   ["auto", "full", "early_exit"],
   "Whether rc computes what comes after a spike; the result is the same but for rounding.",
+)
+flags.DEFINE_enum(
+  "dtype",
+  "float32",
+  ["float32", "bfloat16"],
+  "Float type of the computation; parameters, confidence and losses are float32.",
 )
 flags.DEFINE_string(
   "beta",
@@ -102,6 +108,7 @@ class Settings(NamedTuple):
   Attributes:
     objective: "rc" or "eos".
     engine: "auto", "full" or "early_exit".
+    dtype: "float32" or "bfloat16", of the computation.
     beta: `((epoch, value), ...)`, the first at epoch 0.
     theta: threshold.
     seed: of everything random.
@@ -119,6 +126,7 @@ class Settings(NamedTuple):
 
   objective: Any
   engine: Any
+  dtype: str
   beta: tuple[tuple[float, float], ...]
   theta: float
   seed: int

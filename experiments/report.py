@@ -26,9 +26,12 @@ MEASURES = {
   "best_validation_rc_accuracy": "best validation accuracy at the first spike",
   "num_test": "test examples",
   "computed_fraction": "share of the row-steps computed, end of training",
+  "update_ms": "milliseconds an update, median, end of training",
 }
 CAPTIONS = {
   "training": "Validation while training.",
+  "cost": "What training costs as spikes come earlier: the share of all row-steps that are "
+  "computed, and the median time of an update.",
   "spike_steps": "When the network decides, on the test split.",
   "frontier": "Speed against accuracy over the threshold, on the test split.",
   "examples": "Test sequences: input above; below, class probabilities, threshold (dashed) and "

@@ -19,7 +19,16 @@ from experiments.checkpoints import Checkpoints, Snapshot
 from experiments.flags import Settings
 from experiments.task import EvaluationSet, Task
 from experiments.workdir import Workdir, read_metrics, write_json
-from rc_jax import Evaluation, Metrics, TrainState, evaluate, frontier, make_train, unroll
+from rc_jax import (
+  Evaluation,
+  Metrics,
+  TrainState,
+  evaluate,
+  frontier,
+  make_train,
+  unroll,
+  with_dtype,
+)
 from rc_jax.checks import check_theta
 from rc_jax.types import Params
 
@@ -116,7 +125,7 @@ class Loop:
         started = time.monotonic()
         self.state, metrics = self.update(self.state, self.task.data, next(self.items))
         step += 1
-        window.add(metrics)
+        window.add(metrics, started)
         due = step % self.evaluate_every == 0 or step == self.updates
         train_means = window.close() if due else None
         self.seconds += time.monotonic() - started
@@ -135,9 +144,11 @@ class Loop:
   def _validate(self, step: int, train_means: dict[str, float], bar: tqdm.tqdm) -> None:
     evaluation = self.evaluate("validation", self.task.validation, self.state.params)
     accuracy = evaluation.rc_accuracy
-    line: dict[str, Any] = self._position(step) | {f"train_{k}": v for k, v in train_means.items()}
+    line: dict[str, Any] = self._position(step)
+    line |= {f"train_{k}": train_means[k] for k in Metrics._fields if k in train_means}
     line |= summary(evaluation) | self.task.measure("validation", evaluation)
-    line |= {"computed_fraction": train_means.get("computed_fraction"), "seconds": self.seconds}
+    line |= {k: train_means.get(k) for k in ("computed_fraction", "update_ms")}
+    line |= {"seconds": self.seconds}
     self.workdir.append_metrics(line)
     for name, value in line.items():
       if value is not None:
@@ -174,6 +185,7 @@ class Loop:
     theta = FRONTIER_ODDS / (1 + FRONTIER_ODDS)
     curve = frontier(task.classifier, params, task.test.batches(), theta[theta > 1.05 / classes])
     steps = next(iter(task.test.batches())).inputs.shape[1]
+    last_line = read_metrics(self.workdir.path)[-1]
     spiked, step = evaluation.spiked, evaluation.step
     histogram = [
       np.bincount(step[spiked & (evaluation.label == c)], minlength=steps) for c in range(classes)
@@ -189,7 +201,8 @@ class Loop:
       "chosen_at": self._position(int(self.state.step) if last else self.best.step),
       "trained": self._position(int(self.state.step)),
       "stopped_early": self.stopped_early,
-      "computed_fraction": read_metrics(self.workdir.path)[-1]["computed_fraction"],
+      "computed_fraction": last_line["computed_fraction"],
+      "update_ms": last_line["update_ms"],
       "seconds": self.seconds,
       "num_steps": steps,
       "step_ms": task.step_ms,
@@ -247,6 +260,8 @@ def run(task: Task, settings: Settings, *, evaluate_every: int | None = None) ->
     raise ValueError(f"{settings.amount} is too little for one update of {settings.batch_size}")
   check_theta(settings.theta, len(task.class_names))
   settings.beta_schedule(task.updates_per_epoch)  # all that can be wrong is told before this line
+  if settings.dtype != "float32":
+    task = task._replace(classifier=with_dtype(task.classifier, settings.dtype))
   workdir = Workdir(settings.workdir, task.name, settings.flags)
   loop = Loop(task, settings, workdir, evaluate_every=every, updates=updates)
   if not loop.train():
@@ -266,17 +281,19 @@ def summary(evaluation: Evaluation) -> dict[str, float]:
 
 
 class _Window:
-  """Means of the training metrics since the last validation, fetched a step late."""
+  """Training metrics since the last validation, fetched a step late, and the time they took."""
 
   def __init__(self, bar: tqdm.tqdm):
     self._bar = bar
     self._pending: collections.deque[Metrics] = collections.deque()
     self._seen: list[Metrics] = []
+    self._seconds: list[float] = []
 
-  def add(self, metrics: Metrics) -> None:
+  def add(self, metrics: Metrics, started: float) -> None:
     self._pending.append(metrics)
     if len(self._pending) > 1:
       self._fetch()
+    self._seconds.append(time.monotonic() - started)
 
   def close(self) -> dict[str, float]:
     while self._pending:
@@ -284,7 +301,9 @@ class _Window:
     means = {
       name: float(np.mean([getattr(m, name) for m in self._seen])) for name in Metrics._fields
     }
+    means["update_ms"] = 1e3 * float(np.median(self._seconds))  # a mean would count compilation
     self._seen.clear()
+    self._seconds.clear()
     return means
 
   def _fetch(self) -> None:
@@ -292,7 +311,7 @@ class _Window:
     self._seen.append(metrics)
     self._bar.set_postfix_str(
       f"loss {metrics.loss:.3f}, accuracy at spike {metrics.accuracy:.3f}, "
-      f"mean spike step {metrics.mean_spike_step:.1f}",
+      f"mean spike step {metrics.mean_spike_step:.1f}, computed {metrics.computed_fraction:.0%}",
       refresh=False,
     )
     self._bar.update()

@@ -1,7 +1,8 @@
 """Rank coding for recurrent networks: decide at the first step that is sure."""
 
+from rc_jax.adapters import from_linen, from_nnx, with_dtype
 from rc_jax.checks import check_batch
-from rc_jax.classifiers import conv_lstm, from_linen, from_nnx, gru, lstm
+from rc_jax.classifiers import conv_lstm, gru, lstm
 from rc_jax.evaluate import Evaluation, Frontier, evaluate, frontier
 from rc_jax.losses import entropy, rc_loss
 from rc_jax.rank_code import confidence, first_crossing, rank_code
@@ -40,4 +41,5 @@ __all__ = [
   "rc_loss",
   "unroll",
   "unroll_to_spike",
+  "with_dtype",
 ]

@@ -106,6 +106,7 @@ def evaluate(
       read.append((rows, batch.labels))
       yield batch, rows
 
+  outputs: Iterator[tuple[Array, ...]]
   if eos:
     outputs = (_read_every_step(classifier, params, batch, thresholds) for batch, _ in noted())
   else:

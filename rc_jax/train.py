@@ -73,7 +73,7 @@ def make_train(
   theta: Any = 0.95,
   augment: Callable[[Key, Batch], Batch] | None = None,
   axis_name: str | None = None,
-  engine: Engine = "full",
+  engine: Engine = "auto",
 ) -> Train:
   """Makes the training of a classifier.
 

@@ -47,7 +47,7 @@ def unroll_to_spike(
   lengths: Array | None = None,
   *,
   encode: Encode | None = None,
-  engine: Engine = "full",
+  engine: Engine = "auto",
 ) -> RankCode:
   """Runs each row up to its first spike (Algorithm 1); equals `rank_code` of `unroll`.
 
@@ -59,10 +59,9 @@ def unroll_to_spike(
     theta: threshold in (1/C, 1): a scalar, or `[T]`, one a step.
     lengths: `[B]` int in `1..T`, or None for T.
     encode: `(params, x) -> encoded`, the part of a step that needs no carry.
-    engine: "full", the default, computes every row-step. "early_exit" leaves out what comes after a
-      row's spike, forward and backward, with the same results but for rounding; it has one reverse
-      derivative, no forward ones and no second. "auto" takes it where it can pay: see
-      `choose_engine`.
+    engine: "early_exit" leaves out what comes after a row's spike, forward and backward, with the
+      same results but for rounding; it has one reverse derivative, no forward ones and no second.
+      "full" computes every row-step. "auto" takes early exit where it can pay: see `choose_engine`.
 
   Returns:
     RankCode of `[B]` rows. Gradients flow through its logits.

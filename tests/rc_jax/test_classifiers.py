@@ -12,6 +12,7 @@ import pytest
 from flax import linen, nnx
 
 import rc_jax
+from rc_jax import classifiers
 
 T, B = 4, 12
 IMAGE = (4, 3, 1)
@@ -265,6 +266,8 @@ def test_convolution_equals_xla(kernel):
     image[None], params["input"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
   )[0] + params["bias"].reshape(1, 1, -1)
   np.testing.assert_allclose(classifier.encode(params, image), expected, atol=1e-5)
+  library = classifiers._library_product(image, params["input"])  # what other backends run
+  np.testing.assert_allclose(library + params["bias"].reshape(1, 1, -1), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("constructor", [rc_jax.lstm, rc_jax.gru])
@@ -327,6 +330,7 @@ def test_recurrent_weights_start_orthogonal():
     (lambda: rc_jax.lstm(4, 3, hidden=(8, 0)), r"hidden\[1\] is 0; it must be 1 or more"),
     (lambda: rc_jax.conv_lstm(4, 3, (4, 4), kernel=2), "kernel is 2; an odd width"),
     (lambda: rc_jax.conv_lstm(4, 3, (4, 4), kernel=0), "kernel is 0; it must be 1 or more"),
+    (lambda: rc_jax.conv_lstm(4, 3, 28), r"image_shape is 28; give \(Y, X\)"),
   ],
 )
 def test_bad_sizes(construct, message):
@@ -349,26 +353,15 @@ def test_bad_inputs(classifier, x, message):
     classifier.init(jax.random.key(0), x)
 
 
-def test_from_linen_needs_the_shape_of_an_image():
-  with pytest.raises(ValueError, match=r"ConvLSTMCell takes inputs of rank 3; give .*input_shape"):
-    rc_jax.from_linen(linen.ConvLSTMCell(2, (3, 3)), flat_dense(3))
-
-
-def test_from_linen_refuses_a_module_that_keeps_state():
-  head = linen.Sequential([linen.BatchNorm(use_running_average=True), linen.Dense(3)])
-  classifier = rc_jax.from_linen(linen.GRUCell(4), head)
-  with pytest.raises(ValueError, match=r"Sequential keeps \['batch_stats'\]"):
-    classifier.init(jax.random.key(0), jnp.zeros(4))
-
-
-def test_from_nnx_takes_constructors():
-  rngs = nnx.Rngs(0)
-  with pytest.raises(ValueError, match="from_nnx takes constructors"):
-    rc_jax.from_nnx(nnx.GRUCell(4, 8, rngs=rngs), nnx.Linear(8, 3, rngs=rngs))
-
-
-def test_from_nnx_refuses_a_module_that_keeps_state():
-  with pytest.raises(ValueError, match=r"the modules keep \['BatchStat'\]"):
-    rc_jax.from_nnx(
-      lambda rngs: nnx.GRUCell(4, 3, rngs=rngs), lambda rngs: nnx.BatchNorm(3, rngs=rngs)
-    )
+@pytest.mark.parametrize(
+  "classifier, shape, other",
+  [
+    (rc_jax.lstm(4, 3), (2,), (3,)),
+    (rc_jax.gru(4, 3), (2,), (3,)),
+    (rc_jax.conv_lstm(4, 3, (4, 3)), (4, 3, 1), (4, 3, 2)),
+  ],
+)
+def test_inputs_of_another_size_than_the_parameters(classifier, shape, other):
+  params = random_params(classifier, jnp.zeros(shape))
+  with pytest.raises(ValueError, match=r"_?[a-z]+'s parameters are for steps .*, but got"):
+    classifier.encode(params, jnp.zeros(other))

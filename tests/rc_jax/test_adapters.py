@@ -1,0 +1,87 @@
+"""Adapters: what they refuse, and what another float type changes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen, nnx
+
+import rc_jax
+
+
+def test_from_linen_needs_the_shape_of_an_image():
+  with pytest.raises(ValueError, match=r"ConvLSTMCell takes inputs of rank 3; give .*input_shape"):
+    rc_jax.from_linen(linen.ConvLSTMCell(2, (3, 3)), linen.Dense(3))
+
+
+def test_from_linen_refuses_a_module_that_keeps_state():
+  head = linen.Sequential([linen.BatchNorm(use_running_average=True), linen.Dense(3)])
+  classifier = rc_jax.from_linen(linen.GRUCell(4), head)
+  with pytest.raises(ValueError, match=r"Sequential keeps \['batch_stats'\]"):
+    classifier.init(jax.random.key(0), jnp.zeros(4))
+
+
+def test_from_nnx_takes_constructors():
+  rngs = nnx.Rngs(0)
+  with pytest.raises(ValueError, match="from_nnx takes constructors"):
+    rc_jax.from_nnx(nnx.GRUCell(4, 8, rngs=rngs), nnx.Linear(8, 3, rngs=rngs))
+
+
+def test_from_nnx_refuses_a_module_that_keeps_state():
+  with pytest.raises(ValueError, match=r"the modules keep \['BatchStat'\]"):
+    rc_jax.from_nnx(
+      lambda rngs: nnx.GRUCell(4, 3, rngs=rngs), lambda rngs: nnx.BatchNorm(3, rngs=rngs)
+    )
+
+
+def test_from_nnx_refuses_a_module_that_draws_random_numbers():
+  head = lambda rngs: nnx.Sequential(nnx.Dropout(0.5, rngs=rngs), nnx.Linear(3, 2, rngs=rngs))
+  classifier = rc_jax.from_nnx(lambda rngs: nnx.GRUCell(4, 3, rngs=rngs), head)
+  params = classifier.init(jax.random.key(0), jnp.zeros(4))
+  with pytest.raises(ValueError, match="the modules draw random numbers in a step"):
+    classifier.step(params, classifier.initial_carry(params), jnp.zeros(4))
+
+
+def sequences(features=5, rows=6, steps=7):
+  rng = np.random.default_rng(0)
+  inputs = rng.normal(size=(rows, steps, features)).astype(np.float32)
+  labels = rng.integers(0, 3, rows).astype(np.int32)
+  return rc_jax.Batch(inputs, labels, np.full(rows, steps, np.int32))
+
+
+def test_float32_changes_nothing():
+  classifier = rc_jax.gru(8, 3)
+  same = rc_jax.with_dtype(classifier, jnp.float32)
+  params = classifier.init(jax.random.key(0), jnp.zeros(5))
+  x = jnp.asarray(sequences().inputs[0])
+  outputs = lambda c: rc_jax.unroll(c.step, params, c.initial_carry(params), x, encode=c.encode)
+  np.testing.assert_array_equal(outputs(same), outputs(classifier))
+
+
+@pytest.mark.parametrize("engine", ["full", "early_exit"])
+def test_bfloat16_rounds_the_computation_and_nothing_else(engine):
+  plain = rc_jax.lstm(16, 3, hidden=(4,))
+  half = rc_jax.with_dtype(plain, jnp.bfloat16)
+  data, optimizer = sequences(), optax.sgd(1.0)
+  states = []
+  for classifier in (plain, half):
+    train = rc_jax.make_train(classifier, optimizer, theta=0.99, engine=engine)
+    state = train.init(jax.random.key(0), jnp.asarray(data.inputs[0, 0]))
+    carry = classifier.initial_carry(state.params)
+    encoded = classifier.encode(state.params, jnp.asarray(data.inputs[0, 0]))
+    carry, logits = classifier.step(state.params, carry, encoded)
+    assert logits.dtype == jnp.float32
+    wanted = jnp.bfloat16 if classifier is half else jnp.float32
+    assert {a.dtype for a in jax.tree.leaves((carry, encoded))} == {jnp.dtype(wanted)}
+    states.append(train.update(state, jax.tree.map(jnp.asarray, data))[0])
+  for a, b in zip(*(jax.tree.leaves(state.params) for state in states), strict=True):
+    assert a.dtype == b.dtype == jnp.float32
+    np.testing.assert_allclose(a, b, atol=0.02)
+  different = [np.any(a != b) for a, b in zip(*map(jax.tree.leaves, states), strict=True)]
+  assert any(different)
+
+
+def test_other_types_are_refused():
+  with pytest.raises(ValueError, match=r"dtype is .*int32.*; give a floating type"):
+    rc_jax.with_dtype(rc_jax.gru(4, 3), jnp.int32)
