@@ -1,0 +1,23 @@
+"""The 2-sequence problem (section 3.2): its sequences, and the best that any observer can do."""
+
+from data_pipelines.two_sequence.ideal import ideal_observer, posterior
+from data_pipelines.two_sequence.sequences import (
+  CLASS_NAMES,
+  MEAN,
+  NUM_STEPS,
+  SIGMA_RANGE,
+  sample,
+)
+from data_pipelines.two_sequence.stopping import Optimum, optimum
+
+__all__ = [
+  "CLASS_NAMES",
+  "MEAN",
+  "NUM_STEPS",
+  "SIGMA_RANGE",
+  "Optimum",
+  "ideal_observer",
+  "optimum",
+  "posterior",
+  "sample",
+]
