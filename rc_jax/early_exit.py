@@ -57,16 +57,16 @@ def run_to_spike(
 
   def run_forward(*arguments):
     params, carry, xs, thresholds, lengths = jax.tree.map(lambda a: a.value, arguments)
-    spike, trail = run_and_log(params, carry, xs, thresholds, lengths)
+    spike, computed, trail = run_and_log(params, carry, xs, thresholds, lengths)
     dxs = jnp.zeros_like(xs) if arguments[2].perturbed else None
-    return (spike, trail.computed), (params, carry, xs, lengths, trail, dxs)
+    return (spike, computed), (params, carry, xs, lengths, trail, dxs)
 
   def run_backward(residuals, cotangents):
     params, carry, xs, lengths, trail, dxs = residuals
     dlogits = cotangents[0].logits
     if isinstance(dlogits, jax.custom_derivatives.SymbolicZero):
       return None, None, None, None, None
-    dparams, dcarry, dxs = differentiate(params, xs, lengths, trail, dlogits, dxs)
+    dparams, dcarry, dxs = differentiate(params, carry, xs, lengths, trail, dlogits, dxs)
     return among(params, dparams), among(carry, dcarry), dxs, None, None
 
   run.defvjp(run_forward, run_backward, symbolic_zeros=True)

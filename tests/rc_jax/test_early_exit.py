@@ -191,9 +191,10 @@ def count(classifier, params, carry, xs, lengths=None):
   [
     ([0] * 16, 9, 16),  # all at once: one step of 16 rows
     ([-1] * 16, 9, 16 * 9),  # never: everything
-    ([0] * 8 + [-1] * 8, 9, 16 + 8 * 8),  # half go: 8 rows go on
-    ([-1, *[0] * 15], 9, 16 + 8 * 8),  # one goes on, in the narrowest loop of 8
-    ([2] * 9 + [5] * 7, 9, 16 * 3 + 8 * 3),
+    ([0] * 10 + [-1] * 6, 9, 16 + 6 * 8),  # most go: 6 rows go on
+    ([0] * 9 + [-1] * 7, 9, 16 * 9),  # 7 do not fit into the narrower loop
+    ([-1, *[0] * 15], 9, 16 + 6 * 8),  # one goes on, in the narrowest loop of 6
+    ([2] * 10 + [5] * 6, 9, 16 * 3 + 6 * 3),
     ([4, 1, 0], 9, 3 * 5),  # too few rows for a second width: up to the slowest
   ],
 )
@@ -207,11 +208,11 @@ def test_computed_fraction(spikes, steps, row_steps):
 
 def test_rows_end_at_their_lengths():
   classifier, params, carry, xs = forced_case([-1] * 16, 9)
-  lengths = np.array([2] * 8 + [5] * 8, np.int32)
+  lengths = np.array([2] * 10 + [5] * 6, np.int32)
   code, fraction = count(classifier, params, carry, xs, lengths)
   np.testing.assert_array_equal(code.step, lengths - 1)
   assert not code.spiked.any()
-  assert float(fraction) == pytest.approx((2 * 16 + 3 * 8) / (16 * 9), rel=1e-6)
+  assert float(fraction) == pytest.approx((2 * 16 + 3 * 6) / (16 * 9), rel=1e-6)
 
 
 @pytest.mark.parametrize("spikes", [[0] * 33, [-1] * 33, [*range(20), *[-1] * 4, *[3] * 9]])
@@ -229,7 +230,7 @@ def test_skipped_steps_do_not_run():
     del row  # without an argument of its own, a mapped callback fires once for all rows
     calls[which] += 1
 
-  classifier, params, carry, xs = forced_case([0] * 8 + [3] * 8, 12)
+  classifier, params, carry, xs = forced_case([0] * 10 + [3] * 6, 12)
 
   @jax.custom_vjp
   def counted(x):
@@ -252,8 +253,8 @@ def test_skipped_steps_do_not_run():
 
   jax.block_until_ready(jax.jit(jax.grad(loss))(params))
   jax.effects_barrier()
-  assert calls["backward"] == 16 + 3 * 8
-  assert calls["forward"] == 2 * (16 + 3 * 8)  # once for the spike, again for the gradient
+  assert calls["backward"] == 16 + 3 * 6
+  assert calls["forward"] == 2 * (16 + 3 * 6)  # once for the spike, again for the gradient
 
 
 def test_population():
