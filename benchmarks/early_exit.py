@@ -5,58 +5,31 @@
 f is the mean share of the steps up to the spike. The spike times are forced through an input
 channel that is added to a logit, so that the net itself decides; inputs are arguments of the
 compiled functions, so that nothing is known before they run. Contenders alternate in one process;
-a time is the median of the repeats after one warm-up.
+a time is the median of the repeats after one warm-up. Memory is what the compiled program holds
+beside its arguments and results. For a really trained network see benchmarks.trained.
+
+Contenders: `early_exit`; `full`, the masked full scan with `encode` over all steps at once;
+`in_step`, the same with `encode` in the step; `slowest`, which stops at the slowest row of a batch.
 """
 
 import argparse
+import functools
 import json
-import statistics
-import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import unittest.mock
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rc_jax import Classifier, lstm, rc_loss
-from rc_jax.unroll import Engine, unroll_and_count
+from benchmarks.shapes import PAPER, SHAPES, Shape, forced, start
+from benchmarks.timing import alternate
+from rc_jax import Classifier, rc_loss
+from rc_jax.unroll import unroll_and_count
 
 THETA = 0.95
 FRACTIONS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)  # 0: every row spikes at its first step
-ALLOWED = {"gradient": 0.15, "forward": 0.12}  # above f
-ENGINES: tuple[Engine, ...] = ("full", "early_exit")
-
-
-class Shape(NamedTuple):
-  """One of the paper's models: sizes of the LSTM, its head and its sequences."""
-
-  units: int
-  hidden: tuple[int, ...]
-  classes: int
-  steps: int
-  features: int
-
-
-SHAPES = {
-  "spotting": Shape(125, (), 2, 25, 1),
-  "two_sequence": Shape(125, (), 2, 40, 1),
-  "temporal_mnist": Shape(340, (), 10, 10, 784),
-  "speech": Shape(128, (32,), 12, 81, 420),
-}
-
-
-def forced(classifier: Classifier) -> Classifier:
-  """The classifier with one input channel more, which is added to its first logit."""
-
-  def encode(params: Any, x: jax.Array) -> Any:
-    return classifier.encode(params, x[:-1]), x[-1]
-
-  def step(params: Any, carry: Any, encoded: Any) -> Any:
-    carry, logits = classifier.step(params, carry, encoded[0])
-    return carry, logits.at[0].add(encoded[1])
-
-  return classifier._replace(encode=encode, step=step)
+CONTENDERS = ("full", "early_exit", "in_step", "slowest")
 
 
 def spike_steps(rng: np.random.Generator, rows: int, steps: int, fraction: float) -> np.ndarray:
@@ -67,58 +40,74 @@ def spike_steps(rng: np.random.Generator, rows: int, steps: int, fraction: float
   return np.clip(np.ceil(share * steps) - 1, 0, steps - 1).astype(int)
 
 
-def contenders(classifier: Classifier, kind: str) -> dict[str, Callable]:
-  """Compiled functions of `(params, carry, xs, labels)`, one an engine."""
+def contender(name: str, classifier: Classifier, kind: str, arguments: tuple) -> Any:
+  """The compiled function of `(params, carry, xs, labels)`."""
+  net = classifier
+  if name == "in_step":
+    inside = lambda p, c, x: classifier.step(p, c, classifier.encode(p, x))
+    net = Classifier(classifier.init, classifier.initial_carry, inside)
 
-  def loss(params, carry, xs, labels, engine):
+  def loss(params, carry, xs, labels):
     code, computed = unroll_and_count(
-      classifier.step,
+      net.step,
       params,
       carry,
       xs,
       jnp.float32(THETA),
       None,
-      encode=classifier.encode,
-      engine=engine,
+      encode=net.encode,
+      engine="early_exit" if name in ("early_exit", "slowest") else "full",
     )
     return jnp.mean(rc_loss(code.logits, labels)), (code.step, computed)
 
   function = loss if kind == "forward" else jax.value_and_grad(loss, has_aux=True)
-  return {e: jax.jit(lambda *a, e=e, f=function: f(*a, e)) for e in ENGINES}
+  widths = unittest.mock.patch("rc_jax.packed_log._widths", lambda rows, steps: [rows])
+  if name == "slowest":
+    with widths:
+      return jax.jit(function).lower(*arguments).compile()
+  return jax.jit(function).lower(*arguments).compile()
 
 
-def measure(shape: Shape, rows: int, kind: str, repeats: int) -> list[dict[str, float]]:
+def measure(
+  shape: Shape, rows: int, kind: str, names: tuple[str, ...], fractions: list[float], repeats: int
+) -> list[dict[str, Any]]:
   """One row of results a fraction."""
-  classifier = lstm(shape.units, shape.classes, hidden=shape.hidden)
   rng = np.random.default_rng(0)
-  params = classifier.init(jax.random.key(0), jnp.zeros(shape.features))
-  carry = jax.tree.map(
-    lambda a: jnp.zeros((rows, *a.shape), a.dtype), classifier.initial_carry(params)
-  )
+  params, carry = start(shape, rows)
   labels = jnp.asarray(rng.integers(0, shape.classes, rows), jnp.int32)
-  functions = contenders(forced(classifier), kind)
-  results = []
-  for fraction in FRACTIONS:
+  channels = (*shape.features[:-1], shape.features[-1] + 1)
+
+  def inputs(fraction: float) -> tuple[jax.Array, np.ndarray]:
     spikes = spike_steps(rng, rows, shape.steps, fraction)
-    xs = rng.normal(size=(rows, shape.steps, shape.features + 1)).astype(np.float32)
-    xs[..., :-1] *= 0.1
-    xs[..., -1] = 30.0 * (np.arange(shape.steps) == spikes[:, None])
-    arguments = (params, carry, jnp.asarray(xs), labels)
-    times: dict[str, list[float]] = {e: [] for e in ENGINES}
-    for repeat in range(repeats + 1):
-      for engine, function in functions.items():
-        start = time.perf_counter()
-        output = jax.block_until_ready(function(*arguments))
-        if repeat:
-          times[engine].append(time.perf_counter() - start)
-    step, computed = (output if kind == "forward" else output[0])[1]
-    np.testing.assert_array_equal(step, spikes)  # the net spiked when it was told to
-    full, early = (1e3 * statistics.median(times[e]) for e in ENGINES)
+    xs = 0.1 * rng.standard_normal((rows, shape.steps, *channels), np.float32)
+    xs[..., -1] = 0.0
+    xs.reshape(rows, shape.steps, -1)[..., -1] = 30.0 * (np.arange(shape.steps) == spikes[:, None])
+    return jnp.asarray(xs), spikes
+
+  arguments = (params, carry, inputs(0.0)[0], labels)
+  build = functools.partial(
+    contender, classifier=forced(shape.classifier()), kind=kind, arguments=arguments
+  )
+  functions = {name: build(name) for name in names}
+  memory = {f"{n}_mb": f.memory_analysis().temp_size_in_bytes / 2**20 for n, f in functions.items()}
+  results = []
+  for fraction in fractions:
+    xs, spikes = inputs(fraction)
+    calls = {n: functools.partial(f, params, carry, xs, labels) for n, f in functions.items()}
+    computed = {}
+    for name, call in calls.items():
+      output = call()
+      step, share = (output if kind == "forward" else output[0])[1]
+      np.testing.assert_array_equal(step, spikes)  # the net spiked when it was told to
+      computed[name] = float(share)
+    times = alternate(calls, repeats)
     f = float(np.mean(spikes + 1) / shape.steps)
-    over = early / full - f - ALLOWED[kind]
     results.append(
-      {"f": f, "computed": float(computed), "full_ms": full, "early_exit_ms": early}
-      | {"ratio": early / full, "over_target": over}
+      {"f": f, "computed": computed["early_exit"]}
+      | {f"{name}_ms": time for name, time in times.items()}
+      | memory
+      | {"ratio": times["early_exit"] / times["full"]}
+      | {"above_f": times["early_exit"] / times["full"] - f}
     )
   return results
 
@@ -126,29 +115,37 @@ def measure(shape: Shape, rows: int, kind: str, repeats: int) -> list[dict[str, 
 def main() -> None:
   """Measures and prints."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-  parser.add_argument("--shapes", default=",".join(SHAPES), help="of " + ", ".join(SHAPES))
+  parser.add_argument("--shapes", default=",".join(PAPER), help="of " + ", ".join(SHAPES))
   parser.add_argument("--batch", default="128,512", help="numbers of rows")
+  parser.add_argument("--passes", default="gradient,forward")
+  parser.add_argument("--contenders", default="full,early_exit", help="of " + ", ".join(CONTENDERS))
+  parser.add_argument("--fractions", default=",".join(map(str, FRACTIONS)))
   parser.add_argument("--repeats", type=int, default=20)
   parser.add_argument("--json", action="store_true", help="one JSON object a line, no table")
   flags = parser.parse_args()
-  names = flags.shapes.split(",")
-  if unknown := set(names) - set(SHAPES):
+  shapes, names = flags.shapes.split(","), tuple(flags.contenders.split(","))
+  if unknown := set(shapes) - set(SHAPES):
     parser.error(f"unknown shape {sorted(unknown)}; choose of {', '.join(SHAPES)}")
-  head = f"{'shape':<15}{'B':>5} {'pass':<9}{'f':>6}{'computed':>10}{'full ms':>10}"
+  if not {"full", "early_exit"} <= set(names) <= set(CONTENDERS):
+    parser.error(f"contenders are full, early_exit and some of {', '.join(CONTENDERS)}")
   if not flags.json:
-    print(head + f"{'early ms':>10}{'ratio':>8}{'over target':>13}")
-  for name in names:
+    head = f"{'shape':<15}{'B':>5} {'pass':<9}{'f':>6}{'computed':>10}"
+    head += "".join(f"{name + ' ms':>15}" for name in names)
+    print(head + f"{'ratio':>8}{'above f':>9}{'MB full':>9}{'early':>7}")
+  for name in shapes:
     for rows in map(int, flags.batch.split(",")):
-      for kind in ALLOWED:
-        for r in measure(SHAPES[name], rows, kind, flags.repeats):
+      for kind in flags.passes.split(","):
+        fractions = [float(f) for f in flags.fractions.split(",")]
+        for r in measure(SHAPES[name], rows, kind, names, fractions, flags.repeats):
           if flags.json:
             device = jax.devices()[0].device_kind
             print(json.dumps({"shape": name, "batch": rows, "pass": kind, "device": device} | r))
             continue
+          line = f"{name:<15}{rows:>5} {kind:<9}{r['f']:>6.2f}{r['computed']:>10.2f}"
+          line += "".join(f"{r[f'{n}_ms']:>15.1f}" for n in names)
           print(
-            f"{name:<15}{rows:>5} {kind:<9}{r['f']:>6.2f}{r['computed']:>10.2f}"
-            f"{r['full_ms']:>10.1f}{r['early_exit_ms']:>10.1f}{r['ratio']:>8.2f}"
-            f"{r['over_target']:>+13.2f}",
+            line + f"{r['ratio']:>8.2f}{r['above_f']:>+9.2f}{r['full_mb']:>9.1f}"
+            f"{r['early_exit_mb']:>7.1f}",
             flush=True,
           )
 

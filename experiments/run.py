@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import grain
@@ -50,30 +51,13 @@ class Loop:
     task: what to train.
     settings: how.
     workdir: where its files go.
-    evaluate_every: updates between validations.
     updates: in all.
   """
 
-  def __init__(
-    self, task: Task, settings: Settings, workdir: Workdir, *, evaluate_every: int, updates: int
-  ):
-    self.task, self.settings, self.workdir = task, settings, workdir
-    self.evaluate_every, self.updates = evaluate_every, updates
-    train = make_train(
-      task.classifier,
-      settings.optimizer(),
-      objective=settings.objective,
-      beta=settings.beta_schedule(task.updates_per_epoch),
-      theta=settings.theta,
-      augment=task.augment,
-      engine=settings.engine,
-    )
-    self.update = jax.jit(
-      lambda state, data, item: train.update(state, task.fetch(data, item)), donate_argnums=0
-    )
-    example = next(iter(task.validation.batches())).inputs[0, 0]
-    init_key = jax.random.fold_in(jax.random.key(settings.seed), 0)
-    self.state: TrainState = jax.jit(train.init)(init_key, example)
+  def __init__(self, task: Task, settings: Settings, workdir: Workdir, *, updates: int):
+    self.task, self.settings, self.workdir, self.updates = task, settings, workdir, updates
+    self.state, update = training(task, settings)
+    self.update = jax.jit(update, donate_argnums=0)
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=16)
     self.items: Any = iter(task.items.to_iter_dataset(options))
     self.best = Best(0, -1.0)
@@ -114,7 +98,7 @@ class Loop:
 
   def train(self) -> bool:
     """Trains to the end; False if a signal ended it before."""
-    step, saved_at = int(self.state.step), time.monotonic()
+    task, step, saved_at = self.task, int(self.state.step), time.monotonic()
     show = self.settings.progress and not self.stopped_early and step < self.updates
     bar = tqdm.tqdm(
       total=self.updates, initial=step, unit="update", disable=not show, dynamic_ncols=True
@@ -123,10 +107,10 @@ class Loop:
     with _Signals() as stop, bar:
       while step < self.updates and not self.stopped_early:
         started = time.monotonic()
-        self.state, metrics = self.update(self.state, self.task.data, next(self.items))
+        self.state, metrics = self.update(self.state, task.data, next(self.items))
         step += 1
         window.add(metrics, started)
-        due = step % self.evaluate_every == 0 or step == self.updates
+        due = step % task.evaluate_every == 0 or step == self.updates
         train_means = window.close() if due else None
         self.seconds += time.monotonic() - started
         if train_means is not None:
@@ -236,13 +220,31 @@ class Loop:
     )
 
 
-def run(task: Task, settings: Settings, *, evaluate_every: int | None = None) -> int:
+def training(
+  task: Task, settings: Settings
+) -> tuple[TrainState, Callable[[TrainState, Any, Any], tuple[TrainState, Metrics]]]:
+  """The state before the first update, and `(state, task.data, item) -> (state, Metrics)`."""
+  train = make_train(
+    task.classifier,
+    settings.optimizer(),
+    objective=settings.objective,
+    beta=settings.beta_schedule(task.updates_per_epoch),
+    theta=settings.theta,
+    augment=task.augment,
+    engine=settings.engine,
+  )
+  example = next(iter(task.validation.batches())).inputs[0, 0]
+  init_key = jax.random.fold_in(jax.random.key(settings.seed), 0)
+  state = jax.jit(train.init)(init_key, example)
+  return state, lambda state, data, item: train.update(state, task.fetch(data, item))
+
+
+def run(task: Task, settings: Settings) -> int:
   """Trains a task, or goes on with it, and leaves the files of design.md in its workdir.
 
   Args:
     task: what to train.
     settings: how, where and how long.
-    evaluate_every: updates between validations; None means an epoch.
 
   Returns:
     Exit status: 0, or 130 if a signal ended the training (nothing is lost).
@@ -250,8 +252,6 @@ def run(task: Task, settings: Settings, *, evaluate_every: int | None = None) ->
   Raises:
     ValueError: a workdir that cannot be used, bad data, or a training that diverged.
   """
-  every = evaluate_every or task.updates_per_epoch
-  assert every is not None, "a generated task has no epochs: give evaluate_every"
   if task.updates_per_epoch is None:
     updates = round(settings.amount / settings.batch_size)
   else:
@@ -263,7 +263,7 @@ def run(task: Task, settings: Settings, *, evaluate_every: int | None = None) ->
   if settings.dtype != "float32":
     task = task._replace(classifier=with_dtype(task.classifier, settings.dtype))
   workdir = Workdir(settings.workdir, task.name, settings.flags)
-  loop = Loop(task, settings, workdir, evaluate_every=every, updates=updates)
+  loop = Loop(task, settings, workdir, updates=updates)
   if not loop.train():
     loop.checkpoints.close()
     print(f"stopped after update {int(loop.state.step)}; the same command goes on from there",

@@ -17,7 +17,7 @@ import numpy as np
 from absl import flags
 
 from data_pipelines import speech
-from experiments.flags import FLAGS, run_main, settings
+from experiments.flags import FLAGS, Settings, run_main, settings
 from experiments.run import run
 from experiments.task import Task, stored
 from rc_jax import Evaluation, lstm
@@ -31,8 +31,8 @@ flags.DEFINE_enum("on_bad_file", "error", ["error", "skip"], "Whether a bad file
 flags.DEFINE_string("cache_dir", None, "Of decoded audio. Default: rc_jax in the user's cache.")
 
 
-def main() -> int:
-  """Trains and reports; returns the exit status."""
+def setup() -> tuple[Task, Settings]:
+  """The task and its settings, from the flags."""
   s = settings(
     "speech",
     "epochs",
@@ -82,7 +82,12 @@ def main() -> int:
     measure=measure,
     saved={"mean": data.statistics.mean.tolist(), "std": data.statistics.std.tolist()},
   )
-  return run(task, s)
+  return task, s
+
+
+def main() -> int:
+  """Trains and reports; returns the exit status."""
+  return run(*setup())
 
 
 if __name__ == "__main__":

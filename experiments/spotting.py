@@ -14,14 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines import spotting
-from experiments.flags import run_main, settings
+from experiments.flags import Settings, run_main, settings
 from experiments.run import run
 from experiments.task import Task, generated
 from rc_jax import Evaluation, lstm
 
 
-def main() -> int:
-  """Trains and reports; returns the exit status."""
+def setup() -> tuple[Task, Settings]:
+  """The task and its settings, from the flags."""
   s = settings(
     "spotting", "num_examples", beta=0.0, learning_rate=0.0003, num_examples=1_500_000, units=125
   )
@@ -49,8 +49,12 @@ def main() -> int:
     }
 
   classifier = lstm(s.flags["units"], 2, single_output=True)
-  task = Task("spotting", classifier, spotting.CLASS_NAMES, **parts, measure=measure)
-  return run(task, s, evaluate_every=50)
+  return Task("spotting", classifier, spotting.CLASS_NAMES, **parts, measure=measure), s
+
+
+def main() -> int:
+  """Trains and reports; returns the exit status."""
+  return run(*setup())
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ class Task(NamedTuple):
     validation: chooses the checkpoint.
     test: read once, at the end.
     augment: of `make_train`; None where `fetch` gives what the classifier takes.
+    evaluate_every: updates between validations.
     updates_per_epoch: None for generated tasks, which have no epochs.
     step_ms: milliseconds a step, or None where steps have no physical duration.
     measure: `(split name, Evaluation) -> {name: number}`, the task's own measures.
@@ -56,6 +57,7 @@ class Task(NamedTuple):
   data: Any
   validation: EvaluationSet
   test: EvaluationSet
+  evaluate_every: int
   augment: Callable[[Key, Batch], Batch] | None = None
   updates_per_epoch: int | None = None
   step_ms: float | None = None
@@ -92,6 +94,7 @@ def generated(
     data=train_key,
     validation=_drawn(sample, validation_key, num_validation),
     test=test,
+    evaluate_every=50,
     pictures=lambda: (jax.tree.map(lambda a: a[:8], next(test.batches())), {}),
   )
 
@@ -135,6 +138,7 @@ def stored(
     data=data,
     validation=_read(splits.validation, prepare, on_device),
     test=_read(splits.test, prepare, on_device),
+    evaluate_every=len(splits.train) // batch_size,
     updates_per_epoch=len(splits.train) // batch_size,
     pictures=drawn,
   )

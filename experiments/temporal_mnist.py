@@ -15,7 +15,7 @@ import functools
 from absl import flags
 
 from data_pipelines import temporal_mnist
-from experiments.flags import FLAGS, run_main, settings
+from experiments.flags import FLAGS, Settings, run_main, settings
 from experiments.run import run
 from experiments.task import Task, stored
 from rc_jax import conv_lstm, lstm
@@ -37,8 +37,8 @@ flags.DEFINE_integer(
 )
 
 
-def main() -> int:
-  """Trains and reports; returns the exit status."""
+def setup() -> tuple[Task, Settings]:
+  """The task and its settings, from the flags."""
   recurrent = FLAGS.model == "lstm"
   s = settings(
     "temporal_mnist",
@@ -67,8 +67,12 @@ def main() -> int:
     on_device=FLAGS.data_on_device,
     augment=lambda key, batch: temporal_mnist.shift(key, batch, FLAGS.shift),
   )
-  task = Task("temporal_mnist", classifier, temporal_mnist.CLASS_NAMES, **parts)
-  return run(task, s)
+  return Task("temporal_mnist", classifier, temporal_mnist.CLASS_NAMES, **parts), s
+
+
+def main() -> int:
+  """Trains and reports; returns the exit status."""
+  return run(*setup())
 
 
 if __name__ == "__main__":

@@ -15,14 +15,14 @@ Contrast, read at the last step: `--objective=eos --workdir=runs/two_sequence-eo
 import jax
 
 from data_pipelines import two_sequence
-from experiments.flags import run_main, settings
+from experiments.flags import Settings, run_main, settings
 from experiments.run import run
 from experiments.task import Task, generated
 from rc_jax import lstm
 
 
-def main() -> int:
-  """Trains and reports; returns the exit status."""
+def setup() -> tuple[Task, Settings]:
+  """The task and its settings, from the flags."""
   s = settings(
     "two_sequence",
     "num_examples",
@@ -40,9 +40,12 @@ def main() -> int:
     num_test=20_000,
   )
   classifier = lstm(s.flags["units"], 2, single_output=True)
-  return run(
-    Task("two_sequence", classifier, two_sequence.CLASS_NAMES, **parts), s, evaluate_every=50
-  )
+  return Task("two_sequence", classifier, two_sequence.CLASS_NAMES, **parts), s
+
+
+def main() -> int:
+  """Trains and reports; returns the exit status."""
+  return run(*setup())
 
 
 if __name__ == "__main__":

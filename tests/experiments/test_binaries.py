@@ -39,9 +39,10 @@ def run(module, folder, **given):
 
 
 def lines(folder):
-  """metrics.jsonl without the seconds, which no two runs share."""
+  """metrics.jsonl without the times, which no two runs share."""
   return [
-    {k: v for k, v in line.items() if k != "seconds"} for line in workdir.read_metrics(folder)
+    {k: v for k, v in line.items() if k not in ("seconds", "update_ms")}
+    for line in workdir.read_metrics(folder)
   ]
 
 

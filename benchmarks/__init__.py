@@ -1,0 +1,1 @@
+"""Measurements: a file a question; each prints a table, or JSON."""

@@ -1,0 +1,117 @@
+"""The same gradient step as others write it: every step, then a gather of the outputs that count.
+
+PyTorch and Flax are benchmarked, never needed: `pip install torch` for the former.
+"""
+
+import importlib.util
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from benchmarks.shapes import Shape
+
+Call = Callable[[], Any]
+
+
+def rivals(shape: Shape, xs: np.ndarray, labels: np.ndarray) -> dict[str, Call]:
+  """Calls that compute loss and gradients of the last step's cross-entropy, on the same data.
+
+  Args:
+    shape: of the network.
+    xs: `[B, T, ...]` float32.
+    labels: `[B]` int32.
+
+  Returns:
+    name -> call; without PyTorch where it is not installed.
+  """
+  calls = {"flax": flax_step(shape, xs, labels)}
+  if importlib.util.find_spec("torch"):
+    calls["torch"] = torch_step(shape, xs, labels)
+  return calls
+
+
+class FlaxNet(nnx.Module):
+  """`nnx.RNN` over Flax's own cell, and dense layers."""
+
+  def __init__(self, shape: Shape, rngs: nnx.Rngs):
+    self.units = shape.units
+    self.rnn = nnx.RNN(nnx.OptimizedLSTMCell(shape.features[0], shape.units, rngs=rngs))
+    widths = itertools.pairwise((shape.units, *shape.hidden, shape.classes))
+    self.layers = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in widths])
+
+  def __call__(self, xs: jax.Array) -> jax.Array:
+    """Logits `[B, C]` of the last step."""
+    zeros = jnp.zeros((len(xs), self.units))
+    h = self.rnn(xs, initial_carry=(zeros, zeros))[:, -1]
+    for layer in self.layers[:-1]:
+      h = jax.nn.relu(layer(h))
+    return self.layers[-1](h)
+
+
+def flax_step(shape: Shape, xs: np.ndarray, labels: np.ndarray) -> Call:
+  """Flax nnx for LSTMs, linen's ConvLSTMCell for images; jitted, with optax's loss."""
+  x, y = jnp.asarray(xs), jnp.asarray(labels)
+  state: Any
+  mean_loss = lambda logits: jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, y))
+  if len(shape.features) == 1:
+    graph, state, *rest = nnx.split(FlaxNet(shape, nnx.Rngs(0)), nnx.Param, ...)
+    loss = lambda state, x: mean_loss(nnx.merge(graph, state, *rest)(x))
+  else:
+    from flax import linen
+
+    rnn = linen.RNN(linen.ConvLSTMCell(shape.units, (3, 3)))
+    head = linen.Dense(shape.classes)
+    last = lambda variables, x: jnp.asarray(rnn.apply(variables, x))[:, -1].reshape(len(x), -1)
+    rnn_state = jax.jit(rnn.init)(jax.random.key(0), x[:2])
+    head_state = head.init(
+      jax.random.key(1), jnp.zeros((1, np.prod(shape.features[:2]) * shape.units))
+    )
+    state = (rnn_state, head_state)
+    loss = lambda state, x: mean_loss(head.apply(state[1], last(state[0], x)))
+  gradient = jax.jit(jax.value_and_grad(loss)).lower(state, x).compile()
+  return lambda: gradient(state, x)
+
+
+def torch_step(shape: Shape, xs: np.ndarray, labels: np.ndarray) -> Call:
+  """`torch.nn.LSTM`, or a ConvLSTM of `conv2d` in a Python loop, as PyTorch has none."""
+  import torch
+
+  torch.manual_seed(0)
+  x = torch.from_numpy(xs)
+  y = torch.from_numpy(labels).long()
+  if len(shape.features) == 1:
+    rnn: Any = torch.nn.LSTM(shape.features[0], shape.units, batch_first=True)
+    width = shape.units
+    last = lambda: rnn(x)[0][:, -1]
+  else:
+    channels, units = shape.features[2], shape.units
+    rnn = torch.nn.Conv2d(channels + units, 4 * units, 3, padding=1)
+    width = int(np.prod(shape.features[:2])) * units
+    images = x.permute(1, 0, 4, 2, 3).contiguous()  # [T, B, F, Y, X]
+
+    def last() -> Any:
+      h = c = torch.zeros(images.shape[1], units, *images.shape[3:])
+      for image in images:
+        i, f, g, o = rnn(torch.cat([image, h], dim=1)).chunk(4, dim=1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+      return h.flatten(1)
+
+  widths = itertools.pairwise((width, *shape.hidden, shape.classes))
+  layers = [torch.nn.Linear(a, b) for a, b in widths]
+  parameters = [p for module in (rnn, *layers) for p in module.parameters()]
+
+  def call() -> None:
+    h = last()
+    for layer in layers[:-1]:
+      h = torch.relu(layer(h))
+    loss = torch.nn.functional.cross_entropy(layers[-1](h), y)
+    torch.autograd.grad(loss, parameters)
+
+  return call

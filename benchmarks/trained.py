@@ -1,0 +1,92 @@
+"""What early exit saves in a trained network: an update, and reading the test split.
+
+    python -m benchmarks.trained --workdir=runs/temporal_mnist [--repeats=20]
+
+Goes on from the last checkpoint of a run of `python -m experiments.*`, on its own data: updates of
+the same state on batch after batch by the masked full scan and by early exit, then evaluation by
+the full scan (`eos=True`) and by refilling (`eos=False`).
+"""
+
+import argparse
+import functools
+import importlib
+import json
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks.timing import alternate
+from experiments.checkpoints import Checkpoints
+from experiments.flags import FLAGS
+from experiments.run import training
+from rc_jax import evaluate
+
+
+def measure(workdir: pathlib.Path, repeats: int) -> dict[str, float]:
+  """Median milliseconds, and what they depend on."""
+  config = json.loads((workdir / "config.json").read_text())
+  binary = importlib.import_module(f"experiments.{config['experiment']}")
+  given = {k: v for k, v in config["flags"].items() if v is not None} | {"progress": False}
+  joined = {k: ",".join(v) if isinstance(v, list) else v for k, v in given.items()}
+  FLAGS([config["experiment"], *(f"--{k}={v}" for k, v in joined.items())])
+  task, settings = binary.setup()
+  state, _ = training(task, settings)
+  snapshot = Checkpoints(workdir / "checkpoints").restore(state)
+  if snapshot is None:
+    raise ValueError(f"{workdir} holds no checkpoint; train first")
+  state = snapshot.state
+
+  means: list[Any] = []
+  calls = {}
+  for engine in ("full", "early_exit"):
+    update = jax.jit(training(task, settings._replace(engine=engine))[1])
+    items = iter(task.items)
+
+    def call(update=update, items=items) -> Any:
+      means.append(update(state, task.data, next(items))[1])
+      return means[-1]
+
+    calls[engine] = call
+  times = {f"update_{k}_ms": v for k, v in alternate(calls, repeats).items()}
+  early = [m for m in jax.device_get(means) if m.computed_fraction < 1]
+
+  read = functools.partial(evaluate, task.classifier, state.params, theta=settings.theta)
+  batches = list(task.test.batches())
+  readers = {
+    "full": lambda: read(batches).step,
+    "refilled": lambda: read(batches, eos=False).step,
+  }
+  np.testing.assert_array_equal(readers["full"](), readers["refilled"]())
+  times |= {f"evaluation_{k}_ms": v for k, v in alternate(readers, max(repeats // 4, 3)).items()}
+  steps = batches[0].inputs.shape[1]
+  return times | {
+    "f_training": float(np.mean([m.mean_spike_step for m in early])) / steps,
+    "computed_training": float(np.mean([m.computed_fraction for m in early])),
+    "f_test": float(np.mean(read(batches).step + 1)) / steps,
+    "update_ratio": times["update_early_exit_ms"] / times["update_full_ms"],
+    "evaluation_ratio": times["evaluation_refilled_ms"] / times["evaluation_full_ms"],
+  }
+
+
+def main() -> None:
+  """Measures and prints."""
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+  parser.add_argument("--workdir", type=pathlib.Path, required=True, help="of a finished run")
+  parser.add_argument("--repeats", type=int, default=20)
+  parser.add_argument("--json", action="store_true")
+  flags = parser.parse_args()
+  try:
+    result = measure(flags.workdir, flags.repeats)
+  except (OSError, ValueError) as error:
+    parser.error(str(error))
+  if flags.json:
+    print(json.dumps({"device": jax.devices()[0].device_kind} | result))
+    return
+  for name, value in result.items():
+    print(f"{name:<26}{value:>10.3f}")
+
+
+if __name__ == "__main__":
+  main()
