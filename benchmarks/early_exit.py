@@ -48,7 +48,7 @@ def contender(name: str, classifier: Classifier, kind: str, arguments: tuple) ->
     net = Classifier(classifier.init, classifier.initial_carry, inside)
 
   def loss(params, carry, xs, labels):
-    code, computed = unroll_and_count(
+    code, _, computed = unroll_and_count(
       net.step,
       params,
       carry,

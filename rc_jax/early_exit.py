@@ -25,6 +25,8 @@ def run_to_spike(
   xs: Array,
   thresholds: Array,
   lengths: Array | None,
+  *,
+  to_end: bool = False,
 ) -> tuple[Spike, Array]:
   """Runs each row to its first spike, and not further than its neighbours need.
 
@@ -39,6 +41,7 @@ def run_to_spike(
     xs: `[B, T, ...]`.
     thresholds: `[T]` float32 on the confidence.
     lengths: `[B]` int32, or None for T.
+    to_end: run each row to its last step, and note its first spike on the way.
 
   Returns:
     Spike, and the int32 number of row-steps computed, at most `B * T`.
@@ -47,8 +50,12 @@ def run_to_spike(
   net, params = _net(step, encode, params, carry, xs)
   # A while loop under vmap would run all members until the last one stops, and copy their logs.
   run_only, run_and_log, differentiate = (
-    jax.custom_batching.sequential_vmap(functools.partial(f, net))
-    for f in (predict, forward, backward)
+    jax.custom_batching.sequential_vmap(f)
+    for f in (
+      functools.partial(predict, net, to_end),
+      functools.partial(forward, net, to_end),
+      functools.partial(backward, net),
+    )
   )
 
   @jax.custom_vjp

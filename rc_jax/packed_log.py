@@ -32,10 +32,15 @@ BLOCK = 128  # row-steps of the log to a product; from 64 to 512 this was best, 
 
 
 class Spike(NamedTuple):
-  """The first spike of each row: step `[B]` int32, spiked `[B]` bool, logits `[B, C]`."""
+  """The first spike of each row: step `[B]` int32, spiked `[B]` bool, and what was said.
+
+  That is logits `[B, C]` at the spike; or, of rows that run to their end, the label `[B]` int32 at
+  the spike and the logits at the end.
+  """
 
   step: Array
   spiked: Array
+  label: Array | None
   logits: Array
 
 
@@ -73,7 +78,8 @@ class _Stage(NamedTuple):
 class Trail(NamedTuple):
   """What the backward pass follows; `logged` row-steps are in the log.
 
-  `first_encoded` is what the first step took, None where `encode` does not stand apart.
+  `first_encoded` is what the first step took, None where `encode` does not stand apart; `step` is
+  where each row's gradient enters.
   """
 
   stages: list[_Stage]
@@ -94,13 +100,13 @@ def _widths(rows: int, steps: int) -> list[int]:
   return [math.ceil(rows * (k / levels) ** 1.5) for k in range(levels, 0, -1)]
 
 
-def predict(net, params, carry, xs, thresholds, lengths) -> tuple[Spike, Array]:
+def predict(net, to_end, params, carry, xs, thresholds, lengths) -> tuple[Spike, Array]:
   """Spikes, and the int32 number of row-steps computed; logs nothing."""
-  spike, _, _, logged, _ = _chain(net, params, carry, xs, thresholds, lengths, None)
+  spike, _, _, logged, _ = _chain(net, to_end, params, carry, xs, thresholds, lengths, None)
   return spike, logged + len(xs)
 
 
-def forward(net, params, carry, xs, thresholds, lengths) -> tuple[Spike, Array, Trail]:
+def forward(net, to_end, params, carry, xs, thresholds, lengths) -> tuple[Spike, Array, Trail]:
   """Spikes, the number of row-steps computed, and the trail that `backward` follows."""
   rows, steps = xs.shape[:2]
   size = -(-rows * max(steps - 1, 1) // BLOCK) * BLOCK
@@ -109,9 +115,12 @@ def forward(net, params, carry, xs, thresholds, lengths) -> tuple[Spike, Array, 
   if net.encode is not None:
     encoded = jax.eval_shape(net.encode, params, xs[:, 0])
     log = _Log(log.carry, jax.tree.map(blank, encoded), blank(jnp.zeros(1, jnp.int32)))
-  spike, stages, log, logged, encoded = _chain(net, params, carry, xs, thresholds, lengths, log)
+  spike, stages, log, logged, encoded = _chain(
+    net, to_end, params, carry, xs, thresholds, lengths, log
+  )
   first_encoded = None if net.encode is None else encoded
-  return spike, logged + rows, Trail(stages, log, logged, first_encoded, spike.step)
+  enters = _last(xs, lengths) if to_end else spike.step
+  return spike, logged + rows, Trail(stages, log, logged, first_encoded, enters)
 
 
 class _State(NamedTuple):
@@ -125,28 +134,41 @@ class _State(NamedTuple):
   log: _Log | None
 
 
+def _last(xs: Array, lengths: Array | None) -> Array:
+  """Each row's last step."""
+  count, steps = xs.shape[:2]
+  return jnp.full(count, steps - 1, jnp.int32) if lengths is None else lengths - 1
+
+
 def _chain(
-  net, params, carry, xs, thresholds, lengths, log
+  net, to_end, params, carry, xs, thresholds, lengths, log
 ) -> tuple[Spike, list[_Stage], Any, Array, Encoded]:
   """First step and loops, which append to the log unless it is None; what was encoded first."""
   count, steps = xs.shape[:2]
   rows = jnp.arange(count, dtype=jnp.int32)
-  last = jnp.full(count, steps - 1, jnp.int32) if lengths is None else lengths - 1
+  last = _last(xs, lengths)
   encode = net.encode or (lambda _, x: x)
   first_encoded = encode(params, xs[:, 0])
   logits = jax.eval_shape(net.step, params, carry, first_encoded)[1]
-  spike = Spike(last, jnp.zeros(count, bool), jnp.zeros(logits.shape, logits.dtype))
+  label: Any = jnp.zeros(count, jnp.int32) if to_end else None
+  spike = Spike(last, jnp.zeros(count, bool), label, jnp.zeros(logits.shape, logits.dtype))
   state = _State(jnp.int32(0), jnp.int32(0), carry, jnp.ones(count, bool), spike, log)
   rows, last, state, _ = vary_alike(rows, last, state, xs)
 
   def compute(s: _State, rows: Array, encoded: Encoded) -> _State:
     carry, logits = net.step(params, s.carry, encoded)
     crossed = confidence(logits) >= thresholds[s.t]
-    ends = s.silent & (crossed | (s.t == last[rows]))
+    at_end = s.t == last[rows]
+    says = ends = s.silent & (crossed | at_end)
+    label = s.spike.label
+    if label is not None:
+      says, ends = ends & ~s.spike.spiked, s.silent & at_end
+      label = jnp.where(says, jnp.argmax(logits, axis=-1).astype(jnp.int32), label)
     # Selects here and one scatter a stage: a scatter a step costs more than a small step itself.
     spike = Spike(
-      jnp.where(ends, s.t, s.spike.step),
-      jnp.where(ends, crossed, s.spike.spiked),
+      jnp.where(says, s.t, s.spike.step),
+      jnp.where(says, crossed, s.spike.spiked),
+      label,
       jnp.where(ends[:, None], logits, s.spike.logits),
     )
     s = s._replace(t=s.t + 1, carry=carry, silent=s.silent & ~ends, spike=spike)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rc_jax.early_exit import run_to_spike
-from rc_jax.rank_code import rank_code, thresholds
+from rc_jax.rank_code import at_step, rank_code, thresholds
 from rc_jax.sharding import vary_alike
 from rc_jax.types import Array, Carry, Encode, Params, RankCode, Step, identity
 
@@ -82,8 +82,14 @@ def unroll_and_count(
   *,
   encode: Encode | None,
   engine: Engine,
-) -> tuple[RankCode, Array]:
-  """`unroll_to_spike`, and the share of the row-steps of `[B, T]` that were computed, float32."""
+  to_end: bool = False,
+) -> tuple[RankCode, Array, Array]:
+  """`unroll_to_spike`, or a run of each row to its end that notes its first spike on the way.
+
+  Returns:
+    The rank code; the `[B, C]` logits that a loss takes, at the spike or at the end; the share of
+    the row-steps of `[B, T]` that were computed, float32.
+  """
   if engine not in get_args(Engine):
     raise ValueError(f"engine is {engine!r}; choose one of {get_args(Engine)}")
   _check_rows(carry, xs, lengths)
@@ -94,7 +100,11 @@ def unroll_and_count(
     logits = jax.vmap(lambda c, x: unroll(step, params, c, x, encode=encode))(
       carry, mask_padding(xs, lengths)
     )
-    return rank_code(logits, theta, lengths), jnp.float32(1)
+    code = rank_code(logits, theta, lengths)
+    length = (
+      jnp.full(rows, steps, jnp.int32) if lengths is None else jnp.asarray(lengths, jnp.int32)
+    )
+    return code, at_step(logits, length - 1) if to_end else code.logits, jnp.float32(1)
   first = jax.tree.map(lambda a: a[0], carry)
   encoded = jax.eval_shape(encode or identity, params, xs[0, 0])
   (classes,) = _check_step(step, params, first, encoded).shape
@@ -106,10 +116,13 @@ def unroll_and_count(
     xs,
     thresholds(theta, steps, classes),
     None if lengths is None else jnp.asarray(lengths, jnp.int32),
+    to_end=to_end,
   )
-  label = jnp.argmax(spike.logits, axis=-1).astype(jnp.int32)
+  label = spike.label
+  if label is None:
+    label = jnp.argmax(spike.logits, axis=-1).astype(jnp.int32)
   fraction = computed.astype(jnp.float32) / (rows * steps)
-  return RankCode(spike.step, spike.spiked, label, spike.logits), fraction
+  return RankCode(spike.step, spike.spiked, label, spike.logits), spike.logits, fraction
 
 
 def choose_engine(rows: int, steps: int) -> Engine:

@@ -161,6 +161,37 @@ def test_values_and_gradients_are_those_of_every_step(name, rows, steps):
   assert_same_gradients(want, got)
 
 
+@pytest.mark.parametrize(("name", "theta"), [("lstm_wide", 0.42), ("hand_written", 0.6)])
+def test_rows_that_run_to_their_end(name, theta):
+  """Their gradient enters at the last step; their spike is noted on the way."""
+  classifier, params, carry, xs, lengths = case(name, 33, 13)
+
+  def loss(params, carry, engine):
+    code, logits, fraction = unroll_and_count(
+      classifier.step,
+      params,
+      carry,
+      xs,
+      theta,
+      lengths,
+      encode=classifier.encode,
+      engine=engine,
+      to_end=True,
+    )
+    code = (code.step, code.spiked, code.label)
+    return jnp.sum(jnp.sin(logits)), (code, logits, fraction)
+
+  run = jax.jit(
+    jax.value_and_grad(loss, argnums=(0, 1), has_aux=True, allow_int=True), static_argnums=2
+  )
+  (_, (code, logits, full)), gradient = run(params, carry, "full")
+  (_, (same_code, same_logits, early)), same_gradient = run(params, carry, "early_exit")
+  assert 0 < np.mean(code[1]) < 1 and np.any(np.asarray(code[0]) < lengths - 1)
+  assert_same((*code, logits), (*same_code, same_logits))
+  assert_same(gradient, same_gradient)
+  assert np.mean(lengths) / 13 <= float(early) < float(full) == 1
+
+
 @pytest.mark.parametrize("name", ["lstm_wide", "lstm"])
 def test_differences_are_rounding(name):
   with jax.enable_x64(True):
@@ -183,7 +214,8 @@ def count(classifier, params, carry, xs, lengths=None):
   f = lambda *a: unroll_and_count(
     classifier.step, *a, lengths, encode=classifier.encode, engine="early_exit"
   )
-  return jax.jit(f)(params, carry, xs, jnp.float32(THETA))
+  code, _, fraction = jax.jit(f)(params, carry, xs, jnp.float32(THETA))
+  return code, fraction
 
 
 @pytest.mark.parametrize(
@@ -342,7 +374,7 @@ def test_auto_is_full_for_little_work():
   classifier, params, carry, xs, _ = case("lstm", 4, 4)
   run = lambda engine: unroll_and_count(
     classifier.step, params, carry, xs, 0.34, None, encode=classifier.encode, engine=engine
-  )[1]
+  )[2]
   assert float(run("auto")) == 1
   assert float(run("early_exit")) < 1
 
