@@ -55,10 +55,11 @@ def draw_all(
   examples = dict(np.load(examples_path)) if examples_path.exists() else None
   pictures: dict[str, Callable[[], Figure]] = {
     "training": lambda: training(result, metrics),
-    "cost": lambda: cost(metrics),
     "spike_steps": lambda: spike_steps(result),
     "frontier": lambda: frontier(result, theta),
   }
+  if any(line.get("update_ms") for line in metrics):
+    pictures["cost"] = lambda: cost(metrics)
   if examples is not None:
     draw = spoken_words if "log_mel" in examples else example_sequences
     pictures["examples"] = lambda: draw(result, examples)
@@ -97,7 +98,7 @@ def cost(metrics: list[Result]) -> Figure:
   """What an update computes and takes while training."""
   figure, (top, bottom) = plt.subplots(2, 1, sharex=True, figsize=(COLUMN, 2.6))
   key, unit, label = _progress(metrics)
-  lines = [line for line in metrics if line["update_ms"] is not None]
+  lines = [line for line in metrics if line.get("update_ms")]
   x = [line[key] / unit for line in lines]
   top.plot(x, [line["computed_fraction"] for line in lines], color=BLUE)
   top.set_ylim(0, 1.05)
