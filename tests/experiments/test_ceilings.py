@@ -1,0 +1,45 @@
+"""The distance to a task's ceiling, as its binary reports it."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from absl.testing import flagsaver
+
+from data_pipelines import spotting as spotting_data
+from data_pipelines import two_sequence as two_sequence_data
+from experiments import flags, spotting, two_sequence
+from rc_jax import Evaluation, evaluate
+
+
+@pytest.fixture(autouse=True, scope="module")
+def parsed_flags():
+  flags.FLAGS(["test"])
+
+
+def test_the_ideal_observer_has_no_regret():
+  with flagsaver.as_parsed(num_examples="128"):
+    task, _ = two_sequence.setup()
+  ideal = evaluate(two_sequence_data.ideal_observer(), (), task.test.batches(), 0.95)
+  measures = task.measure("test", ideal)
+  assert abs(measures["regret"]) < 1e-3  # it lies on the curve, but for interpolation
+  assert task.measure("validation", ideal) == {}
+  wrong = ideal._replace(predicted=1 - ideal.predicted)
+  assert task.measure("test", wrong)["regret"] == pytest.approx(
+    measures["ideal_accuracy"] - wrong.rc_accuracy
+  )
+
+
+def test_spotting_beside_its_ideal_observer():
+  """Whoever spikes when the label is certain has the ideal mean steps, but for sampling."""
+  with flagsaver.as_parsed(num_examples="128"):
+    task, _ = spotting.setup()
+  label = task.test.labels
+  inputs = np.concatenate([b.inputs for b in task.test.batches()])
+  step = np.asarray(spotting_data.earliest_step(jnp.asarray(inputs)))
+  sure = Evaluation(label, label, step.astype(np.int32), np.ones(len(label), bool), label)
+  measures = task.measure("test", sure)
+  assert measures["positive_spikes_at_earliest_step"] == 1
+  assert measures["positive_mean_spike_step"] == pytest.approx(
+    measures["ideal_positive_mean_spike_step"], abs=0.2
+  )
+  assert measures["ideal_negative_mean_spike_step"] == pytest.approx(22.61, abs=0.01)
