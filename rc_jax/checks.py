@@ -45,6 +45,20 @@ def check_beta(beta: Any) -> None:
     raise ValueError(f"beta is {beta}; the weight of the entropy reward must be 0 or more")
 
 
+def check_lengths(lengths: Any, num_steps: int) -> None:
+  """Raises ValueError if lengths are not whole numbers in `1..T`; of traced ones the type alone."""
+  dtype = lengths.dtype if hasattr(lengths, "dtype") else np.asarray(lengths).dtype
+  if not np.issubdtype(dtype, np.integer):
+    raise ValueError(f"lengths are {dtype}; give whole numbers")
+  if isinstance(lengths, jax.core.Tracer):
+    return
+  values = np.asarray(lengths)
+  if values.size and not (values.min() >= 1 and values.max() <= num_steps):
+    raise ValueError(
+      f"lengths go from {values.min()} to {values.max()}; each must lie in 1..{num_steps}"
+    )
+
+
 def check_batch(batch: Batch, num_classes: int, *, first: int = 0) -> None:
   """Checks the labels and lengths of a batch of concrete arrays, on the host.
 

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rc_jax.checks import check_theta
+from rc_jax.checks import check_lengths, check_theta
 from rc_jax.types import Array, RankCode
 
 
@@ -39,13 +39,16 @@ def first_crossing(logits: Array, theta: Any, lengths: Array | None = None) -> t
     spiked: `[...]` bool, whether a step crossed.
 
   Raises:
-    ValueError: C < 2, or a theta that is out of range or of the wrong shape.
+    ValueError: C < 2, no step, lengths or a theta that are out of range or of the wrong shape.
   """
+  if logits.ndim < 2 or not logits.shape[-2]:
+    raise ValueError(f"logits have shape {list(logits.shape)}; give [..., T, C], T >= 1")
   steps, classes = logits.shape[-2:]
   shape = logits.shape[:-1]
   crossed = confidence(logits) >= jnp.broadcast_to(thresholds(theta, steps, classes), shape)
   last = jnp.full(shape[:-1], steps - 1, jnp.int32)
   if lengths is not None:
+    check_lengths(lengths, steps)
     last = jnp.broadcast_to(jnp.asarray(lengths, jnp.int32) - 1, shape[:-1])
     step = jnp.broadcast_to(jnp.arange(steps, dtype=jnp.int32), shape)
     crossed &= step <= last[..., None]

@@ -61,7 +61,8 @@ def make_stream(classifier: Classifier, params: Params, theta: Any) -> Stream:
     Stream(init, push, reset).
 
   Raises:
-    ValueError: theta out of range; one that is always crossed (<= 1/C) at the first push.
+    ValueError: theta out of range; at a push, one that is always crossed (<= 1/C), or inputs for
+      another number of rows.
   """
   check_theta(theta)
   thresholds = jnp.atleast_1d(jnp.asarray(theta, jnp.float32))
@@ -81,6 +82,11 @@ def make_stream(classifier: Classifier, params: Params, theta: Any) -> Stream:
     return classifier.step(params, carry, classifier.encode(params, x))
 
   def push(state: StreamState, xs: Array) -> tuple[StreamState, Decision]:
+    rows = len(state.decision.step)
+    if jnp.shape(xs)[:1] != (rows,):
+      raise ValueError(
+        f"xs has shape {list(jnp.shape(xs))}; the stream has {rows} rows: [{rows}, ...]"
+      )
     carry, logits = jax.vmap(one_step)(state.carry, xs)
     check_theta(theta, logits.shape[-1])
     step = state.decision.step + 1

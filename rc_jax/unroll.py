@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 
+from rc_jax.checks import check_lengths
 from rc_jax.early_exit import run_to_spike
 from rc_jax.rank_code import at_step, rank_code, thresholds
 from rc_jax.sharding import vary_alike
@@ -164,11 +165,12 @@ def _check_step(step: Step, params: Params, carry: Carry, first: Any) -> jax.Sha
 
 
 def _check_rows(carry: Carry, xs: Array, lengths: Array | None) -> None:
-  if xs.ndim < 2:
-    raise ValueError(f"xs has shape {list(xs.shape)}; give [B, T, ...]")
+  if xs.ndim < 2 or not xs.shape[1]:
+    raise ValueError(f"xs has shape {list(xs.shape)}; give [B, T, ...], T >= 1")
   rows = {leaf.shape[:1] for leaf in jax.tree.leaves(carry)} | {xs.shape[:1]}
   if lengths is not None:
     rows.add(jnp.shape(lengths))
+    check_lengths(lengths, xs.shape[1])
   if len(rows) > 1:
     raise ValueError(
       f"xs has {xs.shape[0]} rows, but carry and lengths have {sorted(rows - {xs.shape[:1]})}; "

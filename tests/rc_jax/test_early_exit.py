@@ -142,7 +142,7 @@ QUICK = {(name, size) for name in NETS for size in [(1, 1), (3, 5)]}
 QUICK |= {(name, (33, 13)) for name in ("lstm", "forced", "hand_written")}
 GRID = [
   pytest.param(name, *size, marks=() if (name, size) in QUICK else pytest.mark.slow)
-  for size in [(1, 1), (3, 5), (33, 13), (17, 58)]
+  for size in [(1, 1), (3, 5), (33, 13), (17, 58), (130, 3), (7, 300)]
   for name in NETS
 ]
 

@@ -165,3 +165,27 @@ def test_theta_of_another_shape(theta):
 def test_one_class_is_no_choice():
   with pytest.raises(ValueError, match="logits have 1 class"):
     rc_jax.first_crossing(jnp.zeros((3, 1)), 0.9)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 0, 3)])
+def test_logits_without_steps(shape):
+  with pytest.raises(ValueError, match=r"logits have shape \[.*; give \[\.\.\., T, C\]"):
+    rc_jax.first_crossing(jnp.zeros(shape), 0.6)
+
+
+@pytest.mark.parametrize(
+  "lengths, message",
+  [
+    (np.array([1, 5]), r"lengths go from 1 to 5; each must lie in 1\.\.4"),
+    (np.array([0, 4]), r"lengths go from 0 to 4; each must lie in 1\.\.4"),
+    (np.array([1.5, 2.0]), "lengths are float64; give whole numbers"),
+  ],
+)
+def test_bad_lengths(lengths, message):
+  with pytest.raises(ValueError, match=message):
+    rc_jax.rank_code(jnp.zeros((2, 4, 3)), 0.6, lengths)
+
+
+def test_a_theta_that_is_a_concrete_array_is_checked():
+  with pytest.raises(ValueError, match="lies between 0 and 1"):
+    rc_jax.rank_code(jnp.zeros((2, 4, 3)), jnp.float32(1.5))

@@ -145,3 +145,11 @@ def test_theta_that_is_always_reached():
   stream, push = stream_of(0.3)
   with pytest.raises(ValueError, match=r"theta is .*, which the most probable of 3 classes"):
     push(stream.init(ROWS), XS[:, 0])
+
+
+def test_inputs_for_another_number_of_rows():
+  classifier = rc_jax.gru(4, 3)
+  params = classifier.init(jax.random.key(0), jnp.zeros(2))
+  stream = rc_jax.make_stream(classifier, params, 0.8)
+  with pytest.raises(ValueError, match=r"xs has shape \[3, 2\]; the stream has 2 rows"):
+    stream.push(stream.init(2), jnp.zeros((3, 2)))
