@@ -60,7 +60,7 @@ def draw_ratios(axes: Axes, lines: list[dict]) -> None:
         axes.plot(*zip(*points, strict=True), style, color=colour, marker=".", markersize=4,
                   label=name.replace("_", " ") if rows == 128 else None)  # fmt: skip
   axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8)
-  axes.annotate("time = f", (0.62, 0.6), color=GREY, fontsize=7, rotation=38, va="top")
+  axes.annotate("time = f", (0.84, 0.88), color=GREY, fontsize=7, rotation=38, ha="right")
   axes.set_xlabel("f: mean share of the steps up to the spike")
   axes.set_ylabel("time / full scan")
   axes.set_xlim(0, 1.02)

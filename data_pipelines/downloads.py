@@ -2,10 +2,11 @@
 
 import socket
 import urllib.parse
+import urllib.request
 
 
 def require_network(url: str, otherwise: str, timeout: float = 10.0) -> None:
-  """Checks that the host of a download answers.
+  """Checks that the host of a download answers, or the proxy that the environment names for it.
 
   Args:
     url: of the download.
@@ -15,8 +16,9 @@ def require_network(url: str, otherwise: str, timeout: float = 10.0) -> None:
   Raises:
     ValueError: no connection to the host can be made.
   """
-  parts = urllib.parse.urlsplit(url)
-  port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+  scheme = urllib.parse.urlsplit(url).scheme
+  parts = urllib.parse.urlsplit(urllib.request.getproxies().get(scheme, url))
+  port = parts.port or {"https": 443}.get(parts.scheme, 80)
   try:
     socket.create_connection((parts.hostname or "", port), timeout=timeout).close()
   except OSError as error:
