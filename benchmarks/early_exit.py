@@ -61,7 +61,7 @@ def contender(name: str, classifier: Classifier, kind: str, arguments: tuple) ->
     return jnp.mean(rc_loss(code.logits, labels)), (code.step, computed)
 
   function = loss if kind == "forward" else jax.value_and_grad(loss, has_aux=True)
-  widths = unittest.mock.patch("rc_jax.packed_log._widths", lambda rows, steps: [rows])
+  widths = unittest.mock.patch("rc_jax.packed_log.widths_of_loops", lambda rows, steps: [rows])
   if name == "slowest":
     with widths:
       return jax.jit(function).lower(*arguments).compile()

@@ -89,7 +89,7 @@ class Trail(NamedTuple):
   step: Array
 
 
-def _widths(rows: int, steps: int) -> list[int]:
+def widths_of_loops(rows: int, steps: int) -> list[int]:
   """Up to ten widths from B rows down, the narrower the closer.
 
   Where most rows spike at once, as in a trained network, the few that go on set the cost; equal
@@ -184,7 +184,7 @@ def _chain(
 
   state = compute(state, rows, first_encoded)
   stages = []
-  widths = _widths(count, steps)
+  widths = widths_of_loops(count, steps)
   for floor in [*widths[1:], 0]:
     first, offset = state.t, state.position
     # After T steps no row is silent: each ends at its last step.
