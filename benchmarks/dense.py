@@ -34,7 +34,7 @@ def measure(shape: Shape, rows: int, repeats: int, dtype: str) -> dict[str, floa
     carry = jax.tree.map(lambda a: a.astype(dtype), carry)
 
   def loss(params, xs, labels, engine):
-    _, logits, _ = unroll_and_count(
+    code, _ = unroll_and_count(
       classifier.step,
       params,
       carry,
@@ -45,7 +45,7 @@ def measure(shape: Shape, rows: int, repeats: int, dtype: str) -> dict[str, floa
       engine=engine,
       to_end=True,
     )
-    return jnp.mean(rc_loss(logits, labels))
+    return jnp.mean(rc_loss(code.logits, labels))
 
   arguments = params, jnp.asarray(xs), jnp.asarray(labels)
   engines: tuple[Engine, ...] = ("full", "early_exit")

@@ -48,7 +48,7 @@ def contender(name: str, classifier: Classifier, kind: str, arguments: tuple) ->
     net = Classifier(classifier.init, classifier.initial_carry, inside)
 
   def loss(params, carry, xs, labels):
-    code, _, computed = unroll_and_count(
+    code, computed = unroll_and_count(
       net.step,
       params,
       carry,
@@ -128,6 +128,8 @@ def main() -> None:
     parser.error(f"unknown shape {sorted(unknown)}; choose of {', '.join(SHAPES)}")
   if not {"full", "early_exit"} <= set(names) <= set(CONTENDERS):
     parser.error(f"contenders are full, early_exit and some of {', '.join(CONTENDERS)}")
+  if unknown := set(flags.passes.split(",")) - {"gradient", "forward"}:
+    parser.error(f"unknown pass {sorted(unknown)}; choose of gradient, forward")
   if not flags.json:
     head = f"{'shape':<15}{'B':>5} {'pass':<9}{'f':>6}{'computed':>10}"
     head += "".join(f"{name + ' ms':>15}" for name in names)

@@ -62,8 +62,10 @@ def shift(key: Key, batch: Batch, pixels: int) -> Batch:
   Args:
     key: consumed.
     batch: of a `Split` made by `load`, images `[B, 28, 28]` uint8.
-    pixels: each direction is drawn uniformly from `-pixels..pixels`.
+    pixels: each direction is drawn uniformly from `-pixels..pixels`; 0 changes nothing.
   """
+  if not pixels:
+    return batch
   images = batch.inputs
   padded = jnp.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels)))
   corners = jax.random.randint(key, (len(images), 2), 0, 2 * pixels + 1)

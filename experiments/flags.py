@@ -21,7 +21,7 @@ flags.DEFINE_enum(
   "engine",
   "auto",
   ["auto", "full", "early_exit"],
-  "Whether rc computes what comes after a spike; the result is the same but for rounding.",
+  "early_exit computes nothing after a spike; the result is the same but for rounding.",
 )
 flags.DEFINE_enum(
   "dtype",

@@ -47,7 +47,7 @@ CAPTIONS = {
 def table(workdir: pathlib.Path) -> str:
   """The result of a run as a Markdown table."""
   result = json.loads((workdir / "result.json").read_text())
-  rows = [(text, result[name]) for name, text in MEASURES.items() if name in result]
+  rows = [(text, result[name]) for name, text in MEASURES.items() if result.get(name) is not None]
   rows += [("trained, examples", result["trained"]["examples"])]
   if "epoch" in result["trained"]:
     rows += [("trained, epochs", result["trained"]["epoch"])]

@@ -186,7 +186,7 @@ class Loop:
       "trained": self._position(int(self.state.step)),
       "stopped_early": self.stopped_early,
       "computed_fraction": last_line["computed_fraction"],
-      "update_ms": last_line["update_ms"],
+      "update_ms": last_line.get("update_ms"),
       "seconds": self.seconds,
       "num_steps": steps,
       "step_ms": task.step_ms,
@@ -239,6 +239,13 @@ def training(
   return state, lambda state, data, item: train.update(state, task.fetch(data, item))
 
 
+def in_dtype(task: Task, settings: Settings) -> Task:
+  """The task with its classifier computed in `settings.dtype`."""
+  if settings.dtype == "float32":
+    return task
+  return task._replace(classifier=with_dtype(task.classifier, settings.dtype))
+
+
 def run(task: Task, settings: Settings) -> int:
   """Trains a task, or goes on with it, and leaves the files of design.md in its workdir.
 
@@ -260,8 +267,7 @@ def run(task: Task, settings: Settings) -> int:
     raise ValueError(f"{settings.amount} is too little for one update of {settings.batch_size}")
   check_theta(settings.theta, len(task.class_names))
   settings.beta_schedule(task.updates_per_epoch)  # all that can be wrong is told before this line
-  if settings.dtype != "float32":
-    task = task._replace(classifier=with_dtype(task.classifier, settings.dtype))
+  task = in_dtype(task, settings)
   workdir = Workdir(settings.workdir, task.name, settings.flags)
   loop = Loop(task, settings, workdir, updates=updates)
   if not loop.train():

@@ -65,7 +65,7 @@ def setup() -> tuple[Task, Settings]:
     batch_size=s.batch_size,
     seed=s.seed,
     on_device=FLAGS.data_on_device,
-    augment=lambda key, batch: temporal_mnist.shift(key, batch, FLAGS.shift),
+    augment=functools.partial(temporal_mnist.shift, pixels=FLAGS.shift),
   )
   return Task("temporal_mnist", classifier, temporal_mnist.CLASS_NAMES, **parts), s
 

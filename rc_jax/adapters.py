@@ -100,7 +100,7 @@ def from_nnx(
   def step(params: Params, carry: Carry, x: Array) -> tuple[Carry, Array]:
     state = nnx.state(example, nnx.Param)
     nnx.replace_by_pure_dict(state, params)
-    modules = nnx.merge(graph, state, rest)
+    modules = nnx.merge(graph, state, rest, copy=True)
     drawn = _draws(modules)
     carry, output = modules[0](carry, x)
     logits = modules[1](output)
@@ -124,10 +124,13 @@ def with_dtype(classifier: Classifier, dtype: Any) -> Classifier:
     classifier: any `Classifier`.
     dtype: a floating type, as `jnp.bfloat16`.
 
+  Returns:
+    Classifier with the same `init`.
+
   Raises:
     ValueError: not a floating type.
   """
-  if not jnp.issubdtype(dtype, jnp.floating):
+  if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
     raise ValueError(f"dtype is {dtype}; give a floating type, as jnp.bfloat16")
 
   def cast(tree: Any) -> Any:

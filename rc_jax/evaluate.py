@@ -136,6 +136,8 @@ def frontier(
     ValueError: as `evaluate`.
   """
   theta = np.atleast_1d(np.asarray(theta, np.float32))
+  if theta.ndim != 1 or not theta.size:
+    raise ValueError(f"theta has shape {theta.shape}; give K >= 1 thresholds: [K]")
   check_theta(theta.min())
   check_theta(theta.max())
   parts = [
@@ -173,7 +175,7 @@ def _read_thresholds(
 
 def _finite(logits: Array, batch: Batch) -> Array:
   """Whether each row's outputs are finite, up to its length."""
-  steps = jnp.broadcast_to(jnp.arange(logits.shape[1])[None], logits.shape[:2])
+  steps = jnp.broadcast_to(jnp.arange(logits.shape[1], dtype=jnp.int32)[None], logits.shape[:2])
   ignored = steps >= batch.lengths[:, None]
   return jnp.all((jnp.isfinite(logits).all(-1)) | ignored, axis=1)
 
@@ -199,9 +201,14 @@ def _padded(
     rows = len(batch.labels)
     if not rows:
       continue
+    if np.ndim(batch.inputs) < 2 or not batch.inputs.shape[1]:
+      raise ValueError(f"inputs have shape {np.shape(batch.inputs)}; give [B, T, ...], T >= 1")
     classes = classes or _num_classes(classifier, params, batch)
     check_theta(theta, classes, batch.inputs.shape[1])
     check_batch(batch, classes, first=first)
+    batch = batch._replace(
+      labels=jnp.asarray(batch.labels, jnp.int32), lengths=jnp.asarray(batch.lengths, jnp.int32)
+    )
     first += rows
     size = max(size, rows)
     if rows < size:

@@ -158,7 +158,7 @@ def _chain(
   def compute(s: _State, rows: Array, encoded: Encoded) -> _State:
     carry, logits = net.step(params, s.carry, encoded)
     crossed = confidence(logits) >= thresholds[s.t]
-    at_end = s.t == last[rows]
+    at_end = s.t >= last[rows]
     says = ends = s.silent & (crossed | at_end)
     label = s.spike.label
     if label is not None:

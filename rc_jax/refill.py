@@ -1,9 +1,9 @@
 """Reading a whole data set to its first spikes: a row that has spiked makes room for the next.
 
-A pool of W rows works at full width until the data runs out, so that the work is the data's
-spike steps and no more, however uneven they are. Data arrive in batches of N examples; the pool
-works on two at a time, the one that came before and the one that is now, and is done with the
-former when the latter's last example has begun.
+A pool of rows works at full width until the data runs out, so that the work is little more than
+the data's spike steps. Data arrive in batches of N examples; the pool works on two at a time, the
+one that came before and the one that is now, until the former is done and the latter begun. It is
+an eighth of a batch wide: as wide as one, it would wait half empty for each batch's slowest row.
 """
 
 import functools
@@ -52,7 +52,7 @@ class _Pool(NamedTuple):
 def read_to_spike(
   classifier: Classifier, params: Params, batches: Iterable[tuple[Batch, int]], theta: Array
 ) -> Iterator[Reading]:
-  """Reads every example up to its first spike, with as many rows at work as the first batch has.
+  """Reads every example up to its first spike, with an eighth of the first batch's rows at work.
 
   Args:
     classifier: any `Classifier`.
@@ -79,11 +79,14 @@ def read_to_spike(
 
 def _idle(classifier: Classifier, params: Params, batch: Batch) -> tuple[_Pool, Reading]:
   """A pool with nothing to do, and nothing found of a batch."""
-  rows = len(batch.labels)
-  whole, yes = jnp.zeros(rows, jnp.int32), jnp.zeros(rows, bool)
+  examples, rows = len(batch.labels), max(1, len(batch.labels) // 8)
+  blank = lambda size: (jnp.zeros(size, jnp.int32), jnp.zeros(size, bool))
+  whole, yes = blank(rows)
+  label, spiked = blank(examples)
   first = classifier.initial_carry(params)
   carry = jax.tree.map(lambda a: jnp.broadcast_to(a, (rows, *jnp.shape(a))), first)
-  return _Pool(whole + _NOTHING, whole, carry, yes), Reading(whole, whole, yes, yes)
+  found = Reading(label, label, spiked, spiked)
+  return _Pool(whole + _NOTHING, whole, carry, yes), found
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -74,7 +74,7 @@ def make_stream(classifier: Classifier, params: Params, theta: Any) -> Stream:
         spiked=jnp.zeros(rows, bool),
         step=jnp.full(rows, -1, jnp.int32),
         label=jnp.zeros(rows, jnp.int32),
-        confidence=jnp.zeros(rows),
+        confidence=jnp.zeros(rows, jnp.float32),
       ),
     )
 

@@ -85,7 +85,8 @@ def make_train(
     augment: `(key, batch) -> batch`, applied inside `update`.
     axis_name: of a mapped axis over which gradients and metrics are averaged.
     engine: as `unroll_to_spike`. "eos" needs every step up to a row's length; early exit then keeps
-      less than the full scan and is the faster for it.
+      less than the full scan and is the faster for it. Under `jax.vmap` over a population early
+      exit runs one member after the other.
 
   Returns:
     Train(init, update).
@@ -113,7 +114,7 @@ def make_train(
   def loss_fn(params: Params, batch: Batch, count: Array) -> tuple[Array, Metrics]:
     theta_now = theta(count) if callable(theta) else theta
     beta_now = beta(count) if callable(beta) else beta
-    code, logits, computed = unroll_and_count(
+    code, computed = unroll_and_count(
       classifier.step,
       params,
       initial_carries(classifier, params, batch.inputs.shape[0]),
@@ -124,7 +125,7 @@ def make_train(
       engine=engine,
       to_end=objective == "eos",
     )
-    loss = jnp.mean(rc_loss(logits, batch.labels, beta_now))
+    loss = jnp.mean(rc_loss(code.logits, batch.labels, beta_now))
     return loss, _means(loss, code, computed, batch)
 
   def update(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:

@@ -58,11 +58,13 @@ def unroll_to_spike(
     carry: with leading axis `[B]`.
     xs: `[B, T, ...]` inputs. Values at or after a row's length, NaN included, change nothing.
     theta: threshold in (1/C, 1): a scalar, or `[T]`, one a step.
-    lengths: `[B]` int in `1..T`, or None for T.
+    lengths: `[B]` int in `1..T`, or None for T. Traced ones are clipped to that range.
     encode: `(params, x) -> encoded`, the part of a step that needs no carry.
     engine: "early_exit" leaves out what comes after a row's spike, forward and backward, with the
       same results but for rounding; it has one reverse derivative, no forward ones and no second.
-      "full" computes every row-step. "auto" takes early exit where it can pay: see `choose_engine`.
+      "full" computes every row-step. "auto" takes early exit unless there is next to nothing to do.
+      Under `jax.vmap` early exit runs one member of a population after the other; "full" all at
+      once.
 
   Returns:
     RankCode of `[B]` rows. Gradients flow through its logits.
@@ -84,17 +86,20 @@ def unroll_and_count(
   encode: Encode | None,
   engine: Engine,
   to_end: bool = False,
-) -> tuple[RankCode, Array, Array]:
+) -> tuple[RankCode, Array]:
   """`unroll_to_spike`, or a run of each row to its end that notes its first spike on the way.
 
   Returns:
-    The rank code; the `[B, C]` logits that a loss takes, at the spike or at the end; the share of
-    the row-steps of `[B, T]` that were computed, float32.
+    The rank code, whose logits are those at the end where rows run `to_end`; the share of the
+    row-steps of `[B, T]` that were computed, float32.
   """
   if engine not in get_args(Engine):
     raise ValueError(f"engine is {engine!r}; choose one of {get_args(Engine)}")
   _check_rows(carry, xs, lengths)
   rows, steps = xs.shape[:2]
+  if lengths is not None:
+    # Traced ones cannot be checked: 0 would never end a row, T + 1 would read its neighbour.
+    lengths = jnp.clip(jnp.asarray(lengths, jnp.int32), 1, steps)
   if engine == "auto":
     engine = choose_engine(rows, steps)
   if engine == "full":
@@ -102,10 +107,10 @@ def unroll_and_count(
       carry, mask_padding(xs, lengths)
     )
     code = rank_code(logits, theta, lengths)
-    length = (
-      jnp.full(rows, steps, jnp.int32) if lengths is None else jnp.asarray(lengths, jnp.int32)
-    )
-    return code, at_step(logits, length - 1) if to_end else code.logits, jnp.float32(1)
+    if to_end:
+      last = jnp.full(rows, steps - 1, jnp.int32) if lengths is None else lengths - 1
+      code = code._replace(logits=at_step(logits, last))
+    return code, jnp.float32(1)
   first = jax.tree.map(lambda a: a[0], carry)
   encoded = jax.eval_shape(encode or identity, params, xs[0, 0])
   (classes,) = _check_step(step, params, first, encoded).shape
@@ -116,17 +121,17 @@ def unroll_and_count(
     carry,
     xs,
     thresholds(theta, steps, classes),
-    None if lengths is None else jnp.asarray(lengths, jnp.int32),
+    lengths,
     to_end=to_end,
   )
   label = spike.label
   if label is None:
     label = jnp.argmax(spike.logits, axis=-1).astype(jnp.int32)
   fraction = computed.astype(jnp.float32) / (rows * steps)
-  return RankCode(spike.step, spike.spiked, label, spike.logits), spike.logits, fraction
+  return RankCode(spike.step, spike.spiked, label, spike.logits), fraction
 
 
-def choose_engine(rows: int, steps: int) -> Engine:
+def choose_engine(rows: int, steps: int) -> Literal["full", "early_exit"]:
   """The engine of "auto": the full scan for less than 4 steps or 512 row-steps, else early exit.
 
   What that little work could save is less than it costs to compile a loop for every width.
@@ -159,14 +164,16 @@ def _check_step(step: Step, params: Params, carry: Carry, first: Any) -> jax.Sha
     ) from error
   if describe(after) != describe(before):
     raise ValueError(f"step turns a carry {describe(before)} into {describe(after)}; keep it alike")
+  if not jnp.issubdtype(logits.dtype, jnp.floating):
+    raise ValueError(f"step gives {logits.dtype} logits; give floats")
   if logits.ndim != 1:
     raise ValueError(f"step gives logits of shape {list(logits.shape)}; give [C] for one sequence")
   return logits
 
 
 def _check_rows(carry: Carry, xs: Array, lengths: Array | None) -> None:
-  if xs.ndim < 2 or not xs.shape[1]:
-    raise ValueError(f"xs has shape {list(xs.shape)}; give [B, T, ...], T >= 1")
+  if xs.ndim < 2 or not all(xs.shape[:2]):
+    raise ValueError(f"xs has shape {list(xs.shape)}; give [B, T, ...], B and T >= 1")
   rows = {leaf.shape[:1] for leaf in jax.tree.leaves(carry)} | {xs.shape[:1]}
   if lengths is not None:
     rows.add(jnp.shape(lengths))

@@ -39,8 +39,9 @@ def test_from_nnx_refuses_a_module_that_draws_random_numbers():
   head = lambda rngs: nnx.Sequential(nnx.Dropout(0.5, rngs=rngs), nnx.Linear(3, 2, rngs=rngs))
   classifier = rc_jax.from_nnx(lambda rngs: nnx.GRUCell(4, 3, rngs=rngs), head)
   params = classifier.init(jax.random.key(0), jnp.zeros(4))
-  with pytest.raises(ValueError, match="the modules draw random numbers in a step"):
-    classifier.step(params, classifier.initial_carry(params), jnp.zeros(4))
+  for step in (classifier.step, jax.jit(classifier.step)):
+    with pytest.raises(ValueError, match="the modules draw random numbers in a step"):
+      step(params, classifier.initial_carry(params), jnp.zeros(4))
 
 
 def sequences(features=5, rows=6, steps=7):

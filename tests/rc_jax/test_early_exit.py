@@ -167,7 +167,7 @@ def test_rows_that_run_to_their_end(name, theta):
   classifier, params, carry, xs, lengths = case(name, 33, 13)
 
   def loss(params, carry, engine):
-    code, logits, fraction = unroll_and_count(
+    code, fraction = unroll_and_count(
       classifier.step,
       params,
       carry,
@@ -178,16 +178,15 @@ def test_rows_that_run_to_their_end(name, theta):
       engine=engine,
       to_end=True,
     )
-    code = (code.step, code.spiked, code.label)
-    return jnp.sum(jnp.sin(logits)), (code, logits, fraction)
+    return jnp.sum(jnp.sin(code.logits)), (code, fraction)
 
   run = jax.jit(
     jax.value_and_grad(loss, argnums=(0, 1), has_aux=True, allow_int=True), static_argnums=2
   )
-  (_, (code, logits, full)), gradient = run(params, carry, "full")
-  (_, (same_code, same_logits, early)), same_gradient = run(params, carry, "early_exit")
-  assert 0 < np.mean(code[1]) < 1 and np.any(np.asarray(code[0]) < lengths - 1)
-  assert_same((*code, logits), (*same_code, same_logits))
+  (_, (code, full)), gradient = run(params, carry, "full")
+  (_, (same_code, early)), same_gradient = run(params, carry, "early_exit")
+  assert 0 < np.mean(code.spiked) < 1 and np.any(np.asarray(code.step) < lengths - 1)
+  assert_same(code, same_code)
   assert_same(gradient, same_gradient)
   assert np.mean(lengths) / 13 <= float(early) < float(full) == 1
 
@@ -214,8 +213,7 @@ def count(classifier, params, carry, xs, lengths=None):
   f = lambda *a: unroll_and_count(
     classifier.step, *a, lengths, encode=classifier.encode, engine="early_exit"
   )
-  code, _, fraction = jax.jit(f)(params, carry, xs, jnp.float32(THETA))
-  return code, fraction
+  return jax.jit(f)(params, carry, xs, jnp.float32(THETA))
 
 
 @pytest.mark.parametrize(
@@ -370,13 +368,30 @@ def test_unasked_input_gradients_cost_nothing():
   assert text(jax.grad(loss, argnums=0)).count(flat) < text(jax.grad(loss, argnums=1)).count(flat)
 
 
-def test_auto_is_full_for_little_work():
-  classifier, params, carry, xs, _ = case("lstm", 4, 4)
-  run = lambda engine: unroll_and_count(
-    classifier.step, params, carry, xs, 0.34, None, encode=classifier.encode, engine=engine
-  )[2]
-  assert float(run("auto")) == 1
-  assert float(run("early_exit")) < 1
+@pytest.mark.parametrize(
+  ("rows", "steps", "exits"),
+  [(171, 3, False), (127, 4, False), (128, 4, True), (64, 8, True)],
+)
+def test_auto_exits_early_unless_there_is_little_work(rows, steps, exits):
+  arguments = forced_case([0] * rows, steps)
+  run = lambda c, *a: unroll_and_count(c.step, *a, THETA, None, encode=c.encode, engine="auto")
+  assert (float(run(*arguments)[1]) < 1) == exits
+
+
+@pytest.mark.parametrize("engine", ["full", "early_exit"])
+def test_traced_lengths_out_of_range_are_clipped(engine):
+  """They cannot be checked, and must neither hang a loop nor read another row."""
+  classifier, params, carry, xs, _ = case("lstm_wide", 17, 9)
+  run = jax.jit(
+    lambda lengths: rc_jax.unroll_to_spike(
+      classifier.step, params, carry, xs, 0.99, lengths, encode=classifier.encode, engine=engine
+    )
+  )
+  lengths = np.full(17, 5, np.int32)
+  lengths[:2] = 1, 9
+  wrong = lengths.copy()
+  wrong[:2] = 0, 10
+  assert_same(run(jnp.asarray(lengths)), run(jnp.asarray(wrong)))
 
 
 @pytest.mark.parametrize("engine", ["full", "early_exit"])

@@ -138,8 +138,28 @@ def test_without_the_end_steps_after_a_spike_do_not_run():
   result = rc_jax.evaluate(reader, PARAMS, cut(data, *[4] * 26), 0.8, eos=False)
   jax.effects_barrier()
   needed = int(np.sum(result.step + 1))
-  assert needed <= len(ran) < 1.1 * needed + 4 * T  # a pool of 4 rows runs empty at the end
+  assert needed <= len(ran) < 1.1 * needed + T  # a pool of one row
   assert needed < 0.6 * 8 * N * T
+
+
+def test_one_slow_row_a_batch_does_not_hold_up_the_others():
+  ran = []
+
+  def step(params, count, x):
+    jax.debug.callback(lambda x: ran.append(x), x[0])
+    return count + 1, x + params
+
+  rows, steps = 32, 40
+  inputs = np.zeros((3 * rows, steps, C), np.float32)
+  inputs[:, 0, 0] = 20.0
+  inputs[::rows, 0, 0] = 0.0
+  zeros = np.zeros(3 * rows, np.int32)
+  data = rc_jax.Batch(inputs, zeros, zeros + steps)
+  batches = cut(data, rows, rows, rows)
+  result = rc_jax.evaluate(READER._replace(step=step), PARAMS, batches, 0.8, eos=False)
+  jax.effects_barrier()
+  assert np.array_equal(result.step, np.where(np.arange(3 * rows) % rows, 0, steps - 1))
+  assert len(ran) < 0.2 * inputs[..., 0].size  # needed: 0.055
 
 
 THETAS = np.array([0.4, 0.5, 0.65, 0.8, 0.9, 0.99])
@@ -213,6 +233,19 @@ TO_SPIKE = functools.partial(rc_jax.evaluate, eos=False)
 def test_bad_data_in_any_batch(read, data, message):
   with pytest.raises(ValueError, match=message):
     read(READER, PARAMS, cut(data, 5, 5, 3), 0.8)
+
+
+@pytest.mark.parametrize("theta", [[], [[0.5, 0.6]]])
+def test_frontier_takes_a_list_of_thresholds(theta):
+  with pytest.raises(ValueError, match=r"theta has shape .*; give K >= 1 thresholds: \[K\]"):
+    rc_jax.frontier(READER, PARAMS, [DATA], theta)
+
+
+@pytest.mark.parametrize("inputs", [np.zeros(4, np.float32), np.zeros((4, 0, C), np.float32)])
+def test_inputs_without_steps(inputs):
+  ones = np.ones(4, np.int32)
+  with pytest.raises(ValueError, match=r"inputs have shape .*; give \[B, T, \.\.\.\], T >= 1"):
+    rc_jax.evaluate(READER, PARAMS, [rc_jax.Batch(inputs, ones, ones)], 0.8)
 
 
 @pytest.mark.parametrize("read", [rc_jax.evaluate, rc_jax.frontier])
