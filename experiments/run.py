@@ -137,7 +137,7 @@ class Loop:
     for name, value in line.items():
       if value is not None:
         self.tensorboard.add_scalar(name, value, step)
-    share = float(np.bincount(self.task.validation.labels).max() / len(evaluation.label))
+    share = float(np.max(np.bincount(self.task.validation.labels)) / len(evaluation.label))
     if self.settings.early_stop and accuracy < share < self.best.rc_accuracy:
       self.stopped_early = True
       bar.write(

@@ -137,7 +137,7 @@ def _stands_apart(encode: Encode, params: Params, x: Array) -> bool:
   are to an encoded number, which for a dense layer is its number of inputs: 420 and 784 gain up to
   0.4 of a full step's time apart, 1 gains 0.1 to 0.2 within (2 cores, T * B = 1280 to 20480).
   """
-  traced = jax.make_jaxpr(encode)(params, x).jaxpr
+  traced: Any = jax.make_jaxpr(encode)(params, x).jaxpr
   read = {id(v) for equation in traced.eqns for v in equation.invars}
   leaves = zip(traced.invars, jax.tree.leaves(params), strict=False)
   weights = sum(leaf.size for variable, leaf in leaves if id(variable) in read)
