@@ -2,9 +2,9 @@
 
     python -m benchmarks.dense --shapes=spotting,speech --batch=128 --repeats=20
 
-Ours is `--objective=eos` by both engines; `early_exit` skips nothing here, but keeps less.
-All take the loss at the last step, float32, on the same data. Contenders alternate in one process;
-a time is the median of the repeats after one warm-up.
+Ours is `--objective=eos` by both engines; `early_exit` skips nothing here, but keeps less. All take
+the loss at the last step, on the same data, in float32 (ours in `--dtype`). Contenders alternate in
+one process; a time is the median of the repeats after one warm-up.
 """
 
 import argparse
@@ -16,10 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.rivals import rivals
-from benchmarks.shapes import PAPER, SHAPES, Shape, start
+from benchmarks.shapes import PAPER, SHAPES, Shape, loss
 from benchmarks.timing import alternate
-from rc_jax import rc_loss, with_dtype
-from rc_jax.unroll import Engine, unroll_and_count
+from rc_jax import with_dtype
+from rc_jax.rows import initial_carries
+from rc_jax.unroll import Engine
 
 
 def measure(shape: Shape, rows: int, repeats: int, dtype: str) -> dict[str, float]:
@@ -27,31 +28,14 @@ def measure(shape: Shape, rows: int, repeats: int, dtype: str) -> dict[str, floa
   rng = np.random.default_rng(0)
   xs = 0.1 * rng.standard_normal((rows, shape.steps, *shape.features), np.float32)
   labels = rng.integers(0, shape.classes, rows).astype(np.int32)
-  params, carry = start(shape, rows)
-  classifier = shape.classifier()
-  if dtype != "float32":
-    classifier = with_dtype(classifier, dtype)
-    carry = jax.tree.map(lambda a: a.astype(dtype), carry)
-
-  def loss(params, xs, labels, engine):
-    code, _ = unroll_and_count(
-      classifier.step,
-      params,
-      carry,
-      xs,
-      0.95,
-      None,
-      encode=classifier.encode,
-      engine=engine,
-      to_end=True,
-    )
-    return jnp.mean(rc_loss(code.logits, labels))
-
-  arguments = params, jnp.asarray(xs), jnp.asarray(labels)
+  classifier, params = with_dtype(shape.classifier(), dtype), shape.params()
+  carry = initial_carries(classifier, params, rows)
+  arguments = params, carry, jnp.asarray(xs), jnp.asarray(labels)
   engines: tuple[Engine, ...] = ("full", "early_exit")
   calls = {}
   for engine in engines:
-    gradient = jax.value_and_grad(functools.partial(loss, engine=engine))
+    function = functools.partial(loss, classifier, engine, to_end=True)
+    gradient = jax.value_and_grad(function, has_aux=True)
     calls[engine] = functools.partial(jax.jit(gradient).lower(*arguments).compile(), *arguments)
   return alternate(calls | rivals(shape, xs, labels), repeats)
 

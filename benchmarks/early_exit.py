@@ -13,6 +13,7 @@ Contenders: `early_exit`; `full`, the masked full scan with `encode` over all st
 """
 
 import argparse
+import contextlib
 import functools
 import json
 import unittest.mock
@@ -22,12 +23,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.shapes import PAPER, SHAPES, Shape, forced, start
+from benchmarks.shapes import PAPER, SHAPES, Shape, forced, loss
 from benchmarks.timing import alternate
-from rc_jax import Classifier, rc_loss
-from rc_jax.unroll import unroll_and_count
+from rc_jax import Classifier
+from rc_jax.rows import initial_carries
+from rc_jax.unroll import Engine
 
-THETA = 0.95
 FRACTIONS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)  # 0: every row spikes at its first step
 CONTENDERS = ("full", "early_exit", "in_step", "slowest")
 
@@ -47,25 +48,16 @@ def contender(name: str, classifier: Classifier, kind: str, arguments: tuple) ->
     inside = lambda p, c, x: classifier.step(p, c, classifier.encode(p, x))
     net = Classifier(classifier.init, classifier.initial_carry, inside)
 
-  def loss(params, carry, xs, labels):
-    code, computed = unroll_and_count(
-      net.step,
-      params,
-      carry,
-      xs,
-      jnp.float32(THETA),
-      None,
-      encode=net.encode,
-      engine="early_exit" if name in ("early_exit", "slowest") else "full",
-    )
-    return jnp.mean(rc_loss(code.logits, labels)), (code.step, computed)
-
-  function = loss if kind == "forward" else jax.value_and_grad(loss, has_aux=True)
-  widths = unittest.mock.patch("rc_jax.packed_log.widths_of_loops", lambda rows, steps: [rows])
+  engine: Engine = "early_exit" if name in ("early_exit", "slowest") else "full"
+  function: Any = functools.partial(loss, net, engine)
+  if kind == "gradient":
+    function = jax.value_and_grad(function, has_aux=True)
+  one_width: Any = contextlib.nullcontext()
   if name == "slowest":
-    with widths:
-      return jax.jit(function).lower(*arguments).compile()
-  return jax.jit(function).lower(*arguments).compile()
+    path = "rc_jax.packed_log.widths_of_loops"
+    one_width = unittest.mock.patch(path, lambda rows, steps: [rows])
+  with one_width:
+    return jax.jit(function).lower(*arguments).compile()
 
 
 def measure(
@@ -73,7 +65,8 @@ def measure(
 ) -> list[dict[str, Any]]:
   """One row of results a fraction."""
   rng = np.random.default_rng(0)
-  params, carry = start(shape, rows)
+  params = shape.params()
+  carry = initial_carries(shape.classifier(), params, rows)
   labels = jnp.asarray(rng.integers(0, shape.classes, rows), jnp.int32)
   channels = (*shape.features[:-1], shape.features[-1] + 1)
 
@@ -97,7 +90,7 @@ def measure(
     computed = {}
     for name, call in calls.items():
       output = call()
-      step, share = (output if kind == "forward" else output[0])[1]
+      step, share = (output[0] if kind == "gradient" else output)[1]
       np.testing.assert_array_equal(step, spikes)  # the net spiked when it was told to
       computed[name] = float(share)
     times = alternate(calls, repeats)

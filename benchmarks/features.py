@@ -3,8 +3,8 @@
   python -m benchmarks.features [--clips=512] [--rounds=25] [--json]
 
 From decoded audio to frames `[N, 101, 20]`, no files. The ways take turns in one process. Medians
-of the rounds, and the best round, which says more on a machine that others use. Expected on 2 free
-cores: about 11 times the loop's speed; the program uses both, the loop one.
+of the rounds, and the best round, which says more on a machine that others use. Seen on 2 free
+cores: 8 times the loop's speed; beside other work 5 to 7. The program uses both, the loop one.
 """
 
 import argparse

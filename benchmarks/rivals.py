@@ -1,4 +1,4 @@
-"""The same gradient step as others write it: every step, then a gather of the outputs that count.
+"""The same gradient step as others write it: every step, and the loss at the last.
 
 PyTorch and Flax are benchmarked, never needed: `pip install torch` for the former.
 """
@@ -23,7 +23,7 @@ def rivals(shape: Shape, xs: np.ndarray, labels: np.ndarray) -> dict[str, Call]:
   """Calls that compute loss and gradients of the last step's cross-entropy, on the same data.
 
   Args:
-    shape: of the network.
+    shape: of the network; a ConvLSTM without hidden layers.
     xs: `[B, T, ...]` float32.
     labels: `[B]` int32.
 

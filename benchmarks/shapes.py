@@ -1,11 +1,12 @@
-"""The networks that benchmarks run, with random weights."""
+"""The networks that benchmarks run, with random weights, and the loss whose time they take."""
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rc_jax import Classifier, conv_lstm, lstm
+from rc_jax import Classifier, conv_lstm, lstm, rc_loss
+from rc_jax.unroll import Engine, unroll_and_count
 
 
 class Shape(NamedTuple):
@@ -23,6 +24,10 @@ class Shape(NamedTuple):
       return lstm(self.units, self.classes, hidden=self.hidden)
     height, width, _ = self.features
     return conv_lstm(self.units, self.classes, (height, width), hidden=self.hidden)
+
+  def params(self) -> Any:
+    """Random parameters."""
+    return jax.jit(self.classifier().init)(jax.random.key(0), jnp.zeros(self.features))
 
 
 PAPER = {
@@ -51,9 +56,26 @@ def forced(classifier: Classifier) -> Classifier:
   return classifier._replace(encode=encode, step=step)
 
 
-def start(shape: Shape, rows: int) -> tuple[Any, Any]:
-  """Parameters, and the carries `[B, ...]` before the first step."""
-  classifier = shape.classifier()
-  params = jax.jit(classifier.init)(jax.random.key(0), jnp.zeros(shape.features))
-  rowwise = lambda a: jnp.zeros((rows, *a.shape), a.dtype)
-  return params, jax.tree.map(rowwise, classifier.initial_carry(params))
+def loss(
+  classifier: Classifier,
+  engine: Engine,
+  params: Any,
+  carry: Any,
+  xs: jax.Array,
+  labels: jax.Array,
+  *,
+  to_end: bool = False,
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+  """Mean loss of B rows at theta .95, with their spike steps `[B]` and the share computed."""
+  code, computed = unroll_and_count(
+    classifier.step,
+    params,
+    carry,
+    xs,
+    0.95,
+    None,
+    encode=classifier.encode,
+    engine=engine,
+    to_end=to_end,
+  )
+  return jnp.mean(rc_loss(code.logits, labels)), (code.step, computed)

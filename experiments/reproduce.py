@@ -9,8 +9,7 @@ report.md is written anew after each. Flags of the data go to the parts that rea
   --mnist_flags='--data_dir=MNIST'
   --speech_flags='--dataset=folder --data_dir=WORDS --keywords=zero,one,two,three,four,five'
 
-`--budget=smoke` runs every part for a moment, without a download: its numbers mean nothing. On 2
-cores a seed takes about 3 minutes (spotting), 8 (two_sequence), 6 (mnist) and 8 (speech).
+`--budget=smoke` runs every part for a moment, without a download: its numbers mean nothing.
 """
 
 import argparse
@@ -69,6 +68,7 @@ SMOKE = {
 PARTS = tuple(SMOKE)
 
 AT_SPIKE, STEP, AT_END = "rc_accuracy", "mean_spike_step", "eos_accuracy"
+IN_STEPS = (STEP, "positive_mean_spike_step", "negative_mean_spike_step")  # others are shares
 ROWS = (
   Row("spotting", AT_SPIKE, "spotting: accuracy at the first spike", "100 %", "100 %"),
   Row(
@@ -182,7 +182,7 @@ def report(folder: pathlib.Path) -> str:
     if not results:
       continue
     values = [result[row.measure] for result in results]
-    is_share = row.measure not in (STEP, "positive_mean_spike_step", "negative_mean_spike_step")
+    is_share = row.measure not in IN_STEPS
     best = max(values) if is_share and row.measure != "regret" else min(values)
     spread = f" ± {_text(statistics.stdev(values), is_share)}" if len(values) > 1 else ""
     ours = f"{_text(statistics.mean(values), is_share)}{spread}"

@@ -13,6 +13,8 @@ from rc_jax.types import Array, Carry, Classifier, Encoded, Key, Params
 def from_linen(cell: Any, head: Any, *, input_shape: tuple[int, ...] = (1,)) -> Classifier:
   """A classifier of a Flax linen recurrent cell and any linen head.
 
+  The carry starts as the cell's `carry_init` says: zeros by default, the same draw each time else.
+
   Args:
     cell: a linen `RNNCellBase`, or any module with its `initialize_carry` and `(carry, x)` call.
     head: a linen module from the cell's output to logits `[C]`.
@@ -44,7 +46,7 @@ def from_linen(cell: Any, head: Any, *, input_shape: tuple[int, ...] = (1,)) -> 
 
   def initial_carry(params: Params) -> Carry:
     del params
-    return cell.initialize_carry(jax.random.key(0), input_shape)  # zeros in every Flax cell
+    return cell.initialize_carry(jax.random.key(0), input_shape)
 
   def step(params: Params, carry: Carry, x: Array) -> tuple[Carry, Array]:
     carry, output = cell.apply(params["cell"], carry, x)
@@ -62,7 +64,8 @@ def from_nnx(
   """A classifier of a Flax nnx recurrent cell and any nnx head.
 
   An nnx module holds its parameters from its construction on, and `init` must draw new ones from
-  its key; so this takes the constructors: `lambda rngs: nnx.LSTMCell(28, 64, rngs=rngs)`.
+  its key; so this takes the constructors: `lambda rngs: nnx.LSTMCell(28, 64, rngs=rngs)`. The carry
+  starts as the cell's `carry_init` says: zeros by default, the same draw each time else.
 
   Args:
     cell: `rngs -> cell`, an nnx `RNNCellBase`.
@@ -95,7 +98,7 @@ def from_nnx(
 
   def initial_carry(params: Params) -> Carry:
     del params
-    return example[0].initialize_carry(input_shape, nnx.Rngs(0))  # zeros in every Flax cell
+    return example[0].initialize_carry(input_shape, nnx.Rngs(0))
 
   def step(params: Params, carry: Carry, x: Array) -> tuple[Carry, Array]:
     state = nnx.state(example, nnx.Param)

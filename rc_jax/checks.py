@@ -59,6 +59,13 @@ def check_lengths(lengths: Any, num_steps: int) -> None:
     )
 
 
+def check_inputs(inputs: Any) -> None:
+  """Raises ValueError if inputs are not `[B, T, ...]` with at least one step."""
+  shape = np.shape(inputs)
+  if len(shape) < 2 or not shape[1]:
+    raise ValueError(f"inputs have shape {shape}; give [B, T, ...], T >= 1")
+
+
 def check_batch(batch: Batch, num_classes: int, *, first: int = 0) -> None:
   """Checks the labels and lengths of a batch of concrete arrays, on the host.
 
@@ -70,8 +77,7 @@ def check_batch(batch: Batch, num_classes: int, *, first: int = 0) -> None:
   Raises:
     ValueError: shapes disagree, a label is outside `0..C-1` or a length outside `1..T`.
   """
-  if np.ndim(batch.inputs) < 2:
-    raise ValueError(f"inputs have shape {np.shape(batch.inputs)}; give [B, T, ...]")
+  check_inputs(batch.inputs)
   rows, steps = batch.inputs.shape[:2]
   for name, array, low, high in (
     ("labels", batch.labels, 0, num_classes - 1),

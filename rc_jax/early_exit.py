@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
-from rc_jax.packed_log import Net, Spike, among, backward, floats, forward, predict
+from rc_jax.float_leaves import among, floats
+from rc_jax.packed_log import Net, Spike, backward, forward, predict
 from rc_jax.sharding import same_axes, vary_alike
 from rc_jax.types import Array, Carry, Encode, Params, Step
 

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rc_jax.checks import check_batch, check_theta
+from rc_jax.checks import check_batch, check_inputs, check_theta
 from rc_jax.rank_code import at_step, first_crossing, rank_code
 from rc_jax.refill import read_to_spike
-from rc_jax.train import unroll_rows
+from rc_jax.rows import unroll_rows
 from rc_jax.types import Array, Batch, Classifier, Params
 
 
@@ -201,8 +201,7 @@ def _padded(
     rows = len(batch.labels)
     if not rows:
       continue
-    if np.ndim(batch.inputs) < 2 or not batch.inputs.shape[1]:
-      raise ValueError(f"inputs have shape {np.shape(batch.inputs)}; give [B, T, ...], T >= 1")
+    check_inputs(batch.inputs)
     classes = classes or _num_classes(classifier, params, batch)
     check_theta(theta, classes, batch.inputs.shape[1])
     check_batch(batch, classes, first=first)

@@ -4,7 +4,7 @@ Forward, all rows take the first step; then a chain of while loops of falling wi
 are still silent: a loop stops as soon as they fit into the next width, and the silent rows are
 gathered there. Each step in a loop appends its rows to a packed log, so that the log's beginning
 holds what was computed and nothing else. The first step is outside: it needs no log, and no
-gradient to the carry where nobody asks for one (temporal MNIST, trained: 1/7 of an update's time).
+gradient to the carry where nobody asks for one (trained temporal MNIST: 1/7 of a gradient's time).
 
 Backward, the same loops run in reverse. They read the carry before a step from the log and
 differentiate `step` there (to keep what autodiff would keep is more memory than to compute it
@@ -17,13 +17,14 @@ widths were.
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from rc_jax.float_leaves import among, floats, vjp_of_floats
 from rc_jax.rank_code import confidence
 from rc_jax.sharding import vary_alike
 from rc_jax.types import Array, Carry, Encoded, Params
@@ -207,7 +208,21 @@ def _not_before(first: Array, state: tuple) -> Array:
 
 
 def backward(net, params, carry, xs, lengths, trail, dlogits, dxs):
-  """Gradients: of the float leaves of params, of those of carry, and of xs unless dxs is None."""
+  """The loops in reverse.
+
+  Args:
+    net: as `forward` took it.
+    params: as `forward` took them.
+    carry: `[B, ...]`, before the first step.
+    xs: `[B, T, ...]`.
+    lengths: `[B]`, or None.
+    trail: of `forward`.
+    dlogits: `[B, C]` cotangent of the logits, which enters at `trail.step`.
+    dxs: zeros like xs where a gradient to xs is wanted, else None.
+
+  Returns:
+    Gradients of the float leaves of params and of carry, two lists, and of xs, None where unwanted.
+  """
   count, steps = xs.shape[:2]
   dparams = [jnp.zeros_like(p) for p in floats(params)]
   encoded = trail.log.encoded
@@ -218,7 +233,7 @@ def backward(net, params, carry, xs, lengths, trail, dlogits, dxs):
   def of_step(t, rows, carry, inputs, dcarry):
     now = (trail.step[rows] == t)[:, None]
     dstep = jnp.where(now, dlogits[rows], jnp.zeros((), dlogits.dtype))
-    return _vjp(net.step, params, carry, inputs)([*dcarry, dstep])
+    return vjp_of_floats(net.step, params, carry, inputs)([*dcarry, dstep])
 
   def retreat(s, stage):
     t, dcarry, dparams, encoded, dxs = s
@@ -251,7 +266,7 @@ def backward(net, params, carry, xs, lengths, trail, dlogits, dxs):
   dp, dcarry, dinputs = of_step(0, rows, carry, inputs, dcarry)
   dparams = _sums(dparams, dp)
   if net.encode is not None:
-    dp, dinputs = _vjp(net.encode, params, xs[:, 0])(dinputs)
+    dp, dinputs = vjp_of_floats(net.encode, params, xs[:, 0])(dinputs)
     dparams = _sums(dparams, dp)
     log = trail.log._replace(encoded=encoded)
     dparams, dxs = _encode_gradient(net, params, xs, lengths, log, trail.logged, dparams, dxs)
@@ -270,7 +285,7 @@ def _encode_gradient(net, params, xs, lengths, log, logged, dparams, dxs):
     start, dparams, dxs = s
     index = _read(log.flat, start, BLOCK)
     x = _inputs_at(xs, lengths, index)
-    dp, dx = _vjp(net.encode, params, x)(floats(_read(log.encoded, start, BLOCK)))
+    dp, dx = vjp_of_floats(net.encode, params, x)(floats(_read(log.encoded, start, BLOCK)))
     if dxs is not None:
       dxs = dxs.at[index].add(dx[0])
     return vary_alike((start + BLOCK, _sums(dparams, dp), dxs), xs)[0]
@@ -308,30 +323,3 @@ def _gather(tree: Any, index: Array) -> Any:
 
 def _scatter(tree: Any, index: Array, values: Any) -> Any:
   return jax.tree.map(lambda a, b: a.at[index].set(b, unique_indices=True), tree, values)
-
-
-def _vjp(fun: Callable, *arguments: Any) -> Callable[[list[Array]], tuple[list[Array], ...]]:
-  """`jax.vjp` from the float leaves of the results to the float leaves of each argument."""
-
-  def of_floats(*leaves):
-    return floats(fun(*(among(a, f, a) for a, f in zip(arguments, leaves, strict=True))))
-
-  return jax.vjp(of_floats, *map(floats, arguments))[1]
-
-
-def _is_float(leaf: Array) -> bool:
-  return jnp.issubdtype(leaf.dtype, jnp.inexact)
-
-
-def floats(tree: Any) -> list[Array]:
-  """The leaves that can have a gradient."""
-  return [leaf for leaf in jax.tree.leaves(tree) if _is_float(leaf)]
-
-
-def among(tree: Any, leaves: Sequence[Array], others: Any = None) -> Any:
-  """`tree` with other float leaves; what else it has comes from `others`, or becomes None."""
-  of_floats = iter(leaves)
-  old, structure = jax.tree.flatten(tree)
-  rest = [None] * len(old) if others is None else jax.tree.leaves(others)
-  pairs = zip(old, rest, strict=True)
-  return jax.tree.unflatten(structure, [next(of_floats) if _is_float(a) else b for a, b in pairs])

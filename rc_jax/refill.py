@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from rc_jax.rank_code import confidence, thresholds
+from rc_jax.rows import initial_carries, select_rows
 from rc_jax.types import Array, Batch, Carry, Classifier, Params
 
 
@@ -33,7 +34,7 @@ class Reading(NamedTuple):
   finite: Array
 
 
-_NOTHING = 2**30
+_NOTHING = 2**30  # the example of a row that has none: beyond every place where a result could go
 
 
 class _Pool(NamedTuple):
@@ -83,10 +84,8 @@ def _idle(classifier: Classifier, params: Params, batch: Batch) -> tuple[_Pool, 
   blank = lambda size: (jnp.zeros(size, jnp.int32), jnp.zeros(size, bool))
   whole, yes = blank(rows)
   label, spiked = blank(examples)
-  first = classifier.initial_carry(params)
-  carry = jax.tree.map(lambda a: jnp.broadcast_to(a, (rows, *jnp.shape(a))), first)
-  found = Reading(label, label, spiked, spiked)
-  return _Pool(whole + _NOTHING, whole, carry, yes), found
+  carry = initial_carries(classifier, params, rows)
+  return _Pool(whole + _NOTHING, whole, carry, yes), Reading(label, label, spiked, spiked)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -102,11 +101,21 @@ def _run(
 ) -> tuple[_Pool, Reading, Reading]:
   """Works until all of `before` is read and the first `count` of `now` are at least begun.
 
+  Args:
+    classifier: whose `step` and `encode` run.
+    params: of the classifier.
+    pool: at work on `before`, or idle.
+    found: what is known of `before` so far.
+    before: batch of N examples.
+    now: batch of any size.
+    count: how many examples of `now` count.
+    theta: threshold: a scalar, or `[T]`.
+
   Returns:
     The pool and what is found of `now`, both as the next call wants them, and all of `before`.
   """
   size, steps = len(before.labels), now.inputs.shape[1]
-  initial = classifier.initial_carry(params)
+  initial = initial_carries(classifier, params, len(pool.t))
   last = jnp.concatenate([before.lengths, now.lengths]) - 1
   step = jax.vmap(lambda c, x: classifier.step(params, c, classifier.encode(params, x)))
   classes = jax.eval_shape(step, pool.carry, _at(now.inputs, pool.example, pool.t))[1].shape[-1]
@@ -124,8 +133,10 @@ def _run(
     begun += jnp.sum(starts, dtype=jnp.int32)
     example = jnp.where(starts, size + offered, pool.example)
     t = jnp.where(starts, 0, pool.t)
-    carry = _choose(starts, initial, pool.carry)
-    x = _choose(example < size, _at(before.inputs, example, t), _at(now.inputs, example - size, t))
+    carry = select_rows(starts, initial, pool.carry)
+    x = select_rows(
+      example < size, _at(before.inputs, example, t), _at(now.inputs, example - size, t)
+    )
     carry, logits = step(carry, x)
     finite = (starts | pool.finite) & jnp.isfinite(logits).all(axis=-1)
     crossed = confidence(logits) >= theta.at[t].get(mode="clip")
@@ -146,8 +157,3 @@ def _run(
 
 def _at(inputs: Array, example: Array, t: Array) -> Array:
   return inputs.at[example, t].get(mode="clip")
-
-
-def _choose(which: Array, a, b):
-  choose = lambda a, b: jnp.where(which.reshape(-1, *(1,) * (jnp.ndim(b) - 1)), a, b)
-  return jax.tree.map(choose, a, b)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from rc_jax.checks import check_theta
 from rc_jax.rank_code import confidence
-from rc_jax.train import initial_carries
+from rc_jax.rows import initial_carries, select_rows
 from rc_jax.types import Array, Carry, Classifier, Params
 
 
@@ -94,16 +94,10 @@ def make_stream(classifier: Classifier, params: Params, theta: Any) -> Stream:
     label = jnp.argmax(logits, axis=-1).astype(jnp.int32)
     sure = confidence(logits)
     new = Decision(sure >= theta_now, step, label, sure)
-    decision = _select(state.decision.spiked, state.decision, new)
+    decision = select_rows(state.decision.spiked, state.decision, new)
     return StreamState(carry, decision), decision
 
   def reset(state: StreamState, which: Array) -> StreamState:
-    return _select(which, init(which.shape[0]), state)
+    return select_rows(which, init(which.shape[0]), state)
 
   return Stream(init, push, reset)
-
-
-def _select(which: Array, chosen: Any, other: Any) -> Any:
-  """Row by row: `chosen` where `which` `[rows]` holds, else `other`."""
-  pick = lambda a, b: jnp.where(which.reshape(which.shape + (1,) * (a.ndim - 1)), a, b)
-  return jax.tree.map(pick, chosen, other)

@@ -9,8 +9,9 @@ import optax
 
 from rc_jax.checks import check_beta, check_theta
 from rc_jax.losses import rc_loss
+from rc_jax.rows import initial_carries
 from rc_jax.types import Array, Batch, Classifier, Key, Params, RankCode, Schedule
-from rc_jax.unroll import Engine, mask_padding, unroll, unroll_and_count
+from rc_jax.unroll import Engine, unroll_and_count
 
 Objective = Literal["rc", "eos"]
 
@@ -143,19 +144,6 @@ def make_train(
     return TrainState(params, opt_state, state.step + 1, state.key), metrics
 
   return Train(init, update)
-
-
-def initial_carries(classifier: Classifier, params: Params, rows: int) -> Any:
-  """The carry before the first step, with a leading axis of `rows`."""
-  carry = classifier.initial_carry(params)
-  return jax.tree.map(lambda c: jnp.broadcast_to(c, (rows, *jnp.shape(c))), carry)
-
-
-def unroll_rows(classifier: Classifier, params: Params, batch: Batch) -> Array:
-  """Logits `[B, T, C]` of every step of every row; padding is cut at the entrance."""
-  carries = initial_carries(classifier, params, batch.inputs.shape[0])
-  one = lambda c, x: unroll(classifier.step, params, c, x, encode=classifier.encode)
-  return jax.vmap(one)(carries, mask_padding(batch.inputs, batch.lengths))
 
 
 def _means(loss: Array, code: RankCode, computed: Array, batch: Batch) -> Metrics:

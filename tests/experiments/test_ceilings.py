@@ -19,9 +19,10 @@ def parsed_flags():
 def test_the_ideal_observer_has_no_regret():
   with flagsaver.as_parsed(num_examples="128"):
     task, _ = two_sequence.setup()
-  ideal = evaluate(two_sequence_data.ideal_observer(), (), task.test.batches(), 0.95)
+  theta = float(two_sequence.IDEAL_THETA[20])
+  ideal = evaluate(two_sequence_data.ideal_observer(), (), task.test.batches(), theta)
   measures = task.measure("test", ideal)
-  assert abs(measures["regret"]) < 1e-3  # it lies on the curve, but for interpolation
+  assert abs(measures["regret"]) < 1e-6
   assert task.measure("validation", ideal) == {}
   wrong = ideal._replace(predicted=1 - ideal.predicted)
   assert task.measure("test", wrong)["regret"] == pytest.approx(

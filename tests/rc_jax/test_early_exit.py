@@ -98,16 +98,14 @@ def every_step(classifier, params, carry, xs, theta, lengths):
   return rc_jax.rank_code(jax.vmap(one)(carry, xs), theta, lengths)
 
 
-def early(classifier, params, carry, xs, theta, lengths):
+def counted(classifier, *arguments, **options):
+  """Rank code and computed share of `(params, carry, xs, theta, lengths)`."""
+  return unroll_and_count(classifier.step, *arguments, encode=classifier.encode, **options)
+
+
+def early(classifier, *arguments):
   return rc_jax.unroll_to_spike(
-    classifier.step,
-    params,
-    carry,
-    xs,
-    theta,
-    lengths,
-    encode=classifier.encode,
-    engine="early_exit",
+    classifier.step, *arguments, encode=classifier.encode, engine="early_exit"
   )
 
 
@@ -167,17 +165,8 @@ def test_rows_that_run_to_their_end(name, theta):
   classifier, params, carry, xs, lengths = case(name, 33, 13)
 
   def loss(params, carry, engine):
-    code, fraction = unroll_and_count(
-      classifier.step,
-      params,
-      carry,
-      xs,
-      theta,
-      lengths,
-      encode=classifier.encode,
-      engine=engine,
-      to_end=True,
-    )
+    arguments = (params, carry, xs, theta, lengths)
+    code, fraction = counted(classifier, *arguments, engine=engine, to_end=True)
     return jnp.sum(jnp.sin(code.logits)), (code, fraction)
 
   run = jax.jit(
@@ -210,9 +199,7 @@ def forced_case(spikes, steps):
 
 
 def count(classifier, params, carry, xs, lengths=None):
-  f = lambda *a: unroll_and_count(
-    classifier.step, *a, lengths, encode=classifier.encode, engine="early_exit"
-  )
+  f = lambda *a: counted(classifier, *a, lengths, engine="early_exit")
   return jax.jit(f)(params, carry, xs, jnp.float32(THETA))
 
 
@@ -373,20 +360,15 @@ def test_unasked_input_gradients_cost_nothing():
   [(171, 3, False), (127, 4, False), (128, 4, True), (64, 8, True)],
 )
 def test_auto_exits_early_unless_there_is_little_work(rows, steps, exits):
-  arguments = forced_case([0] * rows, steps)
-  run = lambda c, *a: unroll_and_count(c.step, *a, THETA, None, encode=c.encode, engine="auto")
-  assert (float(run(*arguments)[1]) < 1) == exits
+  _, fraction = counted(*forced_case([0] * rows, steps), THETA, None, engine="auto")
+  assert (float(fraction) < 1) == exits
 
 
 @pytest.mark.parametrize("engine", ["full", "early_exit"])
 def test_traced_lengths_out_of_range_are_clipped(engine):
   """They cannot be checked, and must neither hang a loop nor read another row."""
   classifier, params, carry, xs, _ = case("lstm_wide", 17, 9)
-  run = jax.jit(
-    lambda lengths: rc_jax.unroll_to_spike(
-      classifier.step, params, carry, xs, 0.99, lengths, encode=classifier.encode, engine=engine
-    )
-  )
+  run = jax.jit(lambda n: counted(classifier, params, carry, xs, 0.99, n, engine=engine)[0])
   lengths = np.full(17, 5, np.int32)
   lengths[:2] = 1, 9
   wrong = lengths.copy()
