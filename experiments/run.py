@@ -241,8 +241,6 @@ def training(
 
 def in_dtype(task: Task, settings: Settings) -> Task:
   """The task with its classifier computed in `settings.dtype`."""
-  if settings.dtype == "float32":
-    return task
   return task._replace(classifier=with_dtype(task.classifier, settings.dtype))
 
 

@@ -36,16 +36,16 @@ def setup() -> tuple[Task, Settings]:
     split: jnp.concatenate([b.inputs for b in parts[split].batches()])
     for split in ("validation", "test")
   }
-  on_time = {split: np.asarray(spotting.earliest_step(x)) for split, x in inputs.items()}
+  earliest = {split: np.asarray(spotting.earliest_step(x)) for split, x in inputs.items()}
 
   def measure(split: str, evaluation: Evaluation) -> dict[str, float]:
     positive = evaluation.label == 1
     spikes = positive & evaluation.spiked & (evaluation.predicted == 1)
-    earliest = evaluation.step == on_time[split]
+    on_time = evaluation.step == earliest[split]
     values = {
       "positive_mean_spike_step": float(np.mean(evaluation.step[positive] + 1)),
       "negative_mean_spike_step": float(np.mean(evaluation.step[~positive] + 1)),
-      "positive_spikes_at_earliest_step": float(earliest[spikes].mean()) if spikes.any() else 0.0,
+      "positive_spikes_at_earliest_step": float(on_time[spikes].mean()) if spikes.any() else 0.0,
     }
     if split == "test":
       ideal = spotting.earliest()

@@ -1,14 +1,17 @@
 """Temporal MNIST: the binning, the encoding, and its sources."""
 
 import gzip
+import itertools
 import math
 import pathlib
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from data_pipelines import downloads, temporal_mnist
+from rc_jax import Batch
 
 SHARED = pathlib.Path(__file__).parents[3] / "shared" / "data" / "mnist"
 needs_shared = pytest.mark.skipif(
@@ -40,6 +43,23 @@ def test_flat_and_image_steps_hold_the_same():
   image = temporal_mnist.prepare(batch, flat=False).inputs
   assert flat.shape == (4, 10, 784)
   assert np.array_equal(flat, image.reshape(4, 10, 784))
+
+
+@pytest.mark.parametrize("pixels", [0, 1, 3])
+def test_shifted_images_are_windows_of_the_padded_ones(pixels):
+  rows = 60
+  images = np.random.default_rng(0).integers(1, 256, (rows, 28, 28)).astype(np.uint8)
+  batch = Batch(jnp.asarray(images), jnp.arange(rows), jnp.full(rows, 10))
+  shifted = temporal_mnist.shift(jax.random.key(0), batch, pixels)
+  padded = np.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels)))
+  corners = list(itertools.product(range(2 * pixels + 1), repeat=2))
+  found = []
+  for image, wide in zip(np.asarray(shifted.inputs), padded, strict=True):
+    found += [(y, x) for y, x in corners if np.array_equal(image, wide[y : y + 28, x : x + 28])]
+  assert len(found) == rows  # each is one window, exactly
+  for axis in range(2):  # every offset occurs in each direction
+    assert {corner[axis] for corner in found} == set(range(2 * pixels + 1))
+  assert np.array_equal(shifted.labels, batch.labels)
 
 
 def test_digits_need_no_download():

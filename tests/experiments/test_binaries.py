@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 import soundfile
@@ -104,6 +105,30 @@ def test_speech_learns_tones_and_reports_what_it_heard(words, tmp_path, capsys):
   meta = next((tmp_path / "run" / "checkpoints").glob("*/meta/metadata"))
   saved = json.loads(meta.read_text())
   assert len(saved["saved"]["mean"]) == 20 and saved["class_names"][-1] == "unknown"
+
+
+def mnist_setup(**given):
+  with flagsaver.as_parsed(dataset="digits", **(FAST | given)):
+    return temporal_mnist.setup()
+
+
+def test_images_are_shifted_in_training_alone():
+  (plain, _), (shifted, _) = mnist_setup(), mnist_setup(shift="2")
+  records = plain.fetch(plain.data, np.arange(20, dtype=np.int32))
+  key = jax.random.key(0)
+  a, b = (task.augment(key, records) for task in (plain, shifted))
+  assert np.array_equal(a.labels, b.labels) and not np.array_equal(a.inputs, b.inputs)
+  a, b = (next(task.validation.batches()) for task in (plain, shifted))
+  assert np.array_equal(a.inputs, b.inputs)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_dtype_is_of_the_computation_not_of_the_parameters(dtype):
+  task = loop.in_dtype(*mnist_setup(dtype=dtype))
+  state, _ = loop.training(task, mnist_setup(dtype=dtype)[1])
+  carry = task.classifier.initial_carry(state.params)
+  assert {str(a.dtype) for a in jax.tree.leaves(state.params)} == {"float32"}
+  assert {str(a.dtype) for a in jax.tree.leaves(carry)} == {dtype}
 
 
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, capsys):
