@@ -24,6 +24,7 @@ from rc_jax import (
   Evaluation,
   Metrics,
   TrainState,
+  accuracy_at_step,
   evaluate,
   frontier,
   make_train,
@@ -35,6 +36,7 @@ from rc_jax.types import Params
 
 # Beyond theta = .95 the curve is about certainty: steps in the odds, not in the probability.
 FRONTIER_ODDS = np.geomspace(0.25, 1e4, 49)
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of the spike steps, in metrics.jsonl
 
 
 class Best(NamedTuple):
@@ -130,12 +132,13 @@ class Loop:
     accuracy = evaluation.rc_accuracy
     line: dict[str, Any] = self._position(step)
     line |= {f"train_{k}": train_means[k] for k in Metrics._fields if k in train_means}
-    line |= summary(evaluation) | self.task.measure("validation", evaluation)
+    line |= summary(evaluation) | self.task.measure("validation", evaluation, self.state.params)
+    line |= {"spike_step_quantiles": np.quantile(evaluation.step + 1, QUANTILES)}
     line |= {k: train_means.get(k) for k in ("computed_fraction", "update_ms")}
     line |= {"seconds": self.seconds}
     self.workdir.append_metrics(line)
     for name, value in line.items():
-      if value is not None:
+      if np.ndim(value) == 0 and value is not None:
         self.tensorboard.add_scalar(name, value, step)
     share = float(np.max(np.bincount(self.task.validation.labels)) / len(evaluation.label))
     if self.settings.early_stop and accuracy < share < self.best.rc_accuracy:
@@ -179,7 +182,7 @@ class Loop:
       "split": "test",
       "num_test": len(evaluation.label),
       **summary(evaluation),
-      **task.measure("test", evaluation),
+      **task.measure("test", evaluation, params),
       "best_validation_rc_accuracy": self.best.rc_accuracy,
       "chosen": self.settings.choose,
       "chosen_at": self._position(int(self.state.step) if last else self.best.step),
@@ -194,6 +197,7 @@ class Loop:
       "spike_steps": histogram,
       "silent_steps": np.bincount(step[~spiked], minlength=steps),
       "frontier": curve._asdict(),
+      "accuracy_at_step": accuracy_at_step(task.classifier, params, task.test.batches()),
     }
     self._save_pictures(params)
     write_json(self.workdir.path / "result.json", result)

@@ -21,6 +21,7 @@ from experiments.flags import FLAGS, Settings, run_main, settings
 from experiments.run import run
 from experiments.task import Task, stored
 from rc_jax import Evaluation, lstm
+from rc_jax.types import Params
 
 flags.DEFINE_list(
   "keywords", list(speech.KEYWORDS), "Words to tell apart, or all; others: unknown."
@@ -56,8 +57,8 @@ def setup() -> tuple[Task, Settings]:
   )
   print("\n".join(data.notes.lines()))
 
-  def measure(split: str, evaluation: Evaluation) -> dict[str, float]:
-    del split
+  def measure(split: str, evaluation: Evaluation, params: Params) -> dict[str, float]:
+    del split, params
     return {"mean_heard_ms": float(np.mean(speech.heard_ms(evaluation.step)))}
 
   def pictures(index: np.ndarray) -> dict[str, np.ndarray]:

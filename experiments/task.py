@@ -10,9 +10,10 @@ import numpy as np
 
 from data_pipelines.batches import Split, Splits, shuffled_indices
 from rc_jax import Batch, Classifier, Evaluation
-from rc_jax.types import Key
+from rc_jax.types import Key, Params
 
 EVALUATION_ROWS = 500  # one program for the whole of a split; larger gained nothing on CPU
+PICTURED = 40  # sequences of a generated task that are kept to be drawn
 
 
 class EvaluationSet(NamedTuple):
@@ -44,7 +45,7 @@ class Task(NamedTuple):
     evaluate_every: updates between validations.
     updates_per_epoch: None for generated tasks, which have no epochs.
     step_ms: milliseconds a step, or None where steps have no physical duration.
-    measure: `(split name, Evaluation) -> {name: number}`, the task's own measures.
+    measure: `(split name, Evaluation, params) -> {name: number}`, the task's own measures.
     pictures: `() -> (Batch, arrays)`: a few test sequences to draw, and what else the task draws.
     saved: JSON values that travel in the checkpoint, such as statistics of the inputs.
   """
@@ -61,7 +62,7 @@ class Task(NamedTuple):
   augment: Callable[[Key, Batch], Batch] | None = None
   updates_per_epoch: int | None = None
   step_ms: float | None = None
-  measure: Callable[[str, Evaluation], dict[str, float]] = lambda split, evaluation: {}
+  measure: Callable[[str, Evaluation, Params], dict[str, float]] = lambda *read: {}
   pictures: Callable[[], tuple[Batch, dict[str, np.ndarray]]] | None = None
   saved: dict[str, Any] = {}  # noqa: RUF012  (never changed)
 
@@ -95,7 +96,7 @@ def generated(
     validation=_drawn(sample, validation_key, num_validation),
     test=test,
     evaluate_every=50,
-    pictures=lambda: (jax.tree.map(lambda a: a[:8], next(test.batches())), {}),
+    pictures=lambda: (jax.tree.map(lambda a: a[:PICTURED], next(test.batches())), {}),
   )
 
 

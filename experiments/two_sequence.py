@@ -20,6 +20,7 @@ from experiments.flags import Settings, run_main, settings
 from experiments.run import run
 from experiments.task import Task, generated
 from rc_jax import Evaluation, frontier, lstm
+from rc_jax.types import Params
 
 IDEAL_THETA = 1 - np.geomspace(0.4, 0.002, 40)  # thresholds of the ideal observer's curve
 
@@ -43,8 +44,9 @@ def setup() -> tuple[Task, Settings]:
     num_test=20_000,
   )
 
-  def measure(split: str, evaluation: Evaluation) -> dict[str, float]:
+  def measure(split: str, evaluation: Evaluation, params: Params) -> dict[str, float]:
     """How far the network is from Bayes' posterior read at a constant theta, on the same data."""
+    del params
     if split != "test":
       return {}
     curve = frontier(two_sequence.ideal_observer(), (), parts[split].batches(), IDEAL_THETA)

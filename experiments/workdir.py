@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.flags import FREE_FLAGS
+from experiments.flags import FLAGS, FREE_FLAGS
 
 PACKAGES = ("rc-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -124,8 +124,9 @@ def _circumstances() -> dict[str, Any]:
 
 def _refuse_other(path: str, old: dict[str, Any], new: dict[str, Any]) -> None:
   """Raises ValueError, with the difference, if a folder holds another run."""
-  before = {"experiment": old.get("experiment"), **old.get("flags", {})}
   after = {"experiment": new["experiment"], **plain(new["flags"])}
+  younger = {n: FLAGS[n].default for n in new["flags"] if n not in old.get("flags", {})}
+  before = {**plain(younger), "experiment": old.get("experiment"), **old.get("flags", {})}
   names = [n for n in {**before, **after} if n not in FREE_FLAGS and before.get(n) != after.get(n)]
   if names:
     difference = ", ".join(f"{n} was {before.get(n)!r}, is {after.get(n)!r}" for n in sorted(names))

@@ -3,7 +3,7 @@
 from rc_jax.adapters import from_linen, from_nnx, with_dtype
 from rc_jax.checks import check_batch
 from rc_jax.classifiers import conv_lstm, gru, lstm
-from rc_jax.evaluate import Evaluation, Frontier, evaluate, frontier
+from rc_jax.evaluate import Evaluation, Frontier, accuracy_at_step, evaluate, frontier
 from rc_jax.losses import entropy, rc_loss
 from rc_jax.rank_code import confidence, first_crossing, rank_code
 from rc_jax.stream import Decision, Stream, StreamState, make_stream
@@ -24,6 +24,7 @@ __all__ = [
   "StreamState",
   "Train",
   "TrainState",
+  "accuracy_at_step",
   "check_batch",
   "confidence",
   "conv_lstm",

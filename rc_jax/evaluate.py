@@ -149,6 +149,39 @@ def frontier(
   return Frontier(theta, np.mean(right, axis=0), np.mean(step + 1.0, axis=0))
 
 
+def accuracy_at_step(
+  classifier: Classifier, params: Params, batches: Iterable[Batch]
+) -> np.ndarray:
+  """Accuracy of every row read at one and the same step, for every step.
+
+  Args:
+    classifier: any `Classifier`.
+    params: of the classifier.
+    batches: of any sizes.
+
+  Returns:
+    `[T]`; entry t is read at zero-based step t, of a row that ends sooner at its last one.
+
+  Raises:
+    ValueError: as `evaluate`.
+  """
+  parts = [
+    (rows, _right_at_step(classifier, params, batch))
+    for batch, rows in _padded(batches, classifier, params, None)
+  ]
+  right, finite = _concatenate(parts)
+  _check_finite(finite)
+  return np.mean(right, axis=0)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _right_at_step(classifier: Classifier, params: Params, batch: Batch) -> tuple[Array, Array]:
+  logits = unroll_rows(classifier, params, batch)
+  step = jnp.minimum(jnp.arange(logits.shape[1])[None], batch.lengths[:, None] - 1)
+  label = jnp.take_along_axis(jnp.argmax(logits, axis=-1), step, axis=1)
+  return label == batch.labels[:, None], _finite(logits, batch)
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def _read_every_step(
   classifier: Classifier, params: Params, batch: Batch, theta: Array
@@ -203,7 +236,8 @@ def _padded(
       continue
     check_inputs(batch.inputs)
     classes = classes or _num_classes(classifier, params, batch)
-    check_theta(theta, classes, batch.inputs.shape[1])
+    if theta is not None:
+      check_theta(theta, classes, batch.inputs.shape[1])
     check_batch(batch, classes, first=first)
     batch = batch._replace(
       labels=jnp.asarray(batch.labels, jnp.int32), lengths=jnp.asarray(batch.lengths, jnp.int32)

@@ -1,5 +1,6 @@
 """The distance to a task's ceiling, as its binary reports it."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from absl.testing import flagsaver
 from data_pipelines import spotting as spotting_data
 from data_pipelines import two_sequence as two_sequence_data
 from experiments import flags, spotting, two_sequence
-from rc_jax import Evaluation, evaluate
+from rc_jax import Batch, Classifier, Evaluation, evaluate
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -21,11 +22,11 @@ def test_the_ideal_observer_has_no_regret():
     task, _ = two_sequence.setup()
   theta = float(two_sequence.IDEAL_THETA[20])
   ideal = evaluate(two_sequence_data.ideal_observer(), (), task.test.batches(), theta)
-  measures = task.measure("test", ideal)
+  measures = task.measure("test", ideal, ())
   assert abs(measures["regret"]) < 1e-6
-  assert task.measure("validation", ideal) == {}
+  assert task.measure("validation", ideal, ()) == {}
   wrong = ideal._replace(predicted=1 - ideal.predicted)
-  assert task.measure("test", wrong)["regret"] == pytest.approx(
+  assert task.measure("test", wrong, ())["regret"] == pytest.approx(
     measures["ideal_accuracy"] - wrong.rc_accuracy
   )
 
@@ -38,9 +39,22 @@ def test_spotting_beside_its_ideal_observer():
   inputs = np.concatenate([b.inputs for b in task.test.batches()])
   step = np.asarray(spotting_data.earliest_step(jnp.asarray(inputs)))
   sure = Evaluation(label, label, step.astype(np.int32), np.ones(len(label), bool), label)
-  measures = task.measure("test", sure)
+  params = task.classifier.init(jax.random.key(0), inputs[0, 0])
+  measures = task.measure("test", sure, params)
   assert measures["positive_spikes_at_earliest_step"] == 1
   assert measures["positive_mean_spike_step"] == pytest.approx(
     measures["ideal_positive_mean_spike_step"], abs=0.2
   )
   assert measures["ideal_negative_mean_spike_step"] == pytest.approx(22.61, abs=0.01)
+  assert measures["positives_with_negative_first_spike"] == 0
+
+
+def test_negative_spikes_are_ignored():
+  """Logits [0, z]: the first positive spike decides, however sure of the negative it was before."""
+  says = Classifier(lambda key, x: (), lambda params: (), lambda params, carry, x: (carry, x))
+  z = np.array([[-9, 9, -9], [-9, -9, -9], [-9, 1, -9]], np.float32)
+  batch = Batch(np.stack([0 * z, z], -1), np.array([1, 0, 1], np.int32), np.full(3, 3, np.int32))
+  read = evaluate(spotting.positive_only(says, 0.95), (), [batch], 0.95)
+  assert read.predicted.tolist() == [1, 0, 0]
+  assert read.spiked.tolist() == [True, False, False]
+  assert read.step[0] == 1

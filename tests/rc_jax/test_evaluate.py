@@ -67,6 +67,13 @@ def test_batches_may_come_from_a_generator_of_jax_arrays():
   assert_equals_oracle(rc_jax.evaluate(READER, PARAMS, batches, 0.8), DATA, 0.8)
 
 
+def test_accuracy_at_every_step():
+  read = rc_jax.accuracy_at_step(READER, PARAMS, cut(DATA, 5, 1, 3, 4))
+  for t in range(T):
+    last = DATA.inputs[np.arange(N), np.minimum(t, DATA.lengths - 1)]
+    assert read[t] == pytest.approx(np.mean(np.argmax(last, -1) == DATA.labels))
+
+
 def test_summaries():
   result = rc_jax.evaluate(READER, PARAMS, [DATA], 0.8)
   step, spiked, label = oracle.first_spikes(DATA.inputs, 0.8, DATA.lengths)
