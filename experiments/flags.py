@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import optax
 from absl import app, flags, logging
 
+from experiments.optimizer import make_optimizer
 from rc_jax.checks import check_beta, check_theta
 
 FLAGS = flags.FLAGS
@@ -52,6 +53,21 @@ flags.DEFINE_float(
 )
 flags.DEFINE_float(
   "clip", None, "Largest L2 norm of the gradient, 0 for none. Default: speech 0.25."
+)
+flags.DEFINE_enum(
+  "schedule",
+  "constant",
+  ["constant", "cosine"],
+  "Of the learning rate: constant as in the paper, or falling to zero over the training.",
+)
+flags.DEFINE_float("weight_decay", 0.0, "Of AdamW; 0: Adam, as in the paper.", 0.0)
+flags.DEFINE_float(
+  "average",
+  0.0,
+  "Decay an update of a moving average of the parameters, which is then what is read and reported, "
+  "e.g. 0.999; 0 for none, as in the paper.",
+  0.0,
+  0.999999,
 )
 flags.DEFINE_integer(
   "num_examples",
@@ -116,6 +132,9 @@ class Settings(NamedTuple):
     batch_size: examples an update.
     learning_rate: of Adam.
     clip: largest gradient norm, 0 for none.
+    schedule: of the learning rate, "constant" or "cosine".
+    weight_decay: of AdamW; 0 is Adam.
+    average: decay of the average of the parameters; 0 is none.
     amount: training examples in all (generated tasks), or epochs.
     choose: "best" or "last": which checkpoint is reported.
     early_stop: whether A.4's early stop is on.
@@ -134,6 +153,9 @@ class Settings(NamedTuple):
   batch_size: int
   learning_rate: float
   clip: float
+  schedule: str
+  weight_decay: float
+  average: float
   amount: float
   choose: str
   early_stop: bool
@@ -150,10 +172,16 @@ class Settings(NamedTuple):
     values = [optax.constant_schedule(value) for _, value in self.beta]
     return optax.join_schedules(values, [round(e * updates_per_epoch) for e, _ in self.beta[1:]])
 
-  def optimizer(self) -> optax.GradientTransformation:
-    """Adam, behind clipping by the global norm where it is on."""
-    adam = optax.adam(self.learning_rate)
-    return optax.chain(optax.clip_by_global_norm(self.clip), adam) if self.clip else adam
+  def optimizer(self, updates: int) -> optax.GradientTransformation:
+    """The optimizer of a training of so many updates."""
+    return make_optimizer(
+      self.learning_rate,
+      updates=updates,
+      clip=self.clip,
+      schedule=self.schedule,
+      weight_decay=self.weight_decay,
+      average=self.average,
+    )
 
 
 def settings(experiment: str, amount: str, **defaults: Any) -> Settings:

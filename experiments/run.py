@@ -18,6 +18,7 @@ import tqdm
 from experiments import report
 from experiments.checkpoints import Checkpoints, Snapshot
 from experiments.flags import Settings
+from experiments.optimizer import averaged
 from experiments.task import EvaluationSet, Task
 from experiments.workdir import Workdir, read_metrics, write_json
 from rc_jax import (
@@ -53,17 +54,17 @@ class Loop:
     task: what to train.
     settings: how.
     workdir: where its files go.
-    updates: in all.
   """
 
-  def __init__(self, task: Task, settings: Settings, workdir: Workdir, *, updates: int):
-    self.task, self.settings, self.workdir, self.updates = task, settings, workdir, updates
+  def __init__(self, task: Task, settings: Settings, workdir: Workdir):
+    self.task, self.settings, self.workdir = task, settings, workdir
+    self.updates = num_updates(task, settings)
     self.state, update = training(task, settings)
     self.update = jax.jit(update, donate_argnums=0)
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=16)
     self.items: Any = iter(task.items.to_iter_dataset(options))
     self.best = Best(0, -1.0)
-    self.best_params: Params = _copy(self.state.params)
+    self.best_params: Params = _copy(self.params)
     self.seconds = 0.0
     self.stopped_early = False
     self.checkpoints = Checkpoints(workdir.path / "checkpoints")
@@ -71,6 +72,11 @@ class Loop:
     self.tensorboard = tensorboardX.SummaryWriter(
       str(workdir.path / "tensorboard"), purge_step=int(self.state.step)
     )
+
+  @property
+  def params(self) -> Params:
+    """What is read now: the parameters, or their average where one is kept."""
+    return averaged(self.state.opt_state, self.state.params)
 
   def _restore(self) -> None:
     snapshot = self.checkpoints.restore(self.state)
@@ -128,11 +134,12 @@ class Loop:
     return True
 
   def _validate(self, step: int, train_means: dict[str, float], bar: tqdm.tqdm) -> None:
-    evaluation = self.evaluate("validation", self.task.validation, self.state.params)
+    params = self.params
+    evaluation = self.evaluate("validation", self.task.validation, params)
     accuracy = evaluation.rc_accuracy
     line: dict[str, Any] = self._position(step)
     line |= {f"train_{k}": train_means[k] for k in Metrics._fields if k in train_means}
-    line |= summary(evaluation) | self.task.measure("validation", evaluation, self.state.params)
+    line |= summary(evaluation) | self.task.measure("validation", evaluation, params)
     line |= {"spike_step_quantiles": np.quantile(evaluation.step + 1, QUANTILES)}
     line |= {k: train_means.get(k) for k in ("computed_fraction", "update_ms")}
     line |= {"seconds": self.seconds}
@@ -149,7 +156,7 @@ class Loop:
       )
     if accuracy > self.best.rc_accuracy:
       self.best = Best(step, accuracy)
-      self.best_params = _copy(self.state.params)
+      self.best_params = _copy(params)
 
   def evaluate(self, split: str, examples: EvaluationSet, params: Params) -> Evaluation:
     """Reads a split at theta; the error of bad data or a diverged training names the split."""
@@ -166,7 +173,7 @@ class Loop:
   def finish(self) -> dict[str, Any]:
     """Reads the test split at the chosen checkpoint and writes the result, report and pictures."""
     task, last = self.task, self.settings.choose == "last"
-    params = self.state.params if last else self.best_params
+    params = self.params if last else self.best_params
     evaluation = self.evaluate("test", task.test, params)
     classes = len(task.class_names)
     theta = FRONTIER_ODDS / (1 + FRONTIER_ODDS)
@@ -224,13 +231,28 @@ class Loop:
     )
 
 
+def num_updates(task: Task, settings: Settings) -> int:
+  """Updates of the whole training.
+
+  Raises:
+    ValueError: less than one.
+  """
+  if task.updates_per_epoch is None:
+    updates = round(settings.amount / settings.batch_size)
+  else:
+    updates = round(settings.amount * task.updates_per_epoch)
+  if updates < 1:
+    raise ValueError(f"{settings.amount} is too little for one update of {settings.batch_size}")
+  return updates
+
+
 def training(
   task: Task, settings: Settings
 ) -> tuple[TrainState, Callable[[TrainState, Any, Any], tuple[TrainState, Metrics]]]:
   """The state before the first update, and `(state, task.data, item) -> (state, Metrics)`."""
   train = make_train(
     task.classifier,
-    settings.optimizer(),
+    settings.optimizer(num_updates(task, settings)),
     objective=settings.objective,
     beta=settings.beta_schedule(task.updates_per_epoch),
     theta=settings.theta,
@@ -261,17 +283,12 @@ def run(task: Task, settings: Settings) -> int:
   Raises:
     ValueError: a workdir that cannot be used, bad data, or a training that diverged.
   """
-  if task.updates_per_epoch is None:
-    updates = round(settings.amount / settings.batch_size)
-  else:
-    updates = round(settings.amount * task.updates_per_epoch)
-  if updates < 1:
-    raise ValueError(f"{settings.amount} is too little for one update of {settings.batch_size}")
   check_theta(settings.theta, len(task.class_names))
+  num_updates(task, settings)
   settings.beta_schedule(task.updates_per_epoch)  # all that can be wrong is told before this line
   task = in_dtype(task, settings)
   workdir = Workdir(settings.workdir, task.name, settings.flags)
-  loop = Loop(task, settings, workdir, updates=updates)
+  loop = Loop(task, settings, workdir)
   if not loop.train():
     loop.checkpoints.close()
     print(f"stopped after update {int(loop.state.step)}; the same command goes on from there",

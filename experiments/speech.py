@@ -30,6 +30,14 @@ flags.DEFINE_bool("pad_short", True, "Clips under a second are padded; false: th
 flags.DEFINE_string("speaker_pattern", speech.SPEAKER_PATTERN, "Finds the speaker in a file name.")
 flags.DEFINE_enum("on_bad_file", "error", ["error", "skip"], "Whether a bad file ends the run.")
 flags.DEFINE_string("cache_dir", None, "Of decoded audio. Default: rc_jax in the user's cache.")
+flags.DEFINE_integer(
+  "shift_frames", 0, "Move each training clip by up to so many frames of 10 ms, 0 as in the paper."
+)
+flags.DEFINE_float("stretch", 0.0, "Play each training clip faster or slower by up to this share.")
+flags.DEFINE_float("gain", 0.0, "Change each training clip's loudness by up to so many nats.")
+flags.DEFINE_float("noise", 0.0, "Gaussian noise on training log-mel values, in nats, at most.")
+flags.DEFINE_integer("mask_frames", 0, "Widest gap in time in each training clip, in frames.")
+flags.DEFINE_integer("mask_bands", 0, "Widest gap in frequency in each training clip, in bands.")
 
 
 def setup() -> tuple[Task, Settings]:
@@ -65,6 +73,14 @@ def setup() -> tuple[Task, Settings]:
     waveforms = np.stack([data.audio("test", int(i)) for i in index])
     return {"waveform": waveforms, "log_mel": np.asarray(data.splits.test.inputs[index])}
 
+  amount = speech.Augmentation(
+    shift=FLAGS.shift_frames,
+    stretch=FLAGS.stretch,
+    gain=FLAGS.gain,
+    noise=FLAGS.noise,
+    mask_frames=FLAGS.mask_frames,
+    mask_bands=FLAGS.mask_bands,
+  )
   prepare = functools.partial(speech.prepare, data.statistics)
   parts = stored(
     data.splits,
@@ -72,6 +88,7 @@ def setup() -> tuple[Task, Settings]:
     batch_size=s.batch_size,
     seed=s.seed,
     on_device=FLAGS.data_on_device,
+    augment=functools.partial(speech.augment, amount=amount, fill=data.statistics.mean),
     pictures=pictures,
   )
   task = Task(

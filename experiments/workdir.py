@@ -13,6 +13,7 @@ import numpy as np
 
 from experiments.flags import FLAGS, FREE_FLAGS
 
+LENGTHS = {"epochs", "num_examples"}  # flags that say how long to train
 PACKAGES = ("rc-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -127,7 +128,9 @@ def _refuse_other(path: str, old: dict[str, Any], new: dict[str, Any]) -> None:
   after = {"experiment": new["experiment"], **plain(new["flags"])}
   younger = {n: FLAGS[n].default for n in new["flags"] if n not in old.get("flags", {})}
   before = {**plain(younger), "experiment": old.get("experiment"), **old.get("flags", {})}
-  names = [n for n in {**before, **after} if n not in FREE_FLAGS and before.get(n) != after.get(n)]
+  # A schedule falls over the whole training, whose length then cannot change.
+  free = set(FREE_FLAGS) - (LENGTHS if after.get("schedule") == "cosine" else set())
+  names = [n for n in {**before, **after} if n not in free and before.get(n) != after.get(n)]
   if names:
     difference = ", ".join(f"{n} was {before.get(n)!r}, is {after.get(n)!r}" for n in sorted(names))
     raise ValueError(

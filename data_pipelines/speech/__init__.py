@@ -1,5 +1,6 @@
 """Spoken words: recordings as log-mel frames (section 3.4, appendix A.4)."""
 
+from data_pipelines.speech.augmentation import Augmentation, augment
 from data_pipelines.speech.features import (
   HOP,
   NUM_BANDS,
@@ -35,9 +36,11 @@ __all__ = [
   "SAMPLE_RATE",
   "SPEAKER_PATTERN",
   "STEP_SIZE",
+  "Augmentation",
   "Notes",
   "Speech",
   "Statistics",
+  "augment",
   "context",
   "heard_ms",
   "load",

@@ -132,9 +132,12 @@ def test_dtype_is_of_the_computation_not_of_the_parameters(dtype):
 
 
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, capsys):
-  """SIGINT at the second evaluation; the same command goes on to the same numbers."""
+  """SIGINT at the second evaluation; the same command goes on to the same numbers.
+
+  With an average of the parameters, which must travel too, and what else an optimizer may have.
+  """
   module, given = BINARIES["temporal_mnist"]
-  given = given | {"epochs": "4"}
+  given = given | dict(epochs="4", average="0.9", schedule="cosine", weight_decay="0.01")
   assert run(module, tmp_path / "whole", **given) == 0
 
   append = workdir.Workdir.append_metrics
@@ -296,6 +299,25 @@ def test_a_workdir_of_other_settings_is_refused_untouched(tmp_path):
   with pytest.raises(ValueError, match="experiment was 'spotting', is 'two_sequence'"):
     run(two_sequence, tmp_path, **given)
   assert {p: p.stat().st_mtime_ns for p in sorted(tmp_path.rglob("*"))} == before
+
+
+def test_a_schedule_that_falls_over_the_training_keeps_its_length(tmp_path):
+  module, given = BINARIES["temporal_mnist"]
+  given = given | {"schedule": "cosine"}
+  assert run(module, tmp_path, **given) == 0
+  with pytest.raises(ValueError, match=r"epochs was 1\.0, is 2\.0.*choose another --workdir"):
+    run(module, tmp_path, **(given | {"epochs": "2"}))
+
+
+def test_a_workdir_from_before_a_flag_existed_goes_on_with_its_default(tmp_path):
+  module, given = BINARIES["temporal_mnist"]
+  assert run(module, tmp_path, **given) == 0
+  config = json.loads((tmp_path / "config.json").read_text())
+  del config["flags"]["average"], config["flags"]["shift"]
+  (tmp_path / "config.json").write_text(json.dumps(config))
+  with pytest.raises(ValueError, match="shift was 0, is 2"):
+    run(module, tmp_path, **given, shift="2")
+  assert run(module, tmp_path, **given) == 0
 
 
 def test_a_workdir_that_is_a_file(tmp_path):
