@@ -58,6 +58,15 @@ RUNS = {
   ),
   "speech": Run("speech", "speech", ("--beta=0.2", "--epochs=40")),
   "speech-eos": Run("speech", "speech", ("--objective=eos", "--beta=0", "--epochs=40")),
+  "speech-ours": Run(
+    "speech",
+    "speech",
+    (
+      *("--beta=0.2", "--epochs=60", "--weight_decay=0.01", "--schedule=cosine", "--average=0.999"),
+      *("--shift_frames=10", "--stretch=0.1", "--gain=1", "--noise=0.3"),
+      *("--mask_frames=10", "--mask_bands=3"),
+    ),
+  ),
 }
 SMOKE = {
   "spotting": ("--num_examples=6400",),
@@ -113,6 +122,8 @@ ROWS = (
   Row("speech-eos", AT_SPIKE, "speech, eos: accuracy at the first spike", "curves"),
   Row("speech-eos", STEP, "speech, eos: mean step of 81", "curves"),
   Row("speech-eos", AT_END, "speech, eos: accuracy at the end", "curves"),
+  Row("speech-ours", AT_SPIKE, "speech, ours: augmented clips, at the first spike", "", AT_END),
+  Row("speech-ours", STEP, "speech, ours: mean step of 81", ""),
 )
 
 
