@@ -302,22 +302,20 @@ def test_a_workdir_of_other_settings_is_refused_untouched(tmp_path):
 
 
 def test_a_schedule_that_falls_over_the_training_keeps_its_length(tmp_path):
-  module, given = BINARIES["temporal_mnist"]
-  given = given | {"schedule": "cosine"}
-  assert run(module, tmp_path, **given) == 0
+  given = {"schedule": "constant", "epochs": 1.0}
+  workdir.Workdir(tmp_path / "constant", "speech", given)
+  workdir.Workdir(tmp_path / "constant", "speech", given | {"epochs": 2.0})
+  given["schedule"] = "cosine"
+  workdir.Workdir(tmp_path / "cosine", "speech", given)
   with pytest.raises(ValueError, match=r"epochs was 1\.0, is 2\.0.*choose another --workdir"):
-    run(module, tmp_path, **(given | {"epochs": "2"}))
+    workdir.Workdir(tmp_path / "cosine", "speech", given | {"epochs": 2.0})
 
 
 def test_a_workdir_from_before_a_flag_existed_goes_on_with_its_default(tmp_path):
-  module, given = BINARIES["temporal_mnist"]
-  assert run(module, tmp_path, **given) == 0
-  config = json.loads((tmp_path / "config.json").read_text())
-  del config["flags"]["average"], config["flags"]["shift"]
-  (tmp_path / "config.json").write_text(json.dumps(config))
-  with pytest.raises(ValueError, match="shift was 0, is 2"):
-    run(module, tmp_path, **given, shift="2")
-  assert run(module, tmp_path, **given) == 0
+  workdir.Workdir(tmp_path, "temporal_mnist", {"theta": 0.9})
+  with pytest.raises(ValueError, match=r"average was 0\.0, is 0\.9"):
+    workdir.Workdir(tmp_path, "temporal_mnist", {"theta": 0.9, "average": 0.9})
+  workdir.Workdir(tmp_path, "temporal_mnist", {"theta": 0.9, "average": 0.0})
 
 
 def test_a_workdir_that_is_a_file(tmp_path):
