@@ -43,6 +43,18 @@ def encode(images: Array) -> Array:
   return (step == now).astype(jnp.float32)[..., None]
 
 
+def accumulate(images: Array) -> Array:
+  """All that is known at each step: `[B, 28, 28]` uint8 -> `[B, 10, 28, 28, 1]` float32.
+
+  A pixel is 0 until it spikes and `1 - spike_step / 10` from then on: the first step is the binary
+  image of pixels >= 230, the last one the whole image in tenths.
+  """
+  step = spike_step(images)[:, None]
+  now = jnp.arange(NUM_STEPS, dtype=step.dtype).reshape(1, NUM_STEPS, 1, 1)
+  earliness = (NUM_STEPS - step).astype(jnp.float32) / NUM_STEPS
+  return jnp.where(step <= now, earliness, 0.0)[..., None]
+
+
 def prepare(batch: Batch, *, flat: bool) -> Batch:
   """Turns stored images `[B, 28, 28]` into steps, on the device.
 
@@ -54,6 +66,23 @@ def prepare(batch: Batch, *, flat: bool) -> Batch:
   if flat:
     inputs = inputs.reshape(*inputs.shape[:2], -1)
   return batch._replace(inputs=inputs)
+
+
+def prepare_accumulated(batch: Batch) -> Batch:
+  """Turns stored images `[B, 28, 28]` into steps of `accumulate`, on the device."""
+  return batch._replace(inputs=accumulate(batch.inputs))
+
+
+def random_step(key: Key, batch: Batch) -> Batch:
+  """Keeps one step of each row, drawn uniformly, as a sequence of length 1.
+
+  Args:
+    key: consumed.
+    batch: inputs `[B, T, ...]`.
+  """
+  step = jax.random.randint(key, batch.labels.shape, 0, batch.lengths)
+  inputs = jax.vmap(lambda x, t: x[t][None])(batch.inputs, step)
+  return batch._replace(inputs=inputs, lengths=jnp.ones_like(batch.lengths))
 
 
 def shift(key: Key, batch: Batch, pixels: int) -> Batch:

@@ -55,9 +55,10 @@ def draw_all(
   examples = dict(np.load(examples_path)) if examples_path.exists() else None
   pictures: dict[str, Callable[[], Figure]] = {
     "training": lambda: training(result, metrics),
-    "spike_steps": lambda: spike_steps(result),
-    "frontier": lambda: frontier(result, theta),
   }
+  if result["num_steps"] > 1:  # else there is no time to choose
+    pictures["spike_steps"] = lambda: spike_steps(result)
+    pictures["frontier"] = lambda: frontier(result, theta)
   if any(line.get("update_ms") for line in metrics):
     pictures["cost"] = lambda: cost(metrics)
   if examples is not None:

@@ -17,7 +17,19 @@ from rc_jax.checks import check_beta, check_theta
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_enum("objective", "rc", ["rc", "eos"], "Loss at the first spike, or at the last step.")
+flags.DEFINE_enum(
+  "model",
+  "lstm",
+  ["lstm", "conv_lstm", "cnn"],
+  "Network. conv_lstm: of temporal_mnist. cnn, of temporal_mnist and speech: a ceiling, without a "
+  "memory but shown all frames so far at once.",
+)
+flags.DEFINE_enum(
+  "objective",
+  None,
+  ["rc", "eos"],
+  "Loss at the first spike, or at the last step. Default: rc (cnn eos).",
+)
 flags.DEFINE_enum(
   "engine",
   "auto",
@@ -35,7 +47,7 @@ flags.DEFINE_string(
   None,
   "Weight of the entropy reward (eq. 7). MNIST and speech also take a schedule over epochs: "
   "0.5,30:0.165 is 0.165 from epoch 30 on. Default: spotting and two_sequence 0, temporal_mnist "
-  "0.165, speech 0.2.",
+  "0.165, speech 0.2 (cnn 0).",
 )
 flags.DEFINE_float("theta", 0.95, "Threshold on the largest class probability.")
 flags.DEFINE_integer("seed", 0, "Of initialisation, generated data and shuffling.")
@@ -43,8 +55,8 @@ flags.DEFINE_string("workdir", None, "Folder of the run's files. Default: runs/<
 flags.DEFINE_integer(
   "units",
   None,
-  "Hidden units, or ConvLSTM's feature maps. Default: spotting, two_sequence 125, "
-  "temporal_mnist 340 (conv_lstm 10), speech 128.",
+  "Hidden units, or feature maps: ConvLSTM's, or those of cnn's first layer. Default: spotting, "
+  "two_sequence 125, temporal_mnist 340 (conv_lstm 10), speech 128 (cnn 32).",
   1,
 )
 flags.DEFINE_integer("batch_size", 128, "Examples an update.")
@@ -75,7 +87,9 @@ flags.DEFINE_integer(
   "Training examples of a generated task. Default: spotting 1,500,000, two_sequence 2,000,000.",
 )
 flags.DEFINE_float(
-  "epochs", None, "Passes over a stored data set. Default: temporal_mnist 50, speech 1000."
+  "epochs",
+  None,
+  "Passes over a stored data set. Default: temporal_mnist 50, speech 1000 (cnn 20).",
 )
 flags.DEFINE_enum(
   "choose",
@@ -184,22 +198,41 @@ class Settings(NamedTuple):
     )
 
 
-def settings(experiment: str, amount: str, **defaults: Any) -> Settings:
+def settings(
+  experiment: str, amount: str, *, models: tuple[str, ...] = ("lstm",), **defaults: Any
+) -> Settings:
   """Reads and checks the shared flags.
 
   Args:
     experiment: its name, and that of its default workdir.
     amount: which flag says how long to train, "num_examples" or "epochs".
+    models: values of --model that the experiment knows.
     **defaults: the paper's values of flags that are not given.
 
   Raises:
-    ValueError: a value out of range, or the other task's measure of length; names the flag.
+    ValueError: a value out of range, another task's measure of length or model, or an objective
+      that does not fit the model; names the flag.
   """
   other = {"epochs": "num_examples", "num_examples": "epochs"}[amount]
   if FLAGS[other].value is not None:
     raise ValueError(f"--{other} does not fit {experiment}; its length is given by --{amount}")
-  common = {"workdir": f"runs/{experiment}", "clip": 0.0, "early_stop": False, "choose": "best"}
   values = _values(experiment)
+  if values["model"] not in models:
+    raise ValueError(
+      f"--model={values['model']} does not fit {experiment}; it has {', '.join(models)}"
+    )
+  if (values["model"], values["objective"]) == ("cnn", "rc"):
+    raise ValueError(
+      "--objective=rc does not fit --model=cnn, which sees one step at a time and has no first "
+      "spike to train; leave --objective out"
+    )
+  common = {
+    "objective": "eos" if values["model"] == "cnn" else "rc",
+    "workdir": f"runs/{experiment}",
+    "clip": 0.0,
+    "early_stop": False,
+    "choose": "best",
+  }
   for name, default in (common | defaults).items():
     if values[name] is None:
       values[name] = default

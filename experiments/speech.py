@@ -9,6 +9,10 @@ there after 40 epochs: >= 92.5 % at a mean step <= 48.
 
 Contrast: `--objective=eos --beta=0`. Without a download: `--dataset=synthetic`. The paper's set:
 `--dataset=speech_commands`, its ten keywords and 1000 epochs by default.
+
+How far a network as large gets on whole clips: `--model=cnn`, convolutional, one step a clip; 20
+epochs, about 14 s each on one core; after eight 93 %. With seven classes 289,799 parameters, of the
+LSTM 285,447.
 """
 
 import functools
@@ -17,10 +21,11 @@ import numpy as np
 from absl import flags
 
 from data_pipelines import speech
+from experiments.convolutional import Network, memoryless
 from experiments.flags import FLAGS, Settings, run_main, settings
 from experiments.run import run
 from experiments.task import Task, stored
-from rc_jax import Evaluation, lstm
+from rc_jax import Classifier, Evaluation, lstm
 from rc_jax.types import Params
 
 flags.DEFINE_list(
@@ -42,17 +47,23 @@ flags.DEFINE_integer("mask_bands", 0, "Widest gap in frequency in each training 
 
 def setup() -> tuple[Task, Settings]:
   """The task and its settings, from the flags."""
+  whole = FLAGS.model == "cnn"
   s = settings(
     "speech",
     "epochs",
-    beta=0.2,
+    models=("lstm", "cnn"),
+    beta=0 if whole else 0.2,
     learning_rate=0.001,
-    epochs=1000,
+    epochs=20 if whole else 1000,
     clip=0.25,
     early_stop=True,
     dataset="speech_commands",
-    units=128,
+    units=32 if whole else 128,
   )
+  if whole and not FLAGS.pad_short:
+    raise ValueError(
+      "--pad_short=false does not fit --model=cnn, which reads whole clips; leave it out"
+    )
   data = speech.load(
     s.flags["dataset"],
     data_dir=FLAGS.data_dir,
@@ -67,7 +78,8 @@ def setup() -> tuple[Task, Settings]:
 
   def measure(split: str, evaluation: Evaluation, params: Params) -> dict[str, float]:
     del split, params
-    return {"mean_heard_ms": float(np.mean(speech.heard_ms(evaluation.step)))}
+    step = np.full(1, speech.NUM_STEPS - 1) if whole else evaluation.step
+    return {"mean_heard_ms": float(np.mean(speech.heard_ms(step)))}
 
   def pictures(index: np.ndarray) -> dict[str, np.ndarray]:
     waveforms = np.stack([data.audio("test", int(i)) for i in index])
@@ -81,7 +93,7 @@ def setup() -> tuple[Task, Settings]:
     mask_frames=FLAGS.mask_frames,
     mask_bands=FLAGS.mask_bands,
   )
-  prepare = functools.partial(speech.prepare, data.statistics)
+  prepare = functools.partial(speech.prepare_whole if whole else speech.prepare, data.statistics)
   parts = stored(
     data.splits,
     prepare,
@@ -91,16 +103,24 @@ def setup() -> tuple[Task, Settings]:
     augment=functools.partial(speech.augment, amount=amount, fill=data.statistics.mean),
     pictures=pictures,
   )
+  if whole:
+    parts["pictures"] = None  # they show what is said in time
   task = Task(
     "speech",
-    lstm(s.flags["units"], len(data.class_names), hidden=(32,)),
+    _classifier(FLAGS.model, s.flags["units"], len(data.class_names)),
     data.class_names,
     **parts,
-    step_ms=1000 * speech.HOP / speech.SAMPLE_RATE,
+    step_ms=None if whole else 1000 * speech.HOP / speech.SAMPLE_RATE,
     measure=measure,
     saved={"mean": data.statistics.mean.tolist(), "std": data.statistics.std.tolist()},
   )
   return task, s
+
+
+def _classifier(model: str, units: int, num_classes: int) -> Classifier:
+  if model == "lstm":
+    return lstm(units, num_classes, hidden=(32,))
+  return memoryless(Network((units, 2 * units, 4 * units), 2 * units, num_classes))
 
 
 def main() -> int:

@@ -108,6 +108,7 @@ def stored(
   seed: int,
   on_device: bool = True,
   augment: Callable[[Key, Batch], Batch] = lambda key, batch: batch,
+  excerpt: Callable[[Key, Batch], Batch] | None = None,
   pictures: Callable[[np.ndarray], dict[str, np.ndarray]] = lambda index: {},
 ) -> dict[str, Any]:
   """The parts of a `Task` whose records are stored.
@@ -120,6 +121,8 @@ def stored(
     on_device: records live on the device and are gathered there by index; False: the host reads
       and sends each batch, a few ahead of the device.
     augment: `(key, records) -> records`, in training alone.
+    excerpt: `(key, steps) -> steps`, in training alone: which of the steps are trained on; None
+      for all.
     pictures: `test indices [n] -> arrays` to draw beside the sequences.
 
   Returns:
@@ -132,10 +135,15 @@ def stored(
     index = np.concatenate([np.flatnonzero(labels == label)[:1] for label in np.unique(labels)])
     return prepare(jax.tree.map(jnp.asarray, splits.test[index])), pictures(index)
 
+  def trained(key: Key, batch: Batch) -> Batch:
+    steps = prepare(augment(key, batch))
+    # Not 0 or 1: those are the halves into which `augment` may split its key.
+    return steps if excerpt is None else excerpt(jax.random.fold_in(key, 2), steps)
+
   return dict(
     items=shuffled_indices(len(splits.train), batch_size, seed).map(item),
     fetch=fetch,
-    augment=lambda key, batch: prepare(augment(key, batch)),
+    augment=trained,
     data=data,
     validation=_read(splits.validation, prepare, on_device),
     test=_read(splits.test, prepare, on_device),

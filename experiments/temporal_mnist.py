@@ -8,19 +8,25 @@ Expected: >= 97.5 % at a mean step <= 1.5 (the paper: 98.14 %).
 
 ConvLSTM and both regimes: `--model=conv_lstm --units=20 --beta=0.5,30:0.165`. Without a download:
 `--dataset=digits`.
+
+The ceiling: `--model=cnn --shift=2`, a convolutional network that sees all pixels that have spiked
+so far, has no memory and is trained on random steps; 421,642 parameters, 20 epochs, about 25 s each
+on one core. `accuracy_at_step` in its result.json is what can be known at the first step, the
+second, ...; after two epochs 97.1 % at the first and 98.8 % at the last.
 """
 
 import functools
+from collections.abc import Callable
 
 from absl import flags
 
 from data_pipelines import temporal_mnist
+from experiments.convolutional import Network, memoryless
 from experiments.flags import FLAGS, Settings, run_main, settings
 from experiments.run import run
 from experiments.task import Task, stored
-from rc_jax import conv_lstm, lstm
+from rc_jax import Batch, Classifier, conv_lstm, lstm
 
-flags.DEFINE_enum("model", "lstm", ["lstm", "conv_lstm"], "Hidden layer.")
 flags.DEFINE_integer("kernel", 3, "Width of ConvLSTM's kernels, odd; the paper leaves it open.", 1)
 flags.DEFINE_integer(
   "shift",
@@ -39,26 +45,24 @@ flags.DEFINE_integer(
 
 def setup() -> tuple[Task, Settings]:
   """The task and its settings, from the flags."""
-  recurrent = FLAGS.model == "lstm"
+  model = FLAGS.model
   s = settings(
     "temporal_mnist",
     "epochs",
-    beta=0.165,
+    models=("lstm", "conv_lstm", "cnn"),
+    beta=0 if model == "cnn" else 0.165,
     learning_rate=0.001,
-    epochs=50,
+    epochs=20 if model == "cnn" else 50,
     dataset="mnist",
-    units=340 if recurrent else 10,
+    units={"lstm": 340, "conv_lstm": 10, "cnn": 32}[model],
     choose="last" if FLAGS.holdout == 0 else "best",
   )
   if FLAGS.holdout == 0 and s.choose == "best":
     raise ValueError("--choose=best needs examples held out; give --choose=last or a --holdout")
   splits = temporal_mnist.load(s.flags["dataset"], data_dir=FLAGS.data_dir, holdout=FLAGS.holdout)
-  if recurrent:
-    classifier = lstm(s.flags["units"], 10)
-  else:
-    image_shape = temporal_mnist.IMAGE_SHAPE
-    classifier = conv_lstm(s.flags["units"], 10, image_shape, kernel=FLAGS.kernel)
-  prepare = functools.partial(temporal_mnist.prepare, flat=recurrent)
+  prepare: Callable[[Batch], Batch] = temporal_mnist.prepare_accumulated
+  if model != "cnn":
+    prepare = functools.partial(temporal_mnist.prepare, flat=model == "lstm")
   parts = stored(
     splits,
     prepare,
@@ -66,8 +70,18 @@ def setup() -> tuple[Task, Settings]:
     seed=s.seed,
     on_device=FLAGS.data_on_device,
     augment=functools.partial(temporal_mnist.shift, pixels=FLAGS.shift),
+    excerpt=temporal_mnist.random_step if model == "cnn" else None,
   )
+  classifier = _classifier(model, s.flags["units"])
   return Task("temporal_mnist", classifier, temporal_mnist.CLASS_NAMES, **parts), s
+
+
+def _classifier(model: str, units: int) -> Classifier:
+  if model == "lstm":
+    return lstm(units, 10)
+  if model == "conv_lstm":
+    return conv_lstm(units, 10, temporal_mnist.IMAGE_SHAPE, kernel=FLAGS.kernel)
+  return memoryless(Network((units, 2 * units), 4 * units, 10))
 
 
 def main() -> int:

@@ -22,6 +22,7 @@ from data_pipelines.speech.pipeline import (
   Statistics,
   load,
   prepare,
+  prepare_whole,
 )
 from data_pipelines.speech.split_rules import SPEAKER_PATTERN
 
@@ -46,5 +47,6 @@ __all__ = [
   "load",
   "log_mel",
   "prepare",
+  "prepare_whole",
   "standardise",
 ]

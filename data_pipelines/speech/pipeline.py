@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines.batches import Split, Splits
@@ -153,6 +154,20 @@ def prepare(statistics: Statistics, batch: Batch) -> Batch:
   """
   frames = features.standardise(batch.inputs, statistics.mean, statistics.std)
   return batch._replace(inputs=features.context(frames))
+
+
+def prepare_whole(statistics: Statistics, batch: Batch) -> Batch:
+  """Turns a batch of stored frames into one step each: the whole clip, standardised, an image.
+
+  Args:
+    statistics: of the training split.
+    batch: inputs `[B, 101, 20]` log-mel frames.
+
+  Returns:
+    The batch with inputs `[B, 1, 101, 20, 1]` float32 and lengths 1.
+  """
+  frames = features.standardise(batch.inputs, statistics.mean, statistics.std)
+  return batch._replace(inputs=frames[:, None, ..., None], lengths=jnp.ones_like(batch.lengths))
 
 
 def _source(dataset, data_dir, speaker_pattern, cache_path, progress) -> Source:

@@ -45,6 +45,47 @@ def test_flat_and_image_steps_hold_the_same():
   assert np.array_equal(flat, image.reshape(4, 10, 784))
 
 
+def test_accumulated_frames_hold_what_has_spiked_and_how_early():
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (3, 28, 28)).astype(np.uint8)
+  images[0, :2, :2] = [[0, 229], [230, 255]]
+  frames = np.asarray(temporal_mnist.accumulate(jnp.asarray(images)))
+  assert frames.shape == (3, 10, 28, 28, 1) and frames.dtype == np.float32
+  expected = np.zeros((3, 10, 28, 28))
+  for (row, y, x), value in np.ndenumerate(images):
+    spike = 10 - max(-(-10 * int(value) // 255), 1)
+    for step in range(spike, 10):
+      expected[row, step, y, x] = (10 - spike) / 10
+  np.testing.assert_allclose(frames[..., 0], expected, rtol=1e-6)
+  assert np.array_equal(frames[:, 0, :, :, 0], images >= 230)
+  tenths = np.maximum(np.ceil(images / 25.5), 1)  # the whole image, quantised
+  np.testing.assert_allclose(frames[:, 9, :, :, 0], tenths / 10, rtol=1e-6)
+  batch = Batch(jnp.asarray(images), jnp.arange(3), jnp.full(3, 10))
+  prepared = temporal_mnist.prepare_accumulated(batch)
+  assert np.array_equal(prepared.inputs, frames)
+  assert np.array_equal(prepared.lengths, batch.lengths)
+
+
+def test_a_random_step_is_any_of_a_rows_own():
+  """Step t of row b holds 100 b + t; rows have 1 to 4 steps of 5."""
+  rows = 400
+  inputs = jnp.asarray(100 * np.arange(rows)[:, None] + np.arange(5))[..., None]
+  lengths = jnp.asarray(1 + np.arange(rows) % 4, jnp.int32)
+  batch = Batch(inputs, jnp.arange(rows, dtype=jnp.int32), lengths)
+  chosen = temporal_mnist.random_step(jax.random.key(0), batch)
+  assert chosen.inputs.shape == (rows, 1, 1)
+  assert chosen.lengths.dtype == jnp.int32 and np.all(chosen.lengths == 1)
+  assert np.array_equal(chosen.labels, batch.labels)
+  row, step = np.divmod(np.asarray(chosen.inputs)[:, 0, 0], 100)
+  assert np.array_equal(row, np.arange(rows))
+  for length in range(1, 5):
+    counts = np.bincount(step[np.asarray(lengths) == length], minlength=5)
+    assert np.all(counts[length:] == 0)
+    assert np.all(np.abs(counts[:length] - 100 / length) < 25)
+  other = temporal_mnist.random_step(jax.random.key(1), batch)
+  assert not np.array_equal(chosen.inputs, other.inputs)
+
+
 @pytest.mark.parametrize("pixels", [0, 1, 3])
 def test_shifted_images_are_windows_of_the_padded_ones(pixels):
   rows = 60

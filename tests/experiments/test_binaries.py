@@ -14,6 +14,7 @@ import pytest
 import soundfile
 from absl.testing import flagsaver
 
+from data_pipelines import temporal_mnist as mnist
 from experiments import flags, report, spotting, temporal_mnist, two_sequence, workdir
 from experiments import run as loop
 from experiments import speech as speech_binary
@@ -105,6 +106,74 @@ def test_speech_learns_tones_and_reports_what_it_heard(words, tmp_path, capsys):
   meta = next((tmp_path / "run" / "checkpoints").glob("*/meta/metadata"))
   saved = json.loads(meta.read_text())
   assert len(saved["saved"]["mean"]) == 20 and saved["class_names"][-1] == "unknown"
+
+
+def test_the_ceiling_of_temporal_mnist_sees_the_frames_so_far(tmp_path):
+  given = dict(dataset="digits", epochs="3", model="cnn", shift="1", batch_size="32")
+  assert run(temporal_mnist, tmp_path, **given) == 0
+  result = json.loads((tmp_path / "result.json").read_text())
+  config = json.loads((tmp_path / "config.json").read_text())
+  given = [config["flags"][name] for name in ("model", "objective", "beta")]
+  assert given == ["cnn", "eos", "0"]
+  accuracy = result["accuracy_at_step"]
+  assert len(accuracy) == result["num_steps"] == 10
+  assert 0.5 < accuracy[0] < accuracy[-1] == result["eos_accuracy"]
+  assert len(set(result["frontier"]["mean_spike_step"])) > 5
+  assert (tmp_path / "figures" / "frontier.png").exists()
+
+
+def test_the_ceiling_trains_on_every_step_of_the_frames_so_far():
+  task, _ = mnist_setup(model="cnn")
+  records = task.fetch(task.data, np.arange(300, dtype=np.int32))
+  batch = task.augment(jax.random.key(0), records)
+  assert batch.inputs.shape == (300, 1, 28, 28, 1) and np.all(batch.lengths == 1)
+  frames = np.asarray(mnist.accumulate(records.inputs))
+  which = np.all(frames == np.asarray(batch.inputs), axis=(2, 3, 4))  # equal frames count twice
+  assert np.all(which.any(1)) and np.all(which.sum(0) > 20)
+  assert np.array_equal(batch.labels, records.labels)
+  read = next(task.validation.batches())
+  assert read.inputs.shape[1:] == (10, 28, 28, 1) and np.all(read.lengths == 10)
+
+
+def test_speech_read_whole_by_a_network_as_large(words, tmp_path):
+  given = dict(
+    dataset="folder",
+    data_dir=str(words),
+    keywords="low,high",
+    cache_dir=str(tmp_path / "cache"),
+    model="cnn",
+  )
+  trained = given | {"epochs": "12", "batch_size": "18"}
+  assert run(speech_binary, tmp_path / "run", **trained) == 0
+  result = json.loads((tmp_path / "run" / "result.json").read_text())
+  assert result["num_steps"] == 1 and result["step_ms"] is None
+  assert result["rc_accuracy"] == result["eos_accuracy"] == 1.0
+  assert result["mean_heard_ms"] == 1012.5
+  assert not (tmp_path / "run" / "examples.npz").exists()
+  pictures = {path.stem for path in (tmp_path / "run" / "figures").iterdir()}
+  assert pictures == {"training", "cost"}
+  with pytest.raises(ValueError, match="--pad_short=false does not fit --model=cnn"):
+    run(speech_binary, tmp_path / "short", **trained, pad_short="false")
+  assert not (tmp_path / "short").exists()
+
+  sizes = []
+  for model in ("lstm", "cnn"):
+    with flagsaver.as_parsed(progress="false", batch_size="18", **(given | {"model": model})):
+      task, _ = speech_binary.setup()
+    x = next(iter(task.validation.batches())).inputs[0, 0]
+    params = jax.eval_shape(task.classifier.init, jax.random.key(0), x)
+    sizes.append(sum(a.size for a in jax.tree.leaves(params)))
+  assert sizes[1] == pytest.approx(sizes[0], rel=0.02)  # each of its default units
+
+
+def test_a_workdir_from_before_the_flag_of_the_model_goes_on(tmp_path):
+  now = flags.settings("speech", "epochs", beta=0.2, learning_rate=1, epochs=1).flags
+  before = {name: value for name, value in now.items() if name != "model"}
+  assert now["model"] == "lstm" and now["objective"] == "rc"
+  workdir.Workdir(str(tmp_path), "speech", before)
+  with pytest.raises(ValueError, match=r"other settings \(model was 'lstm', is 'cnn'\)"):
+    workdir.Workdir(str(tmp_path), "speech", now | {"model": "cnn"})
+  workdir.Workdir(str(tmp_path), "speech", now)
 
 
 def mnist_setup(**given):
@@ -264,6 +333,12 @@ def test_a_picture_is_redrawn_without_training(tmp_path):
     ("temporal_mnist", {"batch_size": "5000"}, "batch_size is 5000 but there are only 1237"),
     ("temporal_mnist", {"dataset": "nothing"}, "choose one of mnist, digits"),
     ("temporal_mnist", {"model": "conv_lstm", "kernel": "4"}, "kernel is 4; an odd width"),
+    (
+      "temporal_mnist",
+      {"model": "cnn", "objective": "rc"},
+      "--objective=rc does not fit --model=cnn.*; leave --objective out",
+    ),
+    ("spotting", {"model": "cnn"}, "--model=cnn does not fit spotting; it has lstm"),
   ],
 )
 def test_bad_flags_are_one_clear_sentence(name, given, message, tmp_path):

@@ -101,6 +101,18 @@ def test_standardise():
   assert_allclose(scaled * std[None, None] + mean[None, None], frames, atol=1e-5)
 
 
+def test_a_whole_clip_is_one_step():
+  rng = np.random.default_rng(0)
+  frames = rng.normal(size=(3, 101, 20)).astype(np.float32)
+  mean, std = rng.normal(size=20).astype(np.float32), rng.uniform(1, 2, 20).astype(np.float32)
+  batch = Batch(jnp.asarray(frames), jnp.arange(3), jnp.asarray([81, 5, 1]))
+  whole = speech.prepare_whole(speech.Statistics(mean, std), batch)
+  assert whole.inputs.shape == (3, 1, 101, 20, 1)
+  assert_allclose(whole.inputs[:, 0, :, :, 0], (frames - mean) / std, rtol=1e-5, atol=1e-6)
+  assert_array_equal(whole.lengths, [1, 1, 1])
+  assert_array_equal(whole.labels, batch.labels)
+
+
 def test_prepare_is_standardise_then_context_and_compiles_once():
   rng = np.random.default_rng(4)
   statistics = speech.Statistics(
