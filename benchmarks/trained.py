@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.timing import alternate
 from experiments.checkpoints import Checkpoints
 from experiments.flags import FLAGS
-from experiments.run import in_dtype, training
+from experiments.training import in_dtype, initial_state, update_of
 from rc_jax import evaluate
 
 
@@ -33,7 +33,7 @@ def measure(workdir: pathlib.Path, repeats: int) -> dict[str, float]:
   FLAGS([config["experiment"], *(f"--{k}={v}" for k, v in joined.items())])
   task, settings = binary.setup()
   task = in_dtype(task, settings)
-  state, _ = training(task, settings)
+  state = initial_state(task, settings)
   snapshot = Checkpoints(workdir / "checkpoints").restore(state)
   if snapshot is None:
     raise ValueError(f"{workdir} holds no checkpoint; train first")
@@ -42,7 +42,7 @@ def measure(workdir: pathlib.Path, repeats: int) -> dict[str, float]:
   means: dict[str, list[Any]] = {"full": [], "early_exit": []}
   calls = {}
   for engine in means:
-    update = jax.jit(training(task, settings._replace(engine=engine))[1])
+    update = jax.jit(update_of(task, settings._replace(engine=engine)))
     items = iter(task.items)
 
     def call(update=update, items=items, seen=means[engine]) -> Any:

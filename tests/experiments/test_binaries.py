@@ -16,8 +16,8 @@ from absl.testing import flagsaver
 
 from data_pipelines import temporal_mnist as mnist
 from experiments import flags, report, spotting, temporal_mnist, two_sequence, workdir
-from experiments import run as loop
 from experiments import speech as speech_binary
+from experiments import training as loop
 
 ROOT = pathlib.Path(__file__).parents[2]
 FILES = ("config.json", "metrics.jsonl", "result.json", "report.md", "checkpoints", "tensorboard")
@@ -194,7 +194,7 @@ def test_images_are_shifted_in_training_alone():
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_dtype_is_of_the_computation_not_of_the_parameters(dtype):
   task = loop.in_dtype(*mnist_setup(dtype=dtype))
-  state, _ = loop.training(task, mnist_setup(dtype=dtype)[1])
+  state = loop.initial_state(task, mnist_setup(dtype=dtype)[1])
   carry = task.classifier.initial_carry(state.params)
   assert {str(a.dtype) for a in jax.tree.leaves(state.params)} == {"float32"}
   assert {str(a.dtype) for a in jax.tree.leaves(carry)} == {dtype}

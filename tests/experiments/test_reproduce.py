@@ -1,58 +1,85 @@
-"""The table of the paper's numbers: from real runs, and its arithmetic from made results."""
+"""The reproduction: its arithmetic on made results, and the whole pipeline on real runs."""
 
-import json
 import re
 
 import pytest
 
 from experiments import reproduce
+from experiments.reproduce import rows
+from experiments.reproduce.__main__ import main
+from experiments.reproduce.runs import PARTS, RUNS, Done
+
+CURVE = {"mean_spike_step": [1.2, 1.4, 9.0], "accuracy": [0.90, 0.96, 0.98]}
 
 
-def made(folder, run, seed, **result):
-  path = folder / run / str(seed)
-  path.mkdir(parents=True)
-  (path / "result.json").write_text(json.dumps({"trained": {"examples": 128}} | result))
+def done(seed=0, **result):
+  return Done(seed, {}, {"trained": {"examples": 128}, "num_test": 1000, **result}, [], {})
 
 
-def cells(report, start):
-  (line,) = [line for line in report.splitlines() if line.startswith(f"| {start}")]
-  return [cell.strip() for cell in line.split("|")[1:-1]]
+def cells(table, start):
+  (line,) = [line for line in table if line[0].startswith(start)]
+  return list(line[1:])
 
 
-def test_mean_deviation_and_best(tmp_path):
+def test_mean_deviation_and_best():
   shared = {"mean_spike_step": 14.0, "ideal_accuracy": 0.95}
-  made(tmp_path, "two_sequence", 0, rc_accuracy=0.94, regret=0.01, **shared)
-  made(tmp_path, "two_sequence", 1, rc_accuracy=0.96, regret=-0.01, **shared)
-  report = reproduce.report(tmp_path)
-  assert cells(report, "2-sequence: accuracy")[1:] == [
-    "95.45 %",
-    "95.00 % ± 1.41 %",
-    "96.00 %",
-    "95.00 %",
-    "2",
-    "128 examples",
+  table = rows.table(
+    {
+      "two_sequence": [
+        done(0, rc_accuracy=0.94, regret=0.01, **shared),
+        done(1, rc_accuracy=0.96, regret=-0.01, **shared),
+      ]
+    }
+  )
+  assert cells(table, "2-sequence: at the first spike") == [
+    *("95.45 %", "95.00 % ± 1.41 %", "96.00 %", "95.00 %", "2", "128 examples", "1,000")
   ]
-  assert cells(report, "2-sequence: regret")[2:4] == ["0.00 % ± 1.41 %", "-1.00 %"]
-  assert cells(report, "2-sequence: mean step")[2:4] == ["14.00 ± 0.00", "14.00"]
-  assert "spotting" not in report
+  assert cells(table, "2-sequence: regret")[1:3] == ["0.00 points ± 1.41 points", "-1.00 points"]
+  assert cells(table, "2-sequence: mean step")[1:3] == ["14.00 ± 0.00", "14.00"]
+  assert not any(line[0].startswith("spotting") for line in table)
 
 
-@pytest.mark.slow
-def test_a_part_runs_once(tmp_path, capfd):
-  given = [f"--workdir={tmp_path}", "--budget=smoke", "--only=spotting"]
-  assert reproduce.main(given) == 0
-  first = capfd.readouterr().out
-  assert "spotting, seed 0" in first and "spotting-eos, seed 0" in first
-  assert cells(first, "spotting: mean step, negatives")[4] == "22.61"
-  assert cells(first, "spotting, eos: accuracy at the end")[-1] == "6,400 examples"
-  assert reproduce.main(given) == 0
-  assert "seed 0" not in capfd.readouterr().out
-  assert "spotting: accuracy" in (tmp_path / "smoke" / "report.md").read_text()
+def test_the_ceiling_is_read_at_the_same_mean_step():
+  ours = done(rc_accuracy=0.92, mean_spike_step=1.3)
+  runs = {"mnist-lstm": [ours], "mnist-cnn": [done(frontier=CURVE, eos_accuracy=0.99)]}
+  table = rows.table(runs)
+  assert cells(table, "temporal MNIST, LSTM-340: at the first")[3] == "93.00 %"
+  assert cells(table, "temporal MNIST, a CNN: all ten steps")[1] == "99.00 %"
+  beyond = done(rc_accuracy=0.92, mean_spike_step=1.1)
+  assert cells(rows.table(runs | {"mnist-lstm": [beyond]}), "temporal MNIST, LSTM-340: at")[3] == ""
+
+
+def test_a_curve_is_not_read_beyond_its_ends():
+  assert rows.at_mean_step(1.3)(done(frontier=CURVE).result) == pytest.approx(0.93)
+  assert rows.at_mean_step(1.1)(done(frontier=CURVE).result) is None
+  assert rows.at_mean_step(9.5)(done(frontier=CURVE).result) is None
+
+
+def test_every_row_names_a_run_and_every_run_a_part():
+  assert {row.run for row in rows.ROWS} <= set(RUNS)
+  assert {run.part for run in RUNS.values()} == set(PARTS)
+
+
+def test_the_whole_pipeline(tmp_path, capfd):
+  given = [f"--workdir={tmp_path}", "--budget=smoke"]
+  assert main(given) == 0
+  folder = tmp_path / "smoke"
+  assert {path.parent.parent.name for path in folder.glob("*/0/result.json")} == set(RUNS)
+  report, page = (folder / "report.md").read_text(), (folder / "report.html").read_text()
+  assert len(rows.table(reproduce.runs.finished(folder))) == report.count("| 1 |")
+  names = [f"figure_{n}.png" for n in range(1, 6)]
+  assert sorted(path.name for path in (folder / "figures").iterdir()) == names
+  assert all(f"](figures/{name})" in report for name in names)
+  assert page.count("data:image/png;base64,") == 5 and "figures/" not in page
+  assert "<td>spotting: mean step, negatives</td>" in page
+  capfd.readouterr()
+  assert main(given) == 0
+  assert "seed 0" not in capfd.readouterr().out  # nothing is trained twice
 
 
 def test_a_run_that_fails_ends_it(tmp_path, capfd):
   given = ["--budget=smoke", "--only=mnist", "--mnist_flags=--data_dir=nowhere"]
-  assert reproduce.main([f"--workdir={tmp_path}", *given]) == 2
+  assert main([f"--workdir={tmp_path}", *given]) == 2
   assert "mnist-lstm ended with status 2" in capfd.readouterr().err
 
 
@@ -60,10 +87,10 @@ def test_a_run_that_fails_ends_it(tmp_path, capfd):
   "given, message",
   [
     (["--only=spoting"], "unknown part .*spoting.*; choose of spotting, two_sequence"),
-    (["--seeds=0"], "--seeds is 0; it must be 1 or more"),
+    (["--seeds=-1"], "--seeds is -1; it must be 0 .* or more"),
   ],
 )
 def test_bad_flags(given, message, capsys):
   with pytest.raises(SystemExit):
-    reproduce.main(given)
+    main(given)
   assert re.search(message, capsys.readouterr().err)

@@ -1,0 +1,69 @@
+"""Several seeds and betas of one experiment in one program, each as if it had run alone.
+
+  python -m experiments.population spotting --seeds=0,1,2,3,4 --workdir=runs/spotting
+  python -m experiments.population speech --seeds=0,1 --betas=0.1,0.2,0.4 --dataset=synthetic
+
+All flags of the experiment apply. Each member leaves the files of a run, in WORKDIR/SEED, or with
+--betas in WORKDIR/beta-BETA/SEED; one command trains them side by side and compiles once. The same
+command goes on after a kill. Members share a device: on a GPU small networks fill it together; on
+a CPU it costs what runs one after the other cost.
+"""
+
+import importlib
+import pathlib
+import sys
+
+from absl import flags
+
+from experiments.flags import FLAGS, Settings, run_main
+from experiments.run import run_together
+from experiments.task import Task
+
+EXPERIMENTS = ("spotting", "two_sequence", "temporal_mnist", "speech")
+
+flags.DEFINE_list("seeds", ["0"], "Seeds of the members.")
+flags.DEFINE_list("betas", None, "Betas of the members, each with every seed. Default: --beta.")
+
+
+def members(experiment: str) -> list[tuple[Task, Settings]]:
+  """The task and settings of each member, from the flags.
+
+  Args:
+    experiment: one of EXPERIMENTS, whose flags are parsed.
+
+  Raises:
+    ValueError: no seed, one that is not a number, or one given twice; or bad flags of a member.
+  """
+  setup = importlib.import_module(f"experiments.{experiment}").setup
+  seeds, betas = FLAGS.seeds, FLAGS.betas or [None]
+  root = pathlib.Path(FLAGS.workdir or f"runs/{experiment}-population")
+  for name, values in (("seeds", seeds), ("betas", FLAGS.betas)):
+    if values is not None and len(set(values)) < max(len(values), 1):
+      raise ValueError(f"--{name} is {','.join(values)!r}; give one or more, each once")
+  found: list[tuple[Task, Settings]] = []
+  for beta in betas:
+    for seed in seeds:
+      if not seed.isdigit():
+        raise ValueError(f"--seeds has {seed!r}; give whole numbers, as 0,1,2")
+      FLAGS["seed"].value = int(seed)
+      FLAGS["workdir"].value = str(root / seed if beta is None else root / f"beta-{beta}" / seed)
+      if beta is not None:
+        FLAGS["beta"].value = beta
+      task, settings = setup()
+      if found and task.updates_per_epoch is not None:
+        task = task._replace(data=found[0][0].data)  # stored data is the same for every seed
+      found.append((task, settings))
+  return found
+
+
+def main(experiment: str) -> int:
+  """Trains all members and reports each; returns the exit status."""
+  return run_together(members(experiment))
+
+
+if __name__ == "__main__":
+  name = sys.argv.pop(1) if len(sys.argv) > 1 else ""
+  if name not in EXPERIMENTS:
+    sys.exit(f"error: the experiment is {name!r}; choose one of {', '.join(EXPERIMENTS)}")
+  importlib.import_module(f"experiments.{name}")  # defines its flags
+  run_main(lambda: main(name))

@@ -1,0 +1,1 @@
+"""Section 3 again: the paper's numbers and figures from our own runs, with the ceilings."""

@@ -1,0 +1,77 @@
+"""Runs section 3 of the paper, and writes its table and figures from our runs.
+
+  python -m experiments.reproduce --workdir=runs/reproduce --seeds=5 --only=spotting,two_sequence
+
+Each run is one of the binaries, in `WORKDIR/BUDGET/RUN/SEED`. A run that is done is not run again,
+one that was stopped goes on, and `WORKDIR/BUDGET/report.md`, report.html and figures/ are made anew
+after each from the files of the runs: `--seeds=0` only does that. Flags of the data go to the parts
+that read some:
+
+  --mnist_flags='--data_dir=MNIST'
+  --speech_flags='--dataset=folder --data_dir=WORDS --keywords=zero,one,two,three,four,five'
+
+`--budget=smoke` runs every part for a moment, without a download: its numbers mean nothing.
+"""
+
+import argparse
+import pathlib
+import shlex
+import subprocess
+import sys
+
+from experiments.reproduce import page
+from experiments.reproduce.runs import PARTS, RUNS, SMOKE
+
+
+def main(argv: list[str] | None = None) -> int:
+  """Runs what is not done, and writes the report; returns the exit status."""
+  given = _parse(argv)
+  folder = given.workdir / given.budget
+  for seed in range(given.seeds):
+    for name, run in RUNS.items():
+      workdir = folder / name / str(seed)
+      unwanted = run.part not in given.only or seed >= (run.most_seeds or given.seeds)
+      if unwanted or (workdir / "result.json").exists():
+        continue
+      flags = [*run.flags, *(SMOKE[run.part] if given.budget == "smoke" else ())]
+      flags += shlex.split(vars(given).get(f"{run.part}_flags", ""))
+      print(f"{name}, seed {seed}: {workdir}", flush=True)
+      if status := _wait(run.binary, [*flags, f"--seed={seed}", f"--workdir={workdir}"]):
+        print(f"error: {name} ended with status {status}; see above", file=sys.stderr)
+        return status
+      page.write(folder)
+  print(page.write(folder))
+  return 0
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument("--workdir", type=pathlib.Path, default=pathlib.Path("runs/reproduce"))
+  parser.add_argument("--only", default=",".join(PARTS), help="parts, of " + ", ".join(PARTS))
+  parser.add_argument("--seeds", type=int, default=1, help="seeds 0..N-1; ceilings have one")
+  parser.add_argument("--budget", choices=["paper", "smoke"], default="paper")
+  parser.add_argument("--mnist_flags", default="", help="of experiments.temporal_mnist")
+  parser.add_argument("--speech_flags", default="", help="of experiments.speech")
+  given = parser.parse_args(argv)
+  given.only = given.only.split(",")
+  if unknown := set(given.only) - set(PARTS):
+    parser.error(f"unknown part {sorted(unknown)}; choose of {', '.join(PARTS)}")
+  if given.seeds < 0:
+    parser.error(f"--seeds is {given.seeds}; it must be 0 (only draw) or more")
+  return given
+
+
+def _wait(binary: str, flags: list[str]) -> int:
+  """Runs a binary to its end; an interrupt is its own, which it survives with all it has."""
+  process = subprocess.Popen([sys.executable, "-m", f"experiments.{binary}", *flags])
+  while True:
+    try:
+      return process.wait()
+    except KeyboardInterrupt:
+      continue
+
+
+if __name__ == "__main__":
+  sys.exit(main())

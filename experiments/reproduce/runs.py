@@ -1,0 +1,118 @@
+"""Which trainings the table and the figures are made of."""
+
+import json
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.workdir import read_metrics
+
+PARTS = ("spotting", "two_sequence", "mnist", "speech")
+
+
+class Run(NamedTuple):
+  """A binary with its flags.
+
+  Attributes:
+    part: of section 3, one of PARTS.
+    binary: in experiments.
+    flags: but the seed, the workdir and where the data is.
+    most_seeds: of contrasts and ceilings, so many seeds are enough; None: as many as asked for.
+  """
+
+  part: str
+  binary: str
+  flags: tuple[str, ...] = ()
+  most_seeds: int | None = None
+
+
+EOS = "--objective=eos"
+SPEECH = ("--epochs=40",)
+AUGMENTED = (
+  *("--weight_decay=0.01", "--schedule=cosine", "--average=0.999"),
+  *("--shift_frames=10", "--stretch=0.1", "--gain=1", "--noise=0.3"),
+  *("--mask_frames=10", "--mask_bands=3"),
+)
+RC_BETAS = ("0", "0.1", "0.3", "0.4")  # beside 0.2, the setting of the paper's table
+EOS_BETAS = ("0.2", "0.3", "0.4")  # beside 0
+
+RUNS = {
+  "spotting": Run("spotting", "spotting"),
+  "spotting-eos": Run("spotting", "spotting", (EOS,)),
+  "two_sequence": Run("two_sequence", "two_sequence"),
+  "two_sequence-eos": Run("two_sequence", "two_sequence", (EOS,)),
+  "mnist-lstm": Run(
+    "mnist", "temporal_mnist", ("--beta=0,6:0.165", "--choose=last", "--epochs=30")
+  ),
+  "mnist-lstm-shift": Run(
+    "mnist", "temporal_mnist", ("--beta=0", "--shift=2", "--choose=last", "--epochs=40")
+  ),
+  "mnist-lstm-switch": Run(
+    "mnist", "temporal_mnist", ("--beta=0.5,10:0.165", "--choose=last", "--epochs=25"), 1
+  ),
+  "mnist-conv-10": Run(
+    "mnist",
+    "temporal_mnist",
+    (
+      *("--model=conv_lstm", "--units=10", "--beta=0.5,4:0.165", "--shift=2"),
+      *("--choose=last", "--epochs=14"),
+    ),
+    1,
+  ),
+  "mnist-cnn": Run(
+    "mnist", "temporal_mnist", ("--model=cnn", "--shift=2", "--choose=last"), 1
+  ),
+  "speech": Run("speech", "speech", ("--beta=0.2", *SPEECH)),
+  "speech-eos": Run("speech", "speech", (EOS, "--beta=0", *SPEECH)),
+  "speech-ours": Run("speech", "speech", ("--beta=0.2", "--epochs=60", *AUGMENTED)),
+  "speech-cnn": Run("speech", "speech", ("--model=cnn", "--epochs=60", *AUGMENTED), 1),
+} | {
+  f"speech-beta-{beta}": Run("speech", "speech", (f"--beta={beta}", *SPEECH), 1)
+  for beta in RC_BETAS
+} | {
+  f"speech-eos-beta-{beta}": Run("speech", "speech", (EOS, f"--beta={beta}", *SPEECH), 1)
+  for beta in EOS_BETAS
+}  # fmt: skip
+
+SMOKE = {
+  "spotting": ("--num_examples=6400",),
+  "two_sequence": ("--num_examples=6400",),
+  "mnist": ("--dataset=digits", "--epochs=1", "--units=8"),
+  "speech": ("--dataset=synthetic", "--epochs=1", "--units=16"),
+}
+
+
+class Done(NamedTuple):
+  """A finished run, from its files.
+
+  Attributes:
+    seed: of it.
+    config: config.json.
+    result: result.json.
+    metrics: lines of metrics.jsonl.
+    examples: arrays of examples.npz; empty where the run has none.
+  """
+
+  seed: int
+  config: dict[str, Any]
+  result: dict[str, Any]
+  metrics: list[dict[str, Any]]
+  examples: dict[str, np.ndarray]
+
+
+def finished(folder: pathlib.Path) -> dict[str, list[Done]]:
+  """The runs under `folder/RUN/SEED` that have ended, in the order of RUNS and of their seeds."""
+  found: dict[str, list[Done]] = {}
+  for name in RUNS:
+    seeds = [int(path.parent.name) for path in (folder / name).glob("*/result.json")]
+    for seed in sorted(seeds):
+      found.setdefault(name, []).append(_read(folder / name / str(seed), seed))
+  return found
+
+
+def _read(workdir: pathlib.Path, seed: int) -> Done:
+  load = lambda name: json.loads((workdir / name).read_text())
+  path = workdir / "examples.npz"
+  examples = dict(np.load(path)) if path.exists() else {}
+  return Done(seed, load("config.json"), load("result.json"), read_metrics(workdir), examples)

@@ -1,0 +1,74 @@
+"""Members of a population against the same runs alone."""
+
+import json
+
+import chex
+import pytest
+from absl.testing import flagsaver
+
+from experiments import flags, population, two_sequence, workdir
+
+GIVEN = {
+  "num_examples": "12800", "units": "8", "theta": "0.55", "learning_rate": "0.01",
+  "progress": "false",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def parsed_flags():
+  flags.FLAGS(["test"])
+
+
+def lines(folder):
+  """metrics.jsonl without the times, which no two runs share."""
+  return [
+    {k: v for k, v in line.items() if k not in ("seconds", "update_ms")}
+    for line in workdir.read_metrics(folder)
+  ]
+
+
+def alone(folder, **given):
+  with flagsaver.as_parsed(workdir=str(folder), **(GIVEN | given)):
+    return two_sequence.main()
+
+
+def together(folder, **given):
+  with flagsaver.as_parsed(workdir=str(folder), **(GIVEN | given)):
+    return population.main("two_sequence")
+
+
+def assert_same_lines(folder, other):
+  ours, theirs = lines(folder), lines(other)
+  assert len(ours) == 2
+  chex.assert_trees_all_close(ours, theirs, rtol=2e-4)
+
+
+def test_members_equal_lone_runs(tmp_path):
+  """Of other seeds and betas, one of them far ahead; rows spike, so early exit is at work."""
+  assert alone(tmp_path / "a", seed="0", beta="0.3") == 0
+  assert alone(tmp_path / "b", seed="7", beta="0") == 0
+  ahead = tmp_path / "p" / "beta-0.3" / "0"
+  assert alone(ahead, seed="0", beta="0.3", num_examples="6400") == 0
+  assert together(tmp_path / "p", seeds="0,7", betas="0.3,0") == 0
+  assert_same_lines(ahead, tmp_path / "a")
+  assert_same_lines(tmp_path / "p" / "beta-0" / "7", tmp_path / "b")
+  assert lines(ahead)[-1]["mean_spike_step"] < 30
+  assert lines(ahead) != lines(tmp_path / "p" / "beta-0" / "0")
+  result = json.loads((tmp_path / "p" / "beta-0" / "7" / "result.json").read_text())
+  assert result["rc_accuracy"] == pytest.approx(
+    json.loads((tmp_path / "b" / "result.json").read_text())["rc_accuracy"], abs=2e-3
+  )
+
+
+@pytest.mark.parametrize(
+  "given, message",
+  [
+    ({"seeds": "0,0"}, "--seeds is '0,0'; give one or more, each once"),
+    ({"seeds": "0,-1"}, "--seeds has '-1'; give whole numbers"),
+    ({"betas": "0.2,x"}, "--beta is 'x'; give a number"),
+  ],
+)
+def test_bad_members(given, message, tmp_path):
+  with pytest.raises(ValueError, match=message):
+    together(tmp_path / "p", **given)
+  assert not (tmp_path / "p").exists()
