@@ -4,6 +4,8 @@ A flag that is not given takes the paper's value for the task (Appendix A), so t
 have one meaning and many defaults.
 """
 
+import importlib
+import pathlib
 import re
 import sys
 from collections.abc import Callable
@@ -118,6 +120,8 @@ flags.DEFINE_bool(
   True,
   "Keep a stored data set on the device; false: send each batch from the host.",
 )
+
+EXPERIMENTS = ("spotting", "two_sequence", "temporal_mnist", "speech")  # modules of this package
 
 # What may differ when a run goes on in its workdir.
 FREE_FLAGS = (
@@ -277,9 +281,29 @@ def parse_beta(text: str) -> tuple[tuple[float, float], ...]:
 def _values(experiment: str) -> dict[str, Any]:
   """Values of the flags that this package defines for all, and for this experiment."""
   modules = FLAGS.flags_by_module_dict()
-  ours = [__name__, f"experiments.{experiment}", sys.argv[0], "__main__"]
-  found = {f.name: f.value for module in ours for f in modules.get(module, [])}
+  module = f"experiments.{experiment}"
+  own = modules.get(module) or modules.get(sys.argv[0], [])  # the latter of the binary that runs
+  found = {f.name: f.value for f in [*modules[__name__], *own]}
   return dict(sorted(found.items()))
+
+
+def experiment_module(experiment: str) -> Any:
+  """The module of one of EXPERIMENTS."""
+  return importlib.import_module(f"experiments.{experiment}")
+
+
+def run_experiment(main: Callable[[str], int]) -> None:
+  """Runs a binary whose first argument is an experiment, with the flags of both."""
+  name = sys.argv.pop(1) if len(sys.argv) > 1 and sys.argv[1][0] != "-" else ""
+  if not name and {"--help", "--helpfull"} & set(sys.argv):
+    run_main(lambda: 0)
+  if name not in EXPERIMENTS:
+    sys.exit(
+      f"error: the experiment is {name!r}; name it first, one of {', '.join(EXPERIMENTS)}, as in "
+      f"`{pathlib.Path(sys.argv[0]).stem} {EXPERIMENTS[0]} --seed=1`"
+    )
+  experiment_module(name)  # defines its flags
+  run_main(lambda: main(name))
 
 
 def run_main(main: Callable[[], Any]) -> None:

@@ -9,17 +9,13 @@ command goes on after a kill. Members share a device: on a GPU small networks fi
 a CPU it costs what runs one after the other cost.
 """
 
-import importlib
 import pathlib
-import sys
 
 from absl import flags
 
-from experiments.flags import FLAGS, Settings, run_main
+from experiments.flags import FLAGS, Settings, experiment_module, run_experiment
 from experiments.run import run_together
 from experiments.task import Task
-
-EXPERIMENTS = ("spotting", "two_sequence", "temporal_mnist", "speech")
 
 flags.DEFINE_list("seeds", ["0"], "Seeds of the members.")
 flags.DEFINE_list("betas", None, "Betas of the members, each with every seed. Default: --beta.")
@@ -29,12 +25,12 @@ def members(experiment: str) -> list[tuple[Task, Settings]]:
   """The task and settings of each member, from the flags.
 
   Args:
-    experiment: one of EXPERIMENTS, whose flags are parsed.
+    experiment: whose flags are parsed.
 
   Raises:
     ValueError: no seed, one that is not a number, or one given twice; or bad flags of a member.
   """
-  setup = importlib.import_module(f"experiments.{experiment}").setup
+  setup = experiment_module(experiment).setup
   seeds, betas = FLAGS.seeds, FLAGS.betas or [None]
   root = pathlib.Path(FLAGS.workdir or f"runs/{experiment}-population")
   for name, values in (("seeds", seeds), ("betas", FLAGS.betas)):
@@ -62,8 +58,4 @@ def main(experiment: str) -> int:
 
 
 if __name__ == "__main__":
-  name = sys.argv.pop(1) if len(sys.argv) > 1 else ""
-  if name not in EXPERIMENTS:
-    sys.exit(f"error: the experiment is {name!r}; choose one of {', '.join(EXPERIMENTS)}")
-  importlib.import_module(f"experiments.{name}")  # defines its flags
-  run_main(lambda: main(name))
+  run_experiment(main)
