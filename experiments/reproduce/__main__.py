@@ -2,10 +2,11 @@
 
   python -m experiments.reproduce --workdir=runs/reproduce --seeds=5 --only=spotting,two_sequence
 
-Each run is one of the binaries, in `WORKDIR/BUDGET/RUN/SEED`. A run that is done is not run again,
-one that was stopped goes on, and `WORKDIR/BUDGET/report.md`, report.html and figures/ are made anew
-after each from the files of the runs: `--seeds=0` only does that. Flags of the data go to the parts
-that read some:
+Each run is one of the binaries, in `WORKDIR/BUDGET/RUN/SEED`; the seeds of a generated task and the
+betas of the sweep train together, as experiments.population does. A run that is done is not run
+again, one that was stopped goes on. `WORKDIR/BUDGET/report.md`, report.html and figures/ are made
+anew after each run from the files of all: `--seeds=0` only does that. Flags of the data go to the
+parts that read some:
 
   --mnist_flags='--data_dir=MNIST'
   --speech_flags='--dataset=folder --data_dir=WORDS --keywords=zero,one,two,three,four,five'
@@ -20,28 +21,47 @@ import subprocess
 import sys
 
 from experiments.reproduce import page
-from experiments.reproduce.runs import PARTS, RUNS, SMOKE
+from experiments.reproduce.runs import GENERATED, PARTS, RUNS, SMOKE, members
 
 
 def main(argv: list[str] | None = None) -> int:
   """Runs what is not done, and writes the report; returns the exit status."""
   given = _parse(argv)
   folder = given.workdir / given.budget
-  for seed in range(given.seeds):
-    for name, run in RUNS.items():
-      workdir = folder / name / str(seed)
-      unwanted = run.part not in given.only or seed >= (run.most_seeds or given.seeds)
-      if unwanted or (workdir / "result.json").exists():
-        continue
-      flags = [*run.flags, *(SMOKE[run.part] if given.budget == "smoke" else ())]
-      flags += shlex.split(vars(given).get(f"{run.part}_flags", ""))
-      print(f"{name}, seed {seed}: {workdir}", flush=True)
-      if status := _wait(run.binary, [*flags, f"--seed={seed}", f"--workdir={workdir}"]):
-        print(f"error: {name} ended with status {status}; see above", file=sys.stderr)
-        return status
-      page.write(folder)
+  for name, betas, seeds in _missing(folder, given.only, given.seeds):
+    run = RUNS[name]
+    command = [run.binary, *run.flags, *(SMOKE[run.part] if given.budget == "smoke" else ())]
+    command += shlex.split(vars(given).get(f"{run.part}_flags", ""))
+    if betas or len(seeds) > 1:
+      command = ["population", *command, f"--workdir={folder / name}"]
+      command += [f"--seeds={','.join(map(str, seeds))}"]
+      command += [f"--betas={','.join(betas)}"] if betas else []
+    else:
+      command += [f"--workdir={folder / name / str(seeds[0])}", f"--seed={seeds[0]}"]
+    print(f"{name}: {' '.join(command)}", flush=True)
+    if status := _wait(command):
+      print(f"error: {name} ended with status {status}; see above", file=sys.stderr)
+      return status
+    page.write(folder)
   print(page.write(folder))
   return 0
+
+
+def _missing(
+  folder: pathlib.Path, only: list[str], seeds: int
+) -> list[tuple[str, list[str], list[int]]]:
+  """Runs without a result: name, betas and seeds to train at once; first seeds come first."""
+  found = []
+  for first in range(seeds):
+    for name, run in RUNS.items():
+      wanted = range(run.most_seeds or seeds)[first : None if run.part in GENERATED else first + 1]
+      if run.part not in only or (run.part in GENERATED and first):
+        continue
+      lacks = lambda member, seed: not (folder / member / str(seed) / "result.json").exists()
+      todo = [seed for seed in wanted if any(lacks(member, seed) for member in members(name))]
+      betas = [b for b in run.betas if any(lacks(f"{name}/beta-{b}", seed) for seed in todo)]
+      found += [(name, betas, todo)] if todo else []
+  return found
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
@@ -63,9 +83,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
   return given
 
 
-def _wait(binary: str, flags: list[str]) -> int:
+def _wait(command: list[str]) -> int:
   """Runs a binary to its end; an interrupt is its own, which it survives with all it has."""
-  process = subprocess.Popen([sys.executable, "-m", f"experiments.{binary}", *flags])
+  process = subprocess.Popen([sys.executable, "-m", f"experiments.{command[0]}", *command[1:]])
   while True:
     try:
       return process.wait()

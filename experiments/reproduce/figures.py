@@ -13,11 +13,10 @@ from matplotlib.patches import Rectangle
 
 from data_pipelines import spotting
 from experiments.figures import BLUE, GREEN, GREY, ORANGE, RED, STYLE
-from experiments.reproduce.runs import EOS_BETAS, RC_BETAS, Done
+from experiments.reproduce.runs import Done, Runs, speech_runs
 
-Runs = dict[str, list[Done]]
 SIGN = ListedColormap([RED, "#EEEEEE", BLUE])  # negative, none, positive
-SHOWN = 24  # sequences of Fig. 1
+SHOWN = 14  # sequences a label in Fig. 1
 
 
 def draw(runs: Runs) -> dict[str, Figure]:
@@ -52,7 +51,8 @@ def _spotting(runs: Runs) -> Figure:
     (grid[1], eos, " EFG"),
   ):
     earliest = np.asarray(spotting.earliest_step(jnp.asarray(examples["inputs"])))
-    order = np.lexsort((earliest, -examples["labels"]))[:SHOWN]
+    order = np.lexsort((earliest, -examples["labels"]))
+    order = np.concatenate([order[examples["labels"][order] == y][:SHOWN] for y in (1, 0)])
     positive = examples["probabilities"][order, :, 1]
     crossed = _sign(positive, float(examples["theta"]))
     after = np.cumsum(np.cumsum(crossed != 0, 1), 1) > 1  # the first spike itself is shown
@@ -67,7 +67,7 @@ def _spotting(runs: Runs) -> Figure:
     _raster(spikes, crossed, SIGN, -1, 1)
     _raster(activations, 2 * positive - 1, "RdBu", -1, 1)
     labels.set_xticks([])
-    texts = ("input", "label", "first spike" if examples is rc else "spikes", "activation")
+    texts = ("input", "", "first spike" if examples is rc else "spikes", "activation")
     for axes, letter, text in zip(
       (inputs, labels, spikes, activations), letters, texts, strict=True
     ):
@@ -126,7 +126,7 @@ def _two_sequence(runs: Runs) -> Figure:
 def _mnist(runs: Runs) -> Figure:
   """Fig. 3: the code of an image, a fast training, and the switch of regimes."""
   figure = plt.figure(figsize=(7.0, 3.6))
-  grid = figure.add_gridspec(3, 2, height_ratios=[1, 1.2, 1])
+  grid = figure.add_gridspec(3, 2, height_ratios=[1, 1.2, 1], hspace=0.5)
   frames = runs["mnist-lstm"][0].examples["inputs"][3].reshape(10, 28, 28)
   strip = np.concatenate([np.pad(frame, 1, constant_values=0.5) for frame in frames], 1)
   top = figure.add_subplot(grid[0, :])
@@ -163,20 +163,11 @@ def _mnist(runs: Runs) -> Figure:
     step.set_ylabel("mean step")
     if len({name for name, _ in lines}) > 1:
       step.legend(loc="upper right")
-  figure.tight_layout(pad=0.4)
   return figure
 
 
 def _switch(done: Done) -> float:
   return float(done.config["flags"]["beta"].split(",")[1].split(":")[0])
-
-
-def speech_runs(runs: Runs) -> tuple[list[tuple[float, Done]], list[tuple[float, Done]]]:
-  """`[(beta, first run)]` of RC and of eos, by beta."""
-  rc = {0.2: "speech", **{float(beta): f"speech-beta-{beta}" for beta in RC_BETAS}}
-  eos = {0.0: "speech-eos", **{float(beta): f"speech-eos-beta-{beta}" for beta in EOS_BETAS}}
-  there = lambda names: [(b, runs[names[b]][0]) for b in sorted(names) if names[b] in runs]
-  return there(rc), there(eos)
 
 
 def _shades(colours: str, members: list[tuple[float, Done]]) -> list[Any]:

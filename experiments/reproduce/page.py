@@ -9,7 +9,7 @@ import markdown
 import matplotlib.pyplot as plt
 
 from experiments.reproduce import figures, rows
-from experiments.reproduce.runs import RUNS, Done, finished
+from experiments.reproduce.runs import Runs, command, finished
 from experiments.workdir import write_text
 
 INTRODUCTION = """# The paper's numbers and figures, and ours
@@ -66,12 +66,15 @@ def write(folder: pathlib.Path) -> str:
   return text
 
 
-def _text(runs: dict[str, list[Done]], pictures: list[str]) -> str:
+def _text(runs: Runs, pictures: list[str]) -> str:
   parts = [INTRODUCTION, _table(rows.COLUMNS, rows.table(runs))]
   for name in pictures:
     parts += [f"![{name}](figures/{name}.png)", CAPTIONS[name]]
+  if curves := rows.speech_curves(runs):
+    title = "## Speech: test accuracy where theta makes the mean step, first seeds"
+    parts += [title, _table(rows.CURVE_COLUMNS, curves)]
   parts += ["## Each run", _table(rows.RUN_COLUMNS, rows.each_run(runs)), _circumstances(runs)]
-  commands = [(name, f"`python -m experiments.{_command(name)}`") for name in runs]
+  commands = [(name, f"`python -m experiments.{' '.join(command(name))}`") for name in runs]
   parts += ["## Commands", _table(("run", "command"), commands), NOT_RUN]
   return "\n\n".join(parts) + "\n"
 
@@ -81,11 +84,7 @@ def _table(columns: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
   return "\n".join(f"| {' | '.join(line)} |" for line in (columns, ["---"] * len(columns), *lines))
 
 
-def _command(name: str) -> str:
-  return " ".join((RUNS[name].binary, *RUNS[name].flags))
-
-
-def _circumstances(runs: dict[str, list[Done]]) -> str:
+def _circumstances(runs: Runs) -> str:
   configs = [done.config for members in runs.values() for done in members]
   known = lambda values: ", ".join(sorted({str(value) for value in values}))
   return (

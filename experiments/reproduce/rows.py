@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.reproduce.runs import Done
+from experiments.reproduce.runs import Runs, speech_runs
 
 Result = dict[str, Any]
-Runs = dict[str, list[Done]]
 Measure = Callable[[Result], float | None]
 SHARE, POINTS, STEPS = "{0:.2%}", "{1:.2f} points", "{0:.2f}"  # of a value and its hundredfold
 COLUMNS = ("quantity", "paper", "ours", "best seed", "ceiling", "seeds", "trained", "test examples")
@@ -253,6 +252,18 @@ def each_run(runs: Runs) -> list[tuple[str, ...]]:
   ]  # fmt: skip
 
 
+def speech_curves(runs: Runs) -> list[tuple[str, ...]]:
+  """Fig. 5 in numbers: test accuracy of each beta's first seed over theta, by mean step."""
+  lines = []
+  for kind, members in zip(("RC", "eos"), speech_runs(runs), strict=True):
+    for beta, done in members:
+      values = [_read_curve(done.result, float(step)) for step in CURVE_COLUMNS[1:]]
+      cells = ["" if value is None else _text(value, SHARE) for value in values]
+      lines.append((f"{kind}, beta {beta:g}", *cells))
+  return lines
+
+
+CURVE_COLUMNS = ("mean step", *(str(step) for step in range(30, 80, 5)))
 RUN_COLUMNS = (
   *("run", "seed", "at the first spike", "mean step", "at the end", "trained", "checkpoint"),
   *("computed at the end", "training, s"),

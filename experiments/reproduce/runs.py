@@ -9,6 +9,7 @@ import numpy as np
 from experiments.workdir import read_metrics
 
 PARTS = ("spotting", "two_sequence", "mnist", "speech")
+GENERATED = PARTS[:2]  # small networks, whose data needs no memory: their seeds train together
 
 
 class Run(NamedTuple):
@@ -19,12 +20,14 @@ class Run(NamedTuple):
     binary: in experiments.
     flags: but the seed, the workdir and where the data is.
     most_seeds: of contrasts and ceilings, so many seeds are enough; None: as many as asked for.
+    betas: where a run is several, one a beta, trained together.
   """
 
   part: str
   binary: str
   flags: tuple[str, ...] = ()
   most_seeds: int | None = None
+  betas: tuple[str, ...] = ()
 
 
 EOS = "--objective=eos"
@@ -39,7 +42,7 @@ EOS_BETAS = ("0.2", "0.3", "0.4")  # beside 0
 
 RUNS = {
   "spotting": Run("spotting", "spotting"),
-  "spotting-eos": Run("spotting", "spotting", (EOS,)),
+  "spotting-eos": Run("spotting", "spotting", (EOS, "--choose=last")),
   "two_sequence": Run("two_sequence", "two_sequence"),
   "two_sequence-eos": Run("two_sequence", "two_sequence", (EOS,)),
   "mnist-lstm": Run(
@@ -60,20 +63,14 @@ RUNS = {
     ),
     1,
   ),
-  "mnist-cnn": Run(
-    "mnist", "temporal_mnist", ("--model=cnn", "--shift=2", "--choose=last"), 1
-  ),
+  "mnist-cnn": Run("mnist", "temporal_mnist", ("--model=cnn", "--shift=2", "--choose=last"), 1),
   "speech": Run("speech", "speech", ("--beta=0.2", *SPEECH)),
   "speech-eos": Run("speech", "speech", (EOS, "--beta=0", *SPEECH)),
   "speech-ours": Run("speech", "speech", ("--beta=0.2", "--epochs=60", *AUGMENTED)),
   "speech-cnn": Run("speech", "speech", ("--model=cnn", "--epochs=60", *AUGMENTED), 1),
-} | {
-  f"speech-beta-{beta}": Run("speech", "speech", (f"--beta={beta}", *SPEECH), 1)
-  for beta in RC_BETAS
-} | {
-  f"speech-eos-beta-{beta}": Run("speech", "speech", (EOS, f"--beta={beta}", *SPEECH), 1)
-  for beta in EOS_BETAS
-}  # fmt: skip
+  "speech-betas": Run("speech", "speech", SPEECH, 1, RC_BETAS),
+  "speech-eos-betas": Run("speech", "speech", (EOS, *SPEECH), 1, EOS_BETAS),
+}
 
 SMOKE = {
   "spotting": ("--num_examples=6400",),
@@ -101,14 +98,36 @@ class Done(NamedTuple):
   examples: dict[str, np.ndarray]
 
 
-def finished(folder: pathlib.Path) -> dict[str, list[Done]]:
+Runs = dict[str, list[Done]]
+
+
+def members(name: str) -> list[str]:
+  """Names of the runs that one of RUNS is; each has a folder of that name, with one a seed."""
+  return [f"{name}/beta-{beta}" for beta in RUNS[name].betas] or [name]
+
+
+def command(member: str) -> list[str]:
+  """The binary and the flags of a run, but the seed, the workdir and where the data is."""
+  name, _, beta = member.partition("/beta-")
+  return [RUNS[name].binary, *RUNS[name].flags, *([f"--beta={beta}"] if beta else [])]
+
+
+def finished(folder: pathlib.Path) -> Runs:
   """The runs under `folder/RUN/SEED` that have ended, in the order of RUNS and of their seeds."""
-  found: dict[str, list[Done]] = {}
-  for name in RUNS:
-    seeds = [int(path.parent.name) for path in (folder / name).glob("*/result.json")]
+  found: Runs = {}
+  for member in (member for name in RUNS for member in members(name)):
+    seeds = [int(path.parent.name) for path in (folder / member).glob("*/result.json")]
     for seed in sorted(seeds):
-      found.setdefault(name, []).append(_read(folder / name / str(seed), seed))
+      found.setdefault(member, []).append(_read(folder / member / str(seed), seed))
   return found
+
+
+def speech_runs(runs: Runs) -> tuple[list[tuple[float, Done]], list[tuple[float, Done]]]:
+  """`[(beta, first run)]` of RC and of eos, by beta."""
+  rc = {0.2: "speech", **{float(beta): f"speech-betas/beta-{beta}" for beta in RC_BETAS}}
+  eos = {0.0: "speech-eos", **{float(beta): f"speech-eos-betas/beta-{beta}" for beta in EOS_BETAS}}
+  there = lambda names: [(b, runs[names[b]][0]) for b in sorted(names) if names[b] in runs]
+  return there(rc), there(eos)
 
 
 def _read(workdir: pathlib.Path, seed: int) -> Done:

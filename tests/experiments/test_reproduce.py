@@ -2,12 +2,12 @@
 
 import re
 
+import numpy as np
 import pytest
 
-from experiments import reproduce
 from experiments.reproduce import rows
-from experiments.reproduce.__main__ import main
-from experiments.reproduce.runs import PARTS, RUNS, Done
+from experiments.reproduce.__main__ import _missing, main
+from experiments.reproduce.runs import PARTS, RUNS, Done, finished, members
 
 CURVE = {"mean_spike_step": [1.2, 1.4, 9.0], "accuracy": [0.90, 0.96, 0.98]}
 
@@ -56,17 +56,47 @@ def test_a_curve_is_not_read_beyond_its_ends():
 
 
 def test_every_row_names_a_run_and_every_run_a_part():
-  assert {row.run for row in rows.ROWS} <= set(RUNS)
+  assert {row.run for row in rows.ROWS} <= {m for name in RUNS for m in members(name)}
   assert {run.part for run in RUNS.values()} == set(PARTS)
 
 
+def test_what_is_missing(tmp_path):
+  """Seeds of generated tasks at once, first seeds of others first, and nothing that is done."""
+  for run in ("spotting/1", "speech/0", "speech-betas/beta-0.1/0"):
+    (tmp_path / run).mkdir(parents=True)
+    (tmp_path / run / "result.json").touch()
+  jobs = _missing(tmp_path, ["spotting", "speech"], 3)
+  assert jobs[0] == ("spotting", [], [0, 2])
+  assert ("speech-betas", ["0", "0.3", "0.4"], [0]) in jobs
+  assert [seeds for name, _, seeds in jobs if name == "speech"] == [[1], [2]]
+  assert [seeds for name, _, seeds in jobs if name == "speech-cnn"] == [[0]]
+  assert jobs.index(("speech", [], [1])) > jobs.index(("speech-ours", [], [0]))
+  assert _missing(tmp_path, ["spotting"], 0) == []
+
+
 def test_the_whole_pipeline(tmp_path, capfd):
+  """Every run, in its own process, as `--budget=smoke` is typed; then its report."""
   given = [f"--workdir={tmp_path}", "--budget=smoke"]
   assert main(given) == 0
   folder = tmp_path / "smoke"
-  assert {path.parent.parent.name for path in folder.glob("*/0/result.json")} == set(RUNS)
+  runs = finished(folder)
+  assert list(runs) == [member for name in RUNS for member in members(name)]
+  for member, (done,) in runs.items():
+    of = RUNS[member.partition("/")[0]]
+    assert (
+      done.config["flags"]["objective"] == ("eos" if "eos" in member else "rc") or "cnn" in member
+    )
+    counted = np.sum(done.result["spike_steps"]) + np.sum(done.result["silent_steps"])
+    assert done.result["num_test"] == counted
+    assert 0 <= done.result["rc_accuracy"] <= 1
+    assert 1 <= done.result["mean_spike_step"] <= done.result["num_steps"]
+    own = (folder / member / "0" / "report.md").read_text()
+    assert f"{done.result['rc_accuracy']:.4f}" in own and f"# {of.binary}" in own
+    assert (folder / member / "0" / "checkpoints").exists()
+    assert any((folder / member / "0" / "tensorboard").iterdir())
+    for picture in re.findall(r"\]\((.*png)\)", own):
+      assert (folder / member / "0" / picture).stat().st_size > 5_000
   report, page = (folder / "report.md").read_text(), (folder / "report.html").read_text()
-  assert len(rows.table(reproduce.runs.finished(folder))) == report.count("| 1 |")
   names = [f"figure_{n}.png" for n in range(1, 6)]
   assert sorted(path.name for path in (folder / "figures").iterdir()) == names
   assert all(f"](figures/{name})" in report for name in names)
@@ -74,7 +104,7 @@ def test_the_whole_pipeline(tmp_path, capfd):
   assert "<td>spotting: mean step, negatives</td>" in page
   capfd.readouterr()
   assert main(given) == 0
-  assert "seed 0" not in capfd.readouterr().out  # nothing is trained twice
+  assert "--workdir" not in capfd.readouterr().out  # nothing is trained twice
 
 
 def test_a_run_that_fails_ends_it(tmp_path, capfd):
