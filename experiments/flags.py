@@ -299,8 +299,8 @@ def run_experiment(main: Callable[[str], int]) -> None:
     run_main(lambda: 0)
   if name not in EXPERIMENTS:
     sys.exit(
-      f"error: the experiment is {name!r}; name it first, one of {', '.join(EXPERIMENTS)}, as in "
-      f"`{pathlib.Path(sys.argv[0]).stem} {EXPERIMENTS[0]} --seed=1`"
+      f"error: the experiment is {name!r}; name one of {', '.join(EXPERIMENTS)} first, as in "
+      f"`python -m experiments.{pathlib.Path(sys.argv[0]).stem} {EXPERIMENTS[0]}`"
     )
   experiment_module(name)  # defines its flags
   run_main(lambda: main(name))

@@ -4,9 +4,9 @@
 
 Each run is one of the binaries, in `WORKDIR/BUDGET/RUN/SEED`; the seeds of a generated task and the
 betas of the sweep train together, as experiments.population does. A run that is done is not run
-again, one that was stopped goes on. `WORKDIR/BUDGET/report.md`, report.html and figures/ are made
-anew after each run from the files of all: `--seeds=0` only does that. Flags of the data go to the
-parts that read some:
+again, one that was stopped goes on. At the end, or at a stop, `WORKDIR/BUDGET/report.md`, report.html
+and figures/ are made from the files of all runs; `--seeds=0` only does that. Flags of the data go to
+the parts that read some:
 
   --mnist_flags='--data_dir=MNIST'
   --speech_flags='--dataset=folder --data_dir=WORDS --keywords=zero,one,two,three,four,five'
@@ -29,22 +29,27 @@ def main(argv: list[str] | None = None) -> int:
   given = _parse(argv)
   folder = given.workdir / given.budget
   for name, betas, seeds in _missing(folder, given.only, given.seeds):
-    run = RUNS[name]
-    command = [run.binary, *run.flags, *(SMOKE[run.part] if given.budget == "smoke" else ())]
-    command += shlex.split(vars(given).get(f"{run.part}_flags", ""))
-    if betas or len(seeds) > 1:
-      command = ["population", *command, f"--workdir={folder / name}"]
-      command += [f"--seeds={','.join(map(str, seeds))}"]
-      command += [f"--betas={','.join(betas)}"] if betas else []
-    else:
-      command += [f"--workdir={folder / name / str(seeds[0])}", f"--seed={seeds[0]}"]
-    print(f"{name}: {' '.join(command)}", flush=True)
+    command = _command(name, betas, seeds, folder / name, given)
+    print(f"{name}: {shlex.join(command)}", flush=True)
     if status := _wait(command):
+      page.write(folder)
       print(f"error: {name} ended with status {status}; see above", file=sys.stderr)
       return status
-    page.write(folder)
   print(page.write(folder))
   return 0
+
+
+def _command(
+  name: str, betas: list[str], seeds: list[int], workdir: pathlib.Path, given: argparse.Namespace
+) -> list[str]:
+  run = RUNS[name]
+  command = [run.binary, *run.flags, *(SMOKE[run.part] if given.budget == "smoke" else ())]
+  command += shlex.split(vars(given).get(f"{run.part}_flags", ""))
+  if not betas and len(seeds) == 1:
+    return [*command, f"--seed={seeds[0]}", f"--workdir={workdir / str(seeds[0])}"]
+  together = [f"--betas={','.join(betas)}"] if betas else []
+  together += [f"--seeds={','.join(map(str, seeds))}", f"--workdir={workdir}"]
+  return ["population", *command, *together]
 
 
 def _missing(

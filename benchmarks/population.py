@@ -1,0 +1,72 @@
+"""What does a member of a population cost, against one training after the other?
+
+  python -m benchmarks.population [--members=4] [--repeats=40] [--json]
+
+An update of N networks in one program (`jax.vmap`) against N updates of one network; time by
+member. The two ways take turns in one process. Networks and batches are those of the generated
+tasks (LSTM-125, B = 128), spike times what theta makes of random weights: `computed` says which
+share of the row-steps that is.
+"""
+
+import argparse
+import json
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from benchmarks.timing import alternate
+from data_pipelines import spotting, two_sequence
+from rc_jax import lstm, make_train
+
+TASKS = {"spotting": spotting.sample, "two_sequence": two_sequence.sample}
+ENGINES = ("early_exit", "full")
+THETAS = (0.95, 0.52)  # nearly all steps; few
+
+
+def measure(task: str, engine: Any, theta: float, members: int, repeats: int) -> dict[str, Any]:
+  """Milliseconds a member, together and alone, and the share of the row-steps computed."""
+  train = make_train(lstm(125, 2), optax.adam(3e-4), theta=theta, engine=engine)
+  keys = jax.random.split(jax.random.key(0), members)
+  batches = jax.vmap(lambda key: TASKS[task](key, 128))(keys)
+  example = batches.inputs[0, 0, 0]
+  states = jax.vmap(train.init, (0, None))(keys, example)
+  one = [jax.tree.map(lambda a, k=k: a[k], (states, batches)) for k in range(members)]
+  alone, together = jax.jit(train.update), jax.jit(jax.vmap(train.update))
+  times = alternate(
+    {
+      "together": lambda: together(states, batches),
+      "alone": lambda: [alone(*arguments) for arguments in one],
+    },
+    repeats,
+  )
+  computed = float(jnp.mean(together(states, batches)[1].computed_fraction))
+  by_member = {f"{way}_ms": ms / members for way, ms in times.items()}
+  ratio = times["together"] / times["alone"]
+  return {"task": task, "engine": engine, "computed": computed, **by_member, "ratio": ratio}
+
+
+def main() -> None:
+  """Prints the table."""
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument("--members", type=int, default=4)
+  parser.add_argument("--repeats", type=int, default=40)
+  parser.add_argument("--json", action="store_true")
+  given = parser.parse_args()
+  if not given.json:
+    print("| task | engine | computed | together, ms a member | alone, ms | ratio |")
+    print("| --- | --- | --- | --- | --- | --- |")
+  for task in TASKS:
+    for theta in THETAS:
+      for engine in ENGINES:
+        row = measure(task, engine, theta, given.members, given.repeats)
+        if given.json:
+          print(json.dumps(row), flush=True)
+        else:
+          ms = f"{row['together_ms']:.2f} | {row['alone_ms']:.2f} | {row['ratio']:.2f}"
+          print(f"| {task} | {engine} | {row['computed']:.0%} | {ms} |", flush=True)
+
+
+if __name__ == "__main__":
+  main()
