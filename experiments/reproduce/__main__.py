@@ -15,6 +15,7 @@ go to the parts that read some:
 """
 
 import argparse
+import os
 import pathlib
 import shlex
 import subprocess
@@ -31,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
   for name, betas, seeds in _missing(folder, given.only, given.seeds):
     command = _command(name, betas, seeds, folder / name, given)
     print(f"{name}: {shlex.join(command)}", flush=True)
-    if status := _wait(command):
+    if status := _wait(command, _environment(folder) if given.budget == "smoke" else {}):
       page.write(folder)
       print(f"error: {name} ended with status {status}; see above", file=sys.stderr)
       return status
@@ -88,9 +89,20 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
   return given
 
 
-def _wait(command: list[str]) -> int:
+def _environment(folder: pathlib.Path) -> dict[str, str]:
+  """Of a smoke run, which is short but for compiling: less of it, and each program once."""
+  return {
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
+    "JAX_COMPILATION_CACHE_DIR": str((folder / "compiled").absolute()),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+  }
+
+
+def _wait(command: list[str], environment: dict[str, str]) -> int:
   """Runs a binary to its end; an interrupt is its own, which it survives with all it has."""
-  process = subprocess.Popen([sys.executable, "-m", f"experiments.{command[0]}", *command[1:]])
+  process = subprocess.Popen(
+    [sys.executable, "-m", f"experiments.{command[0]}", *command[1:]], env=os.environ | environment
+  )
   while True:
     try:
       return process.wait()
