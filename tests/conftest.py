@@ -1,7 +1,12 @@
 """Strict JAX, two host devices, no display, and the same random cases on every run."""
 
 import os
+import tempfile
 
+# Compiling takes most of the time: each program once, for subprocesses too.
+COMPILED = tempfile.TemporaryDirectory(prefix="rc_jax_tests_")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", COMPILED.name)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 FLAGS = os.environ.get("XLA_FLAGS", "")
 if "xla_force_host_platform_device_count" not in FLAGS:  # read once, when JAX starts
   os.environ["XLA_FLAGS"] = f"{FLAGS} --xla_force_host_platform_device_count=2".strip()
@@ -17,6 +22,14 @@ hypothesis.settings.register_profile(
   "same_cases", derandomize=True, deadline=None, max_examples=40, database=None
 )
 hypothesis.settings.load_profile("same_cases")
+
+
+@pytest.fixture(autouse=True)
+def less_compiling(request, monkeypatch):
+  """Whole trainings are short, so that optimizing their programs takes longer than it gives."""
+  of_trainings = "experiments" in request.path.parts
+  monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(of_trainings).lower())
+  jax.config.update("jax_disable_most_optimizations", of_trainings)
 
 
 @pytest.fixture(autouse=True)

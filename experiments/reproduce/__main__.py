@@ -91,11 +91,12 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _environment(folder: pathlib.Path) -> dict[str, str]:
   """Of a smoke run, which is short but for compiling: less of it, and each program once."""
-  return {
+  defaults = {
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
     "JAX_COMPILATION_CACHE_DIR": str((folder / "compiled").absolute()),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
   }
+  return {name: value for name, value in defaults.items() if name not in os.environ}
 
 
 def _wait(command: list[str], environment: dict[str, str]) -> int:
