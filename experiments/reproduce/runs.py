@@ -32,8 +32,9 @@ class Run(NamedTuple):
 
 EOS = "--objective=eos"
 SPEECH = ("--epochs=40",)
+REGULAR = ("--weight_decay=0.01", "--schedule=cosine", "--average=0.999")
 AUGMENTED = (
-  *("--weight_decay=0.01", "--schedule=cosine", "--average=0.999"),
+  *REGULAR,
   *("--shift_frames=10", "--stretch=0.1", "--gain=1", "--noise=0.3"),
   *("--mask_frames=10", "--mask_bands=3"),
 )
@@ -49,7 +50,10 @@ RUNS = {
     "mnist", "temporal_mnist", ("--beta=0,6:0.165", "--choose=last", "--epochs=30")
   ),
   "mnist-lstm-shift": Run(
-    "mnist", "temporal_mnist", ("--beta=0", "--shift=2", "--choose=last", "--epochs=40")
+    "mnist", "temporal_mnist", ("--beta=0", "--shift=2", "--choose=last", "--epochs=40"), 1
+  ),
+  "mnist-lstm-ours": Run(
+    "mnist", "temporal_mnist", ("--beta=0", "--shift=2", "--choose=last", "--epochs=40", *REGULAR)
   ),
   "mnist-lstm-switch": Run(
     "mnist", "temporal_mnist", ("--beta=0.5,10:0.165", "--choose=last", "--epochs=25"), 1
@@ -67,7 +71,7 @@ RUNS = {
   "speech": Run("speech", "speech", ("--beta=0.2", *SPEECH)),
   "speech-eos": Run("speech", "speech", (EOS, "--beta=0", *SPEECH)),
   "speech-ours": Run("speech", "speech", ("--beta=0.2", "--epochs=60", *AUGMENTED)),
-  "speech-cnn": Run("speech", "speech", ("--model=cnn", "--epochs=60", *AUGMENTED), 1),
+  "speech-cnn": Run("speech", "speech", ("--model=cnn", "--epochs=40", *AUGMENTED), 1),
   "speech-betas": Run("speech", "speech", SPEECH, 1, RC_BETAS),
   "speech-eos-betas": Run("speech", "speech", (EOS, *SPEECH), 1, EOS_BETAS),
 }
@@ -75,7 +79,7 @@ RUNS = {
 SMOKE = {
   "spotting": ("--num_examples=6400",),
   "two_sequence": ("--num_examples=6400",),
-  "mnist": ("--dataset=digits", "--epochs=1", "--units=8"),
+  "mnist": ("--dataset=digits", "--epochs=0.3", "--units=4"),
   "speech": ("--dataset=synthetic", "--epochs=1", "--units=16"),
 }
 
