@@ -135,7 +135,7 @@ def _mnist(runs: Runs) -> Figure:
   top.set_yticks([])
   top.set_title("A  one image: each pixel spikes once, ink first (step)", loc="left")
   switch = [
-    (name, runs[name][0]) for name in ("mnist-lstm-switch", "mnist-conv-10") if name in runs
+    (name, runs[name][0]) for name in ("mnist-lstm-switch", "mnist-conv-10-switch") if name in runs
   ]
   for column, title, lines in (
     (0, "B  fast: LSTM-340", [("mnist-lstm", done) for done in runs["mnist-lstm"]]),
@@ -162,7 +162,7 @@ def _mnist(runs: Runs) -> Figure:
     accuracy.set_ylabel("valid. %")
     step.set_ylabel("mean step")
     if len({name for name, _ in lines}) > 1:
-      step.legend(loc="upper right")
+      step.legend(loc="upper right", bbox_to_anchor=(1.02, 1.2))
   return figure
 
 

@@ -31,6 +31,7 @@ class Run(NamedTuple):
 
 
 EOS = "--objective=eos"
+CONV = ("--model=conv_lstm", "--units=10", "--choose=last")
 SPEECH = ("--epochs=40",)
 REGULAR = ("--weight_decay=0.01", "--schedule=cosine", "--average=0.999")
 AUGMENTED = (
@@ -58,14 +59,9 @@ RUNS = {
   "mnist-lstm-switch": Run(
     "mnist", "temporal_mnist", ("--beta=0.5,10:0.165", "--choose=last", "--epochs=25"), 1
   ),
-  "mnist-conv-10": Run(
-    "mnist",
-    "temporal_mnist",
-    (
-      *("--model=conv_lstm", "--units=10", "--beta=0.5,4:0.165", "--shift=2"),
-      *("--choose=last", "--epochs=14"),
-    ),
-    1,
+  "mnist-conv-10": Run("mnist", "temporal_mnist", (*CONV, "--beta=0", "--epochs=20"), 1),
+  "mnist-conv-10-switch": Run(
+    "mnist", "temporal_mnist", (*CONV, "--beta=0.5,4:0.165", "--shift=2", "--epochs=14"), 1
   ),
   "mnist-cnn": Run("mnist", "temporal_mnist", ("--model=cnn", "--shift=2", "--choose=last"), 1),
   "speech": Run("speech", "speech", ("--beta=0.2", *SPEECH)),
