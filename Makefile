@@ -13,7 +13,7 @@ demo: $(VENV)/ready ## train on words spoken by a synthesizer, no download; unde
 	@echo "see $(DEMO)/report.md and $(DEMO)/figures/"
 
 test: lint types ## lint, types and tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: $(VENV)/ready ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
