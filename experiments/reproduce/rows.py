@@ -182,9 +182,18 @@ SPEECH = (
     for step in CURVE_STEPS
     for run, text in (("speech", "speech"), ("speech-eos", "speech, eos"))
   ),
-  Row("speech-ours", "speech, ours: at the first spike", AT_SPIKE, "", end_of("speech-cnn")),
-  Row("speech-ours", "speech, ours: mean step of 81", STEP, form=STEPS),
-  Row("speech-ours", "speech, ours: read at the end", AT_END, "", end_of("speech-cnn")),
+  *(
+    row
+    for run, text in (
+      ("speech-ours", "speech, ours"),
+      ("speech-ours-early", "speech, ours, smaller beta"),
+    )
+    for row in (
+      Row(run, f"{text}: at the first spike", AT_SPIKE, "", end_of("speech-cnn")),
+      Row(run, f"{text}: mean step of 81", STEP, form=STEPS),
+      Row(run, f"{text}: read at the end", AT_END, "", end_of("speech-cnn")),
+    )
+  ),
   Row("speech-cnn", "speech, a CNN on the whole clip", AT_END),
 )
 ROWS = SPOTTING + TWO_SEQUENCE + MNIST + SPEECH
