@@ -4,8 +4,8 @@
   python -m experiments.population speech --seeds=0,1 --betas=0.1,0.2,0.4 --dataset=synthetic
 
 All flags of the experiment apply. Each member leaves the files of a run, in WORKDIR/SEED, or with
---betas in WORKDIR/beta-BETA/SEED. The same command goes on after a kill. What is compiled is compiled
-once; within an update early exit takes the members one after the other, `--engine=full` all at once.
+--betas in WORKDIR/beta-BETA/SEED. The same command goes on after a kill. What is compiled is
+compiled once; within an update early exit takes one member after the other, `--engine=full` all.
 """
 
 import pathlib
