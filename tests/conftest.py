@@ -38,3 +38,8 @@ def strict_dtypes(request):
   mode = "standard" if "experiments" in request.path.parts else "strict"
   with jax.numpy_dtype_promotion(mode):
     yield
+
+
+def pytest_collection_modifyitems(items):
+  """The longest test comes first, so that of two processes none waits for it at the end."""
+  items.sort(key=lambda item: item.name != "test_the_whole_pipeline")
