@@ -79,6 +79,8 @@ SMOKE = {
   "mnist": ("--dataset=digits", "--epochs=0.3", "--units=4"),
   "speech": ("--dataset=synthetic", "--epochs=1", "--units=16"),
 }
+# They differ from others by numbers alone.
+NOT_IN_SMOKE = ("mnist-lstm-shift", "mnist-lstm-ours", "mnist-conv-10", "speech-ours-early")
 
 
 class Done(NamedTuple):
