@@ -1,6 +1,6 @@
 """The 2-sequence problem (section 3.2): its sequences, and the best that any observer can do."""
 
-from data_pipelines.two_sequence.ideal import ideal_observer, posterior
+from data_pipelines.two_sequence.ideal import accuracy_after, ideal_observer, posterior
 from data_pipelines.two_sequence.sequences import (
   CLASS_NAMES,
   MEAN,
@@ -16,6 +16,7 @@ __all__ = [
   "NUM_STEPS",
   "SIGMA_RANGE",
   "Optimum",
+  "accuracy_after",
   "ideal_observer",
   "optimum",
   "posterior",

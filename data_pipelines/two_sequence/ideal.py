@@ -7,6 +7,7 @@ integrated out by Gauss-Legendre quadrature over its uniform prior.
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.stats
 
 from data_pipelines.two_sequence.sequences import MEAN, SIGMA_RANGE
 from rc_jax.types import Array, Carry, Classifier, Key, Params
@@ -43,6 +44,16 @@ def posterior(inputs: Array) -> Array:
   steps = jnp.broadcast_to(jnp.cumsum(jnp.ones(x.shape[-1:])), x.shape)
   logits = jnp.vectorize(_logits, signature="(),(),()->(c)")
   return jax.nn.softmax(logits(steps, jnp.cumsum(x, -1), jnp.cumsum(x**2, -1)))
+
+
+def accuracy_after(steps: int) -> float:
+  """How often the ideal observer is right once so many steps are seen; exact but for quadrature.
+
+  Its answer is the sign of their sum, whatever sigma is: right with probability
+  `Phi(MEAN sqrt(steps) / sigma)`.
+  """
+  right = scipy.stats.norm.cdf(MEAN * np.sqrt(steps) / _sigma)
+  return float(right @ _weights / 2)
 
 
 def ideal_observer() -> Classifier:

@@ -64,9 +64,11 @@ def _missing(
   for first in range(seeds):
     for name in names:
       run = RUNS[name]
-      wanted = range(run.most_seeds or seeds)[first : None if run.part in GENERATED else first + 1]
-      if run.part in GENERATED and first:
-        continue
+      most = min(seeds, run.most_seeds or seeds)
+      if run.part in GENERATED:
+        wanted = range(most) if first == 0 else range(0)
+      else:
+        wanted = range(first, min(first + 1, most))
       lacks = lambda member, seed: not (folder / member / str(seed) / "result.json").exists()
       todo = [seed for seed in wanted if any(lacks(member, seed) for member in members(name))]
       betas = [b for b in run.betas if any(lacks(f"{name}/beta-{b}", seed) for seed in todo)]

@@ -74,14 +74,26 @@ def _text(runs: Runs, pictures: list[str]) -> str:
     title = "## Speech: test accuracy where theta makes the mean step, first seeds"
     parts += [title, _table(rows.CURVE_COLUMNS, curves)]
   parts += ["## Each run", _table(rows.RUN_COLUMNS, rows.each_run(runs)), _circumstances(runs)]
-  commands = [(name, f"`python -m experiments.{' '.join(command(name))}`") for name in runs]
-  parts += ["## Commands", _table(("run", "command"), commands), NOT_RUN]
+  commands = [(name, f"`python -m experiments.{_command(name, runs)}`") for name in runs]
+  parts += [
+    "## Commands",
+    "But for `--seed`, `--workdir` and `--data_dir`, the folder of the data.",
+  ]
+  parts += [_table(("run", "command"), commands), NOT_RUN]
   return "\n\n".join(parts) + "\n"
 
 
 def _table(columns: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
   columns = list(columns)
   return "\n".join(f"| {' | '.join(line)} |" for line in (columns, ["---"] * len(columns), *lines))
+
+
+def _command(name: str, runs: Runs) -> str:
+  """As it was given, but the seed, the workdir and the folder of the data."""
+  flags = runs[name][0].config["flags"]
+  data = {key: flags.get(key) for key in ("dataset", "keywords")}
+  texts = {key: ",".join(v) if isinstance(v, list) else v for key, v in data.items()}
+  return " ".join([*command(name), *(f"--{key}={v}" for key, v in texts.items() if v is not None)])
 
 
 def _circumstances(runs: Runs) -> str:

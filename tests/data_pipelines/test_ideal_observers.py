@@ -129,3 +129,11 @@ def test_optimum_is_what_simulation_finds_and_no_constant_theta_exceeds(sequence
   assert np.all(value <= best.accuracy - cost * best.mean_spike_step + 4 * error)
   on_time = np.interp(best.mean_spike_step[1:], constant.mean_spike_step, constant.accuracy)
   assert np.all(best.accuracy[1:] > on_time)
+
+
+@pytest.mark.parametrize("steps", [1, 14, 40])
+def test_two_sequence_accuracy_after_a_number_of_steps_is_that_of_the_posterior(sequences, steps):
+  batch, posterior = sequences
+  right = np.mean((posterior[:, steps - 1, 1] > 0.5) == (np.asarray(batch.labels) == 1))
+  deviation = np.sqrt(right * (1 - right) / len(batch.labels))
+  assert two_sequence.accuracy_after(steps) == pytest.approx(right, abs=3 * deviation)
