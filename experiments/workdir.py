@@ -84,7 +84,7 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 
 def write_text(path: pathlib.Path, text: str) -> None:
   """Writes a file whole or not at all."""
-  partial = path.with_name(path.name + ".partial")
+  partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # others may write it too
   partial.write_text(text)
   os.replace(partial, path)
 
