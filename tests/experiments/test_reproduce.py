@@ -105,8 +105,10 @@ def test_the_whole_pipeline(tmp_path, capfd):
   assert page.count("data:image/png;base64,") == 5 and "figures/" not in page
   assert "<td>spotting: mean step, negatives</td>" in page
   capfd.readouterr()
+  times = {path: path.stat().st_mtime_ns for path in folder.rglob("result.json")}
   assert main(given) == 0
-  assert "--workdir" not in capfd.readouterr().out  # nothing is trained twice
+  assert "--workdir=" not in capfd.readouterr().out  # nothing is trained twice
+  assert times == {path: path.stat().st_mtime_ns for path in folder.rglob("result.json")}
 
 
 def test_a_run_that_fails_ends_it(tmp_path, capfd):
