@@ -1,11 +1,14 @@
-"""A convolutional network as a classifier: what a step shows at once, without a memory."""
+"""Convolutional networks of one step's input: alone as a ceiling, or before a recurrent network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from rc_jax import Classifier
+from rc_jax.classifiers import convolve
 from rc_jax.types import Array
 
 
@@ -25,10 +28,25 @@ class Network(nn.Module):
   @nn.compact
   def __call__(self, x: Array) -> Array:
     """`[Y, X, F]` -> logits `[C]`."""
-    for width in self.widths:
-      x = halved(nn.relu(nn.Conv(width, (3, 3))(x)))
-    x = nn.relu(nn.Dense(self.hidden)(x.reshape(-1)))
+    x = nn.relu(nn.Dense(self.hidden)(_maps(x, self.widths).reshape(-1)))
     return nn.Dense(self.num_classes)(x)
+
+
+class Front(nn.Module):
+  """For each width a 3 x 3 convolution, relu and 2 x 2 maxima, for `rc_jax.with_encoder`.
+
+  Attributes:
+    widths: feature maps of the convolutions.
+    image_shape: (Y, X, F) of a step's input, which may be flat; Y may be -1: what is there.
+  """
+
+  widths: Sequence[int]
+  image_shape: tuple[int, int, int]
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """An input of the size of `image_shape` -> features, flat."""
+    return _maps(x.reshape(self.image_shape), self.widths, _in_a_loop).reshape(-1)
 
 
 def memoryless(network: nn.Module) -> Classifier:
@@ -47,6 +65,18 @@ def memoryless(network: nn.Module) -> Classifier:
     step=lambda params, carry, logits: (carry, logits),
     encode=network.apply,
   )
+
+
+def _maps(x: Array, widths: Sequence[int], convolution: Callable | None = None) -> Array:
+  for width in widths:
+    x = halved(nn.relu(nn.Conv(width, (3, 3), conv_general_dilated=convolution)(x)))
+  return x
+
+
+def _in_a_loop(images: Array, kernel: Array, *settings: Any, **more: Any) -> Array:
+  """What `nn.Conv` asks of XLA, in the form that is fast within the engine's loops."""
+  del settings, more  # strides of 1, the image's size kept
+  return jax.vmap(lambda image: convolve(image, kernel))(images)
 
 
 def halved(x: Array) -> Array:

@@ -22,9 +22,10 @@ FLAGS = flags.FLAGS
 flags.DEFINE_enum(
   "model",
   "lstm",
-  ["lstm", "conv_lstm", "cnn"],
-  "Network. conv_lstm: of temporal_mnist. cnn, of temporal_mnist and speech: a ceiling, without a "
-  "memory but shown all frames so far at once.",
+  ["lstm", "conv_lstm", "cnn_lstm", "cnn"],
+  "Network. conv_lstm: of temporal_mnist. Of temporal_mnist and speech: cnn_lstm, an LSTM on what "
+  "a convolutional network makes of each step; and cnn, a ceiling, without a memory but shown all "
+  "frames so far at once.",
 )
 flags.DEFINE_enum(
   "objective",
@@ -58,7 +59,8 @@ flags.DEFINE_integer(
   "units",
   None,
   "Hidden units, or feature maps: ConvLSTM's, or those of cnn's first layer. Default: spotting, "
-  "two_sequence 125, temporal_mnist 340 (conv_lstm 10), speech 128 (cnn 32).",
+  "two_sequence 125, temporal_mnist 340 (conv_lstm 10, cnn_lstm 128, cnn 32), speech 128 "
+  "(cnn 32).",
   1,
 )
 flags.DEFINE_integer("batch_size", 128, "Examples an update.")

@@ -21,11 +21,11 @@ from collections.abc import Callable
 from absl import flags
 
 from data_pipelines import temporal_mnist
-from experiments.convolutional import Network, memoryless
+from experiments.convolutional import Front, Network, memoryless
 from experiments.flags import FLAGS, Settings, run_main, settings
 from experiments.run import run
 from experiments.task import Task, stored
-from rc_jax import Batch, Classifier, conv_lstm, lstm
+from rc_jax import Batch, Classifier, conv_lstm, lstm, with_encoder
 
 flags.DEFINE_integer("kernel", 3, "Width of ConvLSTM's kernels, odd; the paper leaves it open.", 1)
 flags.DEFINE_integer(
@@ -49,19 +49,19 @@ def setup() -> tuple[Task, Settings]:
   s = settings(
     "temporal_mnist",
     "epochs",
-    models=("lstm", "conv_lstm", "cnn"),
+    models=("lstm", "conv_lstm", "cnn_lstm", "cnn"),
     beta=0 if model == "cnn" else 0.165,
     learning_rate=0.001,
     epochs=20 if model == "cnn" else 50,
     dataset="mnist",
-    units={"lstm": 340, "conv_lstm": 10, "cnn": 32}[model],
+    units={"lstm": 340, "conv_lstm": 10, "cnn_lstm": 128, "cnn": 32}[model],
     choose="last" if FLAGS.holdout == 0 else "best",
   )
   if FLAGS.holdout == 0 and s.choose == "best":
     raise ValueError("--choose=best needs examples held out; give --choose=last or a --holdout")
   splits = temporal_mnist.load(s.flags["dataset"], data_dir=FLAGS.data_dir, holdout=FLAGS.holdout)
   prepare: Callable[[Batch], Batch] = temporal_mnist.prepare_accumulated
-  if model != "cnn":
+  if model in ("lstm", "conv_lstm"):
     prepare = functools.partial(temporal_mnist.prepare, flat=model == "lstm")
   parts = stored(
     splits,
@@ -81,6 +81,9 @@ def _classifier(model: str, units: int) -> Classifier:
     return lstm(units, 10)
   if model == "conv_lstm":
     return conv_lstm(units, 10, temporal_mnist.IMAGE_SHAPE, kernel=FLAGS.kernel)
+  if model == "cnn_lstm":
+    front = Front((16, 32), (*temporal_mnist.IMAGE_SHAPE, 1))
+    return with_encoder(lstm(units, 10, hidden=(64,)), front)
   return memoryless(Network((units, 2 * units), 4 * units, 10))
 
 

@@ -1,6 +1,6 @@
 """Rank coding for recurrent networks: decide at the first step that is sure."""
 
-from rc_jax.adapters import from_linen, from_nnx, with_dtype
+from rc_jax.adapters import from_linen, from_nnx, with_dtype, with_encoder
 from rc_jax.checks import check_batch
 from rc_jax.classifiers import conv_lstm, gru, lstm
 from rc_jax.evaluate import Evaluation, Frontier, accuracy_at_step, evaluate, frontier
@@ -43,4 +43,5 @@ __all__ = [
   "unroll",
   "unroll_to_spike",
   "with_dtype",
+  "with_encoder",
 ]

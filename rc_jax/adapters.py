@@ -1,4 +1,4 @@
-"""Classifiers made of other things: Flax cells and heads, another float type."""
+"""Classifiers made of other things: Flax cells, heads and encoders, another float type."""
 
 from collections.abc import Callable
 from typing import Any
@@ -37,11 +37,8 @@ def from_linen(cell: Any, head: Any, *, input_shape: tuple[int, ...] = (1,)) -> 
     variables = cell.init(cell_key, initial_carry(None), x)
     _, output = cell.apply(variables, initial_carry(None), x)
     head_variables = head.init(head_key, output)
-    for module, found in ((cell, variables), (head, head_variables)):
-      if extra := set(found) - {"params"}:
-        raise ValueError(
-          f"{type(module).__name__} keeps {sorted(extra)}, which a step cannot hand on"
-        )
+    _check_stateless(cell, variables)
+    _check_stateless(head, head_variables)
     return {"cell": variables, "head": head_variables}
 
   def initial_carry(params: Params) -> Carry:
@@ -117,6 +114,40 @@ def from_nnx(
   return Classifier(init, initial_carry, step)
 
 
+def with_encoder(classifier: Classifier, encoder: Any) -> Classifier:
+  """The classifier of what a Flax linen module makes of each step's input.
+
+  The module becomes a part of `encode`: it needs no carry, so the engine computes it for the steps
+  before a spike alone and forms its weights' gradient in few large products.
+
+  Args:
+    classifier: takes what `encoder` gives.
+    encoder: a linen module of one step's input, e.g. a convolutional network of a frame.
+
+  Returns:
+    Classifier with parameters `{"encoder", "classifier"}`.
+
+  Raises:
+    ValueError: the module keeps state (at `init`).
+  """
+
+  def init(key: Key, x: Array) -> Params:
+    encoder_key, classifier_key = jax.random.split(key)
+    variables = encoder.init(encoder_key, x)
+    _check_stateless(encoder, variables)
+    inner = classifier.init(classifier_key, encoder.apply(variables, x))
+    return {"encoder": variables, "classifier": inner}
+
+  return Classifier(
+    init,
+    initial_carry=lambda params: classifier.initial_carry(params["classifier"]),
+    step=lambda params, carry, encoded: classifier.step(params["classifier"], carry, encoded),
+    encode=lambda params, x: classifier.encode(
+      params["classifier"], encoder.apply(params["encoder"], x)
+    ),
+  )
+
+
 def with_dtype(classifier: Classifier, dtype: Any) -> Classifier:
   """The classifier computed in another float type; parameters and logits stay float32.
 
@@ -150,6 +181,11 @@ def with_dtype(classifier: Classifier, dtype: Any) -> Classifier:
     step=step,
     encode=lambda params, x: cast(classifier.encode(cast(params), cast(x))),
   )
+
+
+def _check_stateless(module: Any, variables: Any) -> None:
+  if extra := set(variables) - {"params"}:
+    raise ValueError(f"{type(module).__name__} keeps {sorted(extra)}, which a step cannot hand on")
 
 
 def _draws(modules: Any) -> list[Array]:

@@ -169,11 +169,11 @@ def conv_lstm(
 
   def encode(params: Params, x: Array) -> Array:
     _check_features("conv_lstm", x, (*image_shape, params["input"].shape[2]))
-    return _convolve(x, params["input"]) + params["bias"].reshape(1, 1, -1)
+    return convolve(x, params["input"]) + params["bias"].reshape(1, 1, -1)
 
   def step(params: Params, carry: Carry, encoded: Array) -> tuple[Carry, Array]:
     c, h = carry
-    c, h = _lstm_gates(c, encoded + _convolve(h, params["recurrent"]))
+    c, h = _lstm_gates(c, encoded + convolve(h, params["recurrent"]))
     return (c, h), head(params["head"], h.reshape(-1))
 
   def initial_carry(params: Params) -> Carry:
@@ -189,7 +189,7 @@ def _lstm_gates(c: Array, gates: Array) -> tuple[Array, Array]:
   return c, jax.nn.sigmoid(o) * jnp.tanh(c)
 
 
-def _convolve(image: Array, kernel: Array) -> Array:
+def convolve(image: Array, kernel: Array) -> Array:
   """A convolution of odd width, same size: `[Y, X, F]` with `[K, K, F, G]` -> `[Y, X, G]`.
 
   XLA's CPU backend compiles a convolution inside a loop naively: 10 units, T = 10, B = 128 took

@@ -1,5 +1,6 @@
 """Each binary as a user types it: its files, its errors, killed and resumed."""
 
+import functools
 import json
 import os
 import pathlib
@@ -115,6 +116,22 @@ def test_the_ceiling_trains_on_every_step_of_the_frames_so_far():
   assert np.array_equal(batch.labels, records.labels)
   read = next(task.validation.batches())
   assert read.inputs.shape[1:] == (10, 28, 28, 1) and np.all(read.lengths == 10)
+
+
+def test_an_lstm_on_a_convolutional_network(words, tmp_path):
+  """Of all pixels so far, and of a step's frames as an image of time and frequency."""
+  mnist_task, _ = mnist_setup(model="cnn_lstm")
+  given = dict(dataset="folder", data_dir=str(words), keywords="low", batch_size="18")
+  cache = str(tmp_path / "cache")
+  with flagsaver.as_parsed(progress="false", cache_dir=cache, model="cnn_lstm", **given):
+    speech_task, _ = speech_binary.setup()
+  for task, shape, maps in ((mnist_task, (10, 28, 28, 1), 16), (speech_task, (81, 420), 8)):
+    x = next(iter(task.validation.batches())).inputs[0]
+    params = task.classifier.init(jax.random.key(0), x[0])
+    kernel = params["encoder"]["params"]["Conv_0"]["kernel"]
+    encode = jax.jit(functools.partial(task.classifier.encode, params))
+    assert x.shape == shape and kernel.shape == (3, 3, 1, maps)
+    assert np.ptp([encode(step) for step in x[:3]], axis=0).max() > 0
 
 
 def test_speech_read_whole_by_a_network_as_large(words, tmp_path):

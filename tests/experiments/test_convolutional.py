@@ -1,12 +1,13 @@
-"""The convolutional ceilings: without a memory, as a classifier like any other."""
+"""Convolutional networks of a step: ceilings without a memory, and before a recurrent network."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import linen
 
 import rc_jax
-from experiments.convolutional import Network, halved, memoryless
+from experiments.convolutional import Front, Network, halved, memoryless
 
 CLASSIFIER = memoryless(Network((3, 4), 8, 5))
 
@@ -62,6 +63,30 @@ def test_halved_takes_maxima_and_leaves_odd_edges_out():
   x = np.random.default_rng(0).normal(size=(5, 7, 2)).astype(np.float32)
   expected = [[x[y : y + 2, z : z + 2].max((0, 1)) for z in (0, 2, 4)] for y in (0, 2)]
   np.testing.assert_array_equal(halved(jnp.asarray(x)), np.array(expected))
+
+
+def test_a_front_is_the_same_network_in_the_form_for_loops():
+  """Against the convolutions as XLA has them, values and gradients."""
+  front, whole = Front((3, 4), (9, 6, 1)), Network((3, 4), 8, 5)
+  x = sequences().inputs[0, 0]
+  params = whole.init(jax.random.key(0), x)
+  layers = {name: params["params"][name] for name in ("Conv_0", "Conv_1")}
+
+  def by_library(layers, x):
+    module = linen.Conv(3, (3, 3)), linen.Conv(4, (3, 3))
+    for conv, name in zip(module, layers, strict=True):
+      x = halved(linen.relu(conv.apply({"params": layers[name]}, x)))
+    return x.reshape(-1)
+
+  of_front = lambda layers, x: front.apply({"params": layers}, x.reshape(-1))
+  assert of_front(layers, x).shape == (2 * 1 * 4,)
+  np.testing.assert_allclose(of_front(layers, x), by_library(layers, x), rtol=1e-5, atol=1e-6)
+  gradients = [
+    jax.grad(lambda layers, f=f: jnp.sum(f(layers, x) ** 2))(layers) for f in (of_front, by_library)
+  ]
+  for a, b in zip(*map(jax.tree.leaves, gradients), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+  assert jnp.abs(gradients[0]["Conv_0"]["kernel"]).max() > 0.01
 
 
 def test_both_engines_train_it_alike():

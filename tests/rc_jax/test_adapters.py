@@ -51,6 +51,50 @@ def sequences(features=5, rows=6, steps=7):
   return rc_jax.Batch(inputs, labels, np.full(rows, steps, np.int32))
 
 
+class Squares(linen.Module):
+  """An encoder with parameters, whose result by hand is one line."""
+
+  @linen.compact
+  def __call__(self, x):
+    return linen.Dense(4)(x) ** 2
+
+
+def test_an_encoder_is_a_part_of_the_classifier():
+  """Outputs, and a trained step under both engines, against the same network as one step."""
+  plain = rc_jax.gru(8, 3)
+  encoded = rc_jax.with_encoder(plain, Squares())
+  params = encoded.init(jax.random.key(0), jnp.zeros(5))
+
+  def by_hand(params, carry, x):
+    layer = params["encoder"]["params"]["Dense_0"]
+    y = (x @ layer["kernel"] + layer["bias"]) ** 2
+    return plain.step(params["classifier"], carry, plain.encode(params["classifier"], y))
+
+  whole = rc_jax.Classifier(encoded.init, encoded.initial_carry, by_hand)
+  outputs = lambda c, x: rc_jax.unroll(c.step, params, jnp.zeros(8), x, encode=c.encode)
+  x = jnp.asarray(sequences().inputs[0])
+  np.testing.assert_allclose(outputs(encoded, x), outputs(whole, x), rtol=1e-5, atol=1e-6)
+  assert np.ptp(outputs(whole, x), axis=0).min() > 1e-3
+
+  after = []
+  for classifier, engine in ((whole, "full"), (encoded, "full"), (encoded, "early_exit")):
+    train = rc_jax.make_train(classifier, optax.sgd(1.0), theta=0.45, engine=engine)
+    state = train.init(jax.random.key(0), x[0])
+    state, metrics = jax.jit(train.update)(state, sequences())
+    assert 1 < metrics.mean_spike_step < 7
+    after.append(jax.tree.leaves(state.params))
+  for a, b, c, before in zip(*after, jax.tree.leaves(params), strict=True):
+    np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(c, a, rtol=1e-5, atol=1e-6)
+    assert not np.array_equal(a, before)
+
+
+def test_an_encoder_that_keeps_state_is_refused():
+  classifier = rc_jax.with_encoder(rc_jax.gru(8, 3), linen.BatchNorm(use_running_average=True))
+  with pytest.raises(ValueError, match=r"BatchNorm keeps \['batch_stats'\]"):
+    classifier.init(jax.random.key(0), jnp.zeros(5))
+
+
 def test_float32_changes_nothing():
   classifier = rc_jax.gru(8, 3)
   same = rc_jax.with_dtype(classifier, jnp.float32)
