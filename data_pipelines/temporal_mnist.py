@@ -68,9 +68,18 @@ def prepare(batch: Batch, *, flat: bool) -> Batch:
   return batch._replace(inputs=inputs)
 
 
-def prepare_accumulated(batch: Batch) -> Batch:
-  """Turns stored images `[B, 28, 28]` into steps of `accumulate`, on the device."""
-  return batch._replace(inputs=accumulate(batch.inputs))
+def prepare_accumulated(batch: Batch, *, prefix: int | None = None) -> Batch:
+  """Turns stored images `[B, 28, 28]` into steps of `accumulate`, on the device.
+
+  Args:
+    batch: of a `Split` made by `load`.
+    prefix: keep one step alone, in which the first so many steps of ten are known.
+  """
+  inputs = accumulate(batch.inputs)
+  if prefix is None:
+    return batch._replace(inputs=inputs)
+  known = inputs[:, prefix - 1 : prefix]
+  return batch._replace(inputs=known, lengths=jnp.ones_like(batch.lengths))
 
 
 def random_step(key: Key, batch: Batch) -> Batch:

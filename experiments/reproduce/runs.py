@@ -32,6 +32,8 @@ class Run(NamedTuple):
 
 EOS = "--objective=eos"
 CONV = ("--model=conv_lstm", "--units=10", "--choose=last")
+CNN = ("--model=cnn", "--shift=2", "--choose=last")
+CNN_LSTM = ("--model=cnn_lstm", "--shift=2", "--choose=last")
 SPEECH = ("--epochs=40",)
 REGULAR = ("--weight_decay=0.01", "--schedule=cosine", "--average=0.999")
 AUGMENTED = (
@@ -63,11 +65,25 @@ RUNS = {
   "mnist-conv-10-switch": Run(
     "mnist", "temporal_mnist", (*CONV, "--beta=0.5,4:0.165", "--shift=2", "--epochs=14"), 1
   ),
-  "mnist-cnn": Run("mnist", "temporal_mnist", ("--model=cnn", "--shift=2", "--choose=last"), 1),
+  "mnist-conv-10-ours": Run(
+    "mnist", "temporal_mnist", (*CONV, "--beta=0", "--shift=2", "--epochs=14", *REGULAR), 1
+  ),
+  "mnist-cnn-lstm": Run(
+    "mnist", "temporal_mnist", (*CNN_LSTM, "--beta=0", "--epochs=30", *REGULAR), 1
+  ),
+  "mnist-cnn-lstm-switch": Run(
+    "mnist", "temporal_mnist", (*CNN_LSTM, "--beta=0.5,3:0.165", "--epochs=12", *REGULAR), 1
+  ),
+  "mnist-cnn": Run("mnist", "temporal_mnist", (*CNN, *REGULAR), 1),
+  "mnist-cnn-1": Run("mnist", "temporal_mnist", (*CNN, "--prefix=1", *REGULAR), 1),
+  "mnist-cnn-10": Run("mnist", "temporal_mnist", (*CNN, "--prefix=10", *REGULAR), 1),
   "speech": Run("speech", "speech", ("--beta=0.2", *SPEECH)),
   "speech-eos": Run("speech", "speech", (EOS, "--beta=0", *SPEECH)),
   "speech-ours": Run("speech", "speech", ("--beta=0.2", "--epochs=60", *AUGMENTED)),
   "speech-ours-early": Run("speech", "speech", ("--beta=0.1", "--epochs=100", *AUGMENTED), 1),
+  "speech-cnn-lstm": Run(
+    "speech", "speech", ("--model=cnn_lstm", "--beta=0.15", "--epochs=60", *AUGMENTED), 1
+  ),
   "speech-cnn": Run("speech", "speech", ("--model=cnn", "--epochs=40", *AUGMENTED), 1),
   "speech-betas": Run("speech", "speech", SPEECH, 1, RC_BETAS),
   "speech-eos-betas": Run("speech", "speech", (EOS, *SPEECH), 1, EOS_BETAS),
@@ -79,8 +95,11 @@ SMOKE = {
   "mnist": ("--dataset=digits", "--epochs=0.3", "--units=4"),
   "speech": ("--dataset=synthetic", "--epochs=1", "--units=16"),
 }
-# They differ from others by numbers alone.
-NOT_IN_SMOKE = ("mnist-lstm-shift", "mnist-lstm-ours", "mnist-conv-10", "speech-ours-early")
+# They differ from others by numbers alone, or by a network that another part has too.
+NOT_IN_SMOKE = (
+  *("mnist-lstm-shift", "mnist-lstm-ours", "mnist-conv-10", "mnist-conv-10-ours"),
+  *("mnist-cnn-lstm-switch", "mnist-cnn-10", "speech-ours-early", "speech-cnn-lstm"),
+)
 
 
 class Done(NamedTuple):

@@ -118,6 +118,18 @@ def test_the_ceiling_trains_on_every_step_of_the_frames_so_far():
   assert read.inputs.shape[1:] == (10, 28, 28, 1) and np.all(read.lengths == 10)
 
 
+def test_the_ceiling_of_a_prefix_sees_it_alone():
+  task, _ = mnist_setup(model="cnn", prefix="3")
+  records = task.fetch(task.data, np.arange(8, dtype=np.int32))
+  for batch in (task.augment(jax.random.key(0), records), next(task.validation.batches())):
+    assert batch.inputs.shape[1:] == (1, 28, 28, 1) and np.all(batch.lengths == 1)
+    assert len(np.unique(batch.inputs)) == 4  # 0, and what spiked in the first three steps
+  known = mnist.accumulate(records.inputs)[:, 2]
+  np.testing.assert_array_equal(task.augment(jax.random.key(0), records).inputs[:, 0], known)
+  with pytest.raises(ValueError, match="--prefix is for --model=cnn"):
+    mnist_setup(model="cnn_lstm", prefix="3")
+
+
 def test_an_lstm_on_a_convolutional_network(words, tmp_path):
   """Of all pixels so far, and of a step's frames as an image of time and frequency."""
   mnist_task, _ = mnist_setup(model="cnn_lstm")
