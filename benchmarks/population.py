@@ -2,10 +2,11 @@
 
   python -m benchmarks.population [--members=4] [--repeats=40] [--json]
 
-An update of N networks in one program (`jax.vmap`) against N updates of one network; time by
-member. The two ways take turns in one process. Networks and batches are those of the generated
-tasks (LSTM-125, B = 128), spike times what theta makes of random weights: `computed` says which
-share of the row-steps that is.
+An update of N networks in one program, as `experiments.population` makes it (`jax.lax.map` of early
+exit, `jax.vmap` of the full scan), against N updates of one network; time by member. The two ways
+take turns in one process. Networks and batches are those of the generated tasks (LSTM-125,
+B = 128), spike times what theta makes of random weights: `computed` says which share of the
+row-steps that is.
 """
 
 import argparse
@@ -33,7 +34,9 @@ def measure(task: str, engine: Any, theta: float, members: int, repeats: int) ->
   example = batches.inputs[0, 0, 0]
   states = jax.vmap(train.init, (0, None))(keys, example)
   one = [jax.tree.map(lambda a, k=k: a[k], (states, batches)) for k in range(members)]
-  alone, together = jax.jit(train.update), jax.jit(jax.vmap(train.update))
+  one_by_one = lambda *stacked: jax.lax.map(lambda own: train.update(*own), stacked)
+  alone = jax.jit(train.update)
+  together = jax.jit(jax.vmap(train.update) if engine == "full" else one_by_one)
   times = alternate(
     {
       "together": lambda: together(states, batches),

@@ -253,9 +253,16 @@ def _joint_update(loops: list[Loop]) -> Update:
     return update_of(task, settings, beta)(state, data, item)
 
   shared = all(loop.task.data is task.data for loop in loops)
-  mapped = jax.vmap(member, in_axes=(0, 0, None if shared else 0, 0))
   members = jnp.arange(len(loops))
-  return jax.jit(lambda *arguments: mapped(members, *arguments), donate_argnums=0)
+
+  def update(state: TrainState, data: Any, item: Any) -> tuple[TrainState, Metrics]:
+    if settings.engine == "full":
+      return jax.vmap(member, (0, 0, None if shared else 0, 0))(members, state, data, item)
+    # Early exit goes one by one in any case; under vmap members' logs would be stacked: copies.
+    one = lambda own: member(own[0], own[1], data if shared else own[3], own[2])
+    return jax.lax.map(one, (members, state, item, *(() if shared else (data,))))
+
+  return jax.jit(update, donate_argnums=0)
 
 
 def _joint_data(loops: list[Loop]) -> Any:

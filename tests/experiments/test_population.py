@@ -37,9 +37,9 @@ def together(folder, **given):
     return population.main("two_sequence")
 
 
-def assert_same_lines(folder, other):
+def assert_same_lines(folder, other, count=2):
   ours, theirs = lines(folder), lines(other)
-  assert len(ours) == 2
+  assert len(ours) == count
   chex.assert_trees_all_close(ours, theirs, rtol=2e-4)
 
 
@@ -58,6 +58,13 @@ def test_members_equal_lone_runs(tmp_path):
   assert result["rc_accuracy"] == pytest.approx(
     json.loads((tmp_path / "b" / "result.json").read_text())["rc_accuracy"], abs=2e-3
   )
+
+
+def test_the_full_scan_runs_its_members_at_once(tmp_path):
+  full = {"engine": "full", "num_examples": "6400"}
+  assert alone(tmp_path / "a", seed="7", **full) == 0
+  assert together(tmp_path / "p", seeds="0,7", **full) == 0
+  assert_same_lines(tmp_path / "p" / "7", tmp_path / "a", count=1)
 
 
 @pytest.mark.parametrize(
