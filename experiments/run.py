@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import report
+from experiments import large_pages, report
 from experiments.flags import Settings
 from experiments.task import Task
 from experiments.training import Loop, in_dtype, num_updates, summary, train
@@ -57,6 +57,8 @@ def run_together(runs: Sequence[tuple[Task, Settings]]) -> int:
     Loop(task._replace(classifier=classifier), s, Workdir(s.workdir, task.name, s.flags))
     for task, s in runs
   ]
+  if runs[0][1].progress and (advice := large_pages.advice()):
+    print(advice, file=sys.stderr)
   ended = train(loops)
   for loop in loops:
     if ended:

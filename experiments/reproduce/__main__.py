@@ -22,6 +22,7 @@ import shlex
 import subprocess
 import sys
 
+from experiments import large_pages
 from experiments.reproduce import page
 from experiments.reproduce.runs import GENERATED, NOT_IN_SMOKE, PARTS, RUNS, SMOKE, members
 
@@ -35,7 +36,8 @@ def main(argv: list[str] | None = None) -> int:
   for name, betas, seeds in _missing(folder, names, given.seeds):
     command = _command(name, betas, seeds, folder / name, given)
     print(f"{name}: {shlex.join(command)}", flush=True)
-    if status := _wait(command, _environment(folder) if given.budget == "smoke" else {}):
+    smoke = _environment(folder) if given.budget == "smoke" else {}
+    if status := _wait(command, large_pages.environment() | smoke):
       page.write(folder)
       print(f"error: {name} ended with status {status}; see above", file=sys.stderr)
       return status

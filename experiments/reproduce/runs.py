@@ -82,7 +82,7 @@ RUNS = {
   "speech-ours": Run("speech", "speech", ("--beta=0.2", "--epochs=60", *AUGMENTED)),
   "speech-ours-early": Run("speech", "speech", ("--beta=0.1", "--epochs=100", *AUGMENTED), 1),
   "speech-cnn-lstm": Run(
-    "speech", "speech", ("--model=cnn_lstm", "--beta=0.15", "--epochs=60", *AUGMENTED), 1
+    "speech", "speech", ("--model=cnn_lstm", "--beta=0.15", "--epochs=40", *AUGMENTED), 1
   ),
   "speech-cnn": Run("speech", "speech", ("--model=cnn", "--epochs=40", *AUGMENTED), 1),
   "speech-betas": Run("speech", "speech", SPEECH, 1, RC_BETAS),

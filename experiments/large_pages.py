@@ -1,0 +1,28 @@
+"""Memory in large pages, for computation on a CPU under Linux.
+
+XLA takes the buffers of a program anew each time it runs, and the kernel hands them out page by
+page at the first touch: at 4 KiB a page that can cost more than the computation. glibc (2.35 and
+later) asks for large pages if it is told so when a process starts. docs/early_exit.md has numbers.
+"""
+
+import os
+import pathlib
+import platform
+
+import jax
+
+_NAME, _VALUE = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
+_KERNEL = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+def environment() -> dict[str, str]:
+  """What to start another process with; empty where the user's own setting stands."""
+  return {} if _NAME in os.environ else {_NAME: _VALUE}
+
+
+def advice() -> str | None:
+  """A line for a user whose run would be faster, or None."""
+  served = platform.libc_ver()[0] == "glibc" and _KERNEL.exists()
+  if not served or "[madvise]" not in _KERNEL.read_text() or jax.default_backend() != "cpu":
+    return None
+  return f"faster on this CPU: {_NAME}={_VALUE} before the command" if environment() else None
