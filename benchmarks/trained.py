@@ -1,6 +1,6 @@
 """What early exit saves in a trained network: an update, and reading the test split.
 
-    python -m benchmarks.trained --workdir=runs/temporal_mnist [--repeats=20]
+    python -m benchmarks.trained --workdir=runs/temporal_mnist [--repeats=20] [--batch=512]
 
 Goes on from the last checkpoint of a run of `python -m experiments.*`, on its own data: updates of
 the same state on batch after batch by the masked full scan and by early exit, then evaluation by
@@ -24,11 +24,12 @@ from experiments.training import in_dtype, initial_state, update_of
 from rc_jax import evaluate
 
 
-def measure(workdir: pathlib.Path, repeats: int) -> dict[str, float]:
-  """Median milliseconds, and what they depend on."""
+def measure(workdir: pathlib.Path, repeats: int, batch: int | None = None) -> dict[str, float]:
+  """Median milliseconds, and what they depend on; `batch` replaces the run's own batch size."""
   config = json.loads((workdir / "config.json").read_text())
   binary = importlib.import_module(f"experiments.{config['experiment']}")
   given = {k: v for k, v in config["flags"].items() if v is not None} | {"progress": False}
+  given |= {"batch_size": batch} if batch else {}
   joined = {k: ",".join(v) if isinstance(v, list) else v for k, v in given.items()}
   FLAGS([config["experiment"], *(f"--{k}={v}" for k, v in joined.items())])
   task, settings = binary.setup()
@@ -77,10 +78,11 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
   parser.add_argument("--workdir", type=pathlib.Path, required=True, help="of a finished run")
   parser.add_argument("--repeats", type=int, default=20)
+  parser.add_argument("--batch", type=int, help="examples an update; default: the run's own")
   parser.add_argument("--json", action="store_true")
   flags = parser.parse_args()
   try:
-    result = measure(flags.workdir, flags.repeats)
+    result = measure(flags.workdir, flags.repeats, flags.batch)
   except (OSError, ValueError) as error:
     parser.error(str(error))
   if flags.json:
