@@ -71,7 +71,7 @@ def _text(runs: Runs, pictures: list[str]) -> str:
   for name in pictures:
     parts += [f"![{name}](figures/{name}.png)", CAPTIONS[name]]
   if curves := rows.speech_curves(runs):
-    title = "## Speech: test accuracy where theta makes the mean step, first seeds"
+    title = "## Speech: test accuracy where theta makes the mean step"
     parts += [title, _table(rows.CURVE_COLUMNS, curves)]
   parts += ["## Each run", _table(rows.RUN_COLUMNS, rows.each_run(runs)), _circumstances(runs)]
   commands = [(name, f"`python -m experiments.{_command(name, runs)}`") for name in runs]

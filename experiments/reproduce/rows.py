@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_pipelines import two_sequence
-from experiments.reproduce.runs import Runs, speech_runs
+from experiments.reproduce.runs import Done, Runs, speech_runs
 
 Result = dict[str, Any]
 Measure = Callable[[Result], float | None]
@@ -284,14 +284,29 @@ def each_run(runs: Runs) -> list[tuple[str, ...]]:
 
 
 def speech_curves(runs: Runs) -> list[tuple[str, ...]]:
-  """Fig. 5 in numbers: test accuracy of each beta's first seed over theta, by mean step."""
+  """Fig. 5 in numbers: test accuracy over theta, by mean step.
+
+  First both trainings as in the paper's text, mean over seeds; then each beta's first seed. No
+  value where a curve, or one of several, does not reach.
+  """
   lines = []
+  for run, text in (("speech", "RC, beta 0.2"), ("speech-eos", "eos, beta 0")):
+    if len(several := runs.get(run, [])) > 1:
+      lines.append((f"{text}, mean of {len(several)} seeds", *_curve_cells(several)))
   for kind, members in zip(("RC", "eos"), speech_runs(runs), strict=True):
     for beta, done in members:
-      values = [_read_curve(done.result, float(step)) for step in CURVE_COLUMNS[1:]]
-      cells = ["" if value is None else _text(value, SHARE) for value in values]
-      lines.append((f"{kind}, beta {beta:g}", *cells))
+      lines.append((f"{kind}, beta {beta:g}, seed {done.seed}", *_curve_cells([done])))
   return lines
+
+
+def _curve_cells(several: list[Done]) -> list[str]:
+  cells = []
+  for step in CURVE_COLUMNS[1:]:
+    values = [_read_curve(done.result, float(step)) for done in several]
+    reached = [value for value in values if value is not None]
+    all_reach = len(reached) == len(values)
+    cells.append(_text(statistics.mean(reached), SHARE) if all_reach else "")
+  return cells
 
 
 CURVE_COLUMNS = ("mean step", *(str(step) for step in range(30, 80, 5)))

@@ -55,6 +55,15 @@ def test_a_curve_is_not_read_beyond_its_ends():
   assert rows.at_mean_step(9.5)(done(frontier=CURVE).result) is None
 
 
+def test_curves_are_means_over_seeds_where_all_reach():
+  late = {"mean_spike_step": [35.0, 60.0], "accuracy": [0.80, 0.90]}
+  early = {"mean_spike_step": [30.0, 55.0], "accuracy": [0.60, 0.90]}
+  (both, first) = rows.speech_curves({"speech": [done(0, frontier=late), done(1, frontier=early)]})
+  assert both[0] == "RC, beta 0.2, mean of 2 seeds" and first[0] == "RC, beta 0.2, seed 0"
+  assert both[1:4] == ("", "73.00 %", "77.00 %") and both[7] == ""  # steps 30, 35, 40 and 60
+  assert first[1:3] == ("", "80.00 %") and first[7] == "90.00 %"
+
+
 def test_every_row_names_a_run_and_every_run_a_part():
   assert {row.run for row in rows.ROWS} <= {m for name in RUNS for m in members(name)}
   assert {run.part for run in RUNS.values()} == set(PARTS)
