@@ -37,16 +37,14 @@ class Front(nn.Module):
 
   Attributes:
     widths: feature maps of the convolutions.
-    image_shape: (Y, X, F) of a step's input, which may be flat; Y may be -1: what is there.
   """
 
   widths: Sequence[int]
-  image_shape: tuple[int, int, int]
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    """An input of the size of `image_shape` -> features, flat."""
-    return _maps(x.reshape(self.image_shape), self.widths, _in_a_loop).reshape(-1)
+    """`[Y, X, F]` -> features, flat."""
+    return _maps(x, self.widths, _in_a_loop).reshape(-1)
 
 
 def memoryless(network: nn.Module) -> Classifier:

@@ -23,9 +23,9 @@ flags.DEFINE_enum(
   "model",
   "lstm",
   ["lstm", "conv_lstm", "cnn_lstm", "cnn"],
-  "Network. conv_lstm: of temporal_mnist. Of temporal_mnist and speech: cnn_lstm, an LSTM on what "
-  "a convolutional network makes of each step; and cnn, a ceiling, without a memory but shown all "
-  "frames so far at once.",
+  "Network. Of temporal_mnist: conv_lstm, and cnn_lstm, an LSTM on what a convolutional network "
+  "makes of all pixels so far. cnn, of temporal_mnist and speech: a ceiling, without a memory but "
+  "shown all frames so far at once.",
 )
 flags.DEFINE_enum(
   "objective",

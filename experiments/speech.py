@@ -21,11 +21,11 @@ import numpy as np
 from absl import flags
 
 from data_pipelines import speech
-from experiments.convolutional import Front, Network, memoryless
+from experiments.convolutional import Network, memoryless
 from experiments.flags import FLAGS, Settings, run_main, settings
 from experiments.run import run
 from experiments.task import Task, stored
-from rc_jax import Classifier, Evaluation, lstm, with_encoder
+from rc_jax import Classifier, Evaluation, lstm
 from rc_jax.types import Params
 
 flags.DEFINE_list(
@@ -51,7 +51,7 @@ def setup() -> tuple[Task, Settings]:
   s = settings(
     "speech",
     "epochs",
-    models=("lstm", "cnn_lstm", "cnn"),
+    models=("lstm", "cnn"),
     beta=0 if whole else 0.2,
     learning_rate=0.001,
     epochs=20 if whole else 1000,
@@ -120,9 +120,6 @@ def setup() -> tuple[Task, Settings]:
 def _classifier(model: str, units: int, num_classes: int) -> Classifier:
   if model == "lstm":
     return lstm(units, num_classes, hidden=(32,))
-  if model == "cnn_lstm":
-    front = Front((8, 16, 32), (-1, speech.NUM_BANDS, 1))
-    return with_encoder(lstm(units, num_classes, hidden=(32,)), front)
   return memoryless(Network((units, 2 * units, 4 * units), 2 * units, num_classes))
 
 

@@ -95,8 +95,7 @@ def _classifier(model: str, units: int) -> Classifier:
   if model == "conv_lstm":
     return conv_lstm(units, 10, temporal_mnist.IMAGE_SHAPE, kernel=FLAGS.kernel)
   if model == "cnn_lstm":
-    front = Front((16, 32), (*temporal_mnist.IMAGE_SHAPE, 1))
-    return with_encoder(lstm(units, 10, hidden=(64,)), front)
+    return with_encoder(lstm(units, 10, hidden=(64,)), Front((16, 32)))
   return memoryless(Network((units, 2 * units), 4 * units, 10))
 
 

@@ -210,7 +210,6 @@ SPEECH = (
     for run, text in (
       ("speech-ours", "speech, ours"),
       ("speech-ours-early", "speech, ours, smaller beta"),
-      ("speech-cnn-lstm", "speech, ours, LSTM-128 on a CNN"),
     )
     for row in (
       Row(run, f"{text}: at the first spike", AT_SPIKE, "", end_of("speech-cnn")),
