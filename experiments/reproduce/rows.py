@@ -214,6 +214,7 @@ SPEECH = (
     for row in (
       Row(run, f"{text}: at the first spike", AT_SPIKE, "", end_of("speech-cnn")),
       Row(run, f"{text}: mean step of 81", STEP, form=STEPS),
+      Row(run, f"{text}: theta for a mean step of 47", at_mean_step(47), "", end_of("speech-cnn")),
       Row(run, f"{text}: read at the end", AT_END, "", end_of("speech-cnn")),
     )
   ),
