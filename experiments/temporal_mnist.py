@@ -85,6 +85,8 @@ def setup() -> tuple[Task, Settings]:
     augment=functools.partial(temporal_mnist.shift, pixels=FLAGS.shift),
     excerpt=temporal_mnist.random_step if model == "cnn" and FLAGS.prefix is None else None,
   )
+  if FLAGS.prefix is not None:
+    parts["pictures"] = None  # they show what happens in time
   classifier = _classifier(model, s.flags["units"])
   return Task("temporal_mnist", classifier, temporal_mnist.CLASS_NAMES, **parts), s
 

@@ -126,6 +126,7 @@ def test_the_ceiling_of_a_prefix_sees_it_alone():
     assert len(np.unique(batch.inputs)) == 4  # 0, and what spiked in the first three steps
   known = mnist.accumulate(records.inputs)[:, 2]
   np.testing.assert_array_equal(task.augment(jax.random.key(0), records).inputs[:, 0], known)
+  assert task.pictures is None  # there is no time to draw
   with pytest.raises(ValueError, match="--prefix is for --model=cnn"):
     mnist_setup(model="cnn_lstm", prefix="3")
 
