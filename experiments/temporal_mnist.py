@@ -19,6 +19,7 @@ and learns the first step alone.
 import functools
 from collections.abc import Callable
 
+import jax
 from absl import flags
 
 from data_pipelines import temporal_mnist
@@ -27,6 +28,7 @@ from experiments.flags import FLAGS, Settings, run_main, settings
 from experiments.run import run
 from experiments.task import Task, stored
 from rc_jax import Batch, Classifier, conv_lstm, lstm, with_encoder
+from rc_jax.types import Key
 
 flags.DEFINE_integer("kernel", 3, "Width of ConvLSTM's kernels, odd; the paper leaves it open.", 1)
 flags.DEFINE_integer(
@@ -35,6 +37,16 @@ flags.DEFINE_integer(
   "Move each training image by up to so many pixels at random; 0 as in the paper.",
   0,
   14,
+)
+flags.DEFINE_float(
+  "rotate", 0.0, "Turn each training image by up to so many degrees at random.", 0.0, 180.0
+)
+flags.DEFINE_float(
+  "zoom",
+  0.0,
+  "Stretch each training image by up to this share of its height and of its width at random.",
+  0.0,
+  0.5,
 )
 flags.DEFINE_integer(
   "holdout",
@@ -82,13 +94,18 @@ def setup() -> tuple[Task, Settings]:
     batch_size=s.batch_size,
     seed=s.seed,
     on_device=FLAGS.data_on_device,
-    augment=functools.partial(temporal_mnist.shift, pixels=FLAGS.shift),
+    augment=functools.partial(_augmented, shift=FLAGS.shift, rotate=FLAGS.rotate, zoom=FLAGS.zoom),
     excerpt=temporal_mnist.random_step if model == "cnn" and FLAGS.prefix is None else None,
   )
   if FLAGS.prefix is not None:
     parts["pictures"] = None  # they show what happens in time
   classifier = _classifier(model, s.flags["units"])
   return Task("temporal_mnist", classifier, temporal_mnist.CLASS_NAMES, **parts), s
+
+
+def _augmented(key: Key, batch: Batch, *, shift: int, rotate: float, zoom: float) -> Batch:
+  warped = temporal_mnist.warp(jax.random.fold_in(key, 3), batch, degrees=rotate, zoom=zoom)
+  return temporal_mnist.shift(key, warped, pixels=shift)
 
 
 def _classifier(model: str, units: int) -> Classifier:

@@ -245,7 +245,7 @@ def _joint_update(loops: list[Loop]) -> Update:
   task, settings = loops[0].task, loops[0].settings
   if len(loops) == 1:
     return jax.jit(update_of(task, settings), donate_argnums=0)
-  betas = [loop.settings.beta_schedule(task.updates_per_epoch) for loop in loops]
+  betas = [loop.settings.schedule_of("beta", task.updates_per_epoch) for loop in loops]
   schedules = [b if callable(b) else optax.constant_schedule(b) for b in betas]
 
   def member(k: Array, state: TrainState, data: Any, item: Any) -> tuple[TrainState, Metrics]:
@@ -317,12 +317,13 @@ def update_of(task: Task, settings: Settings, beta: Schedule | None = None) -> U
 
 
 def _training(task: Task, settings: Settings, beta: Schedule | None = None) -> Train:
+  beta_or_theta = lambda name: settings.schedule_of(name, task.updates_per_epoch)
   return make_train(
     task.classifier,
     settings.optimizer(num_updates(task, settings)),
     objective=settings.objective,
-    beta=settings.beta_schedule(task.updates_per_epoch) if beta is None else beta,
-    theta=settings.theta,
+    beta=beta_or_theta("beta") if beta is None else beta,
+    theta=beta_or_theta("theta"),
     augment=task.augment,
     engine=settings.engine,
   )

@@ -103,6 +103,36 @@ def test_shifted_images_are_windows_of_the_padded_ones(pixels):
   assert np.array_equal(shifted.labels, batch.labels)
 
 
+@pytest.mark.parametrize("degrees, zoom", [(10, 0.0), (0, 0.1), (15, 0.2)])
+def test_warped_images_are_turned_and_stretched_about_their_centre(degrees, zoom):
+  """Images whose values are coordinates tell where a pixel came from: an affine map is fitted."""
+  rows, shape = 200, temporal_mnist.IMAGE_SHAPE
+  here = np.indices(shape)
+
+  def warped(values):
+    images = jnp.asarray(np.broadcast_to(values, (rows, *shape)).astype(np.uint8))
+    batch = Batch(images, jnp.arange(rows), jnp.full(rows, 10))
+    return temporal_mnist.warp(jax.random.key(0), batch, degrees=degrees, zoom=zoom)
+
+  came_from = np.stack([warped(1 + axis).inputs for axis in here]).astype(int) - 1
+  angles, factors = [], []
+  for source in came_from.swapaxes(0, 1):  # [2, 28, 28]
+    inside = np.all(source >= 0, axis=0)
+    places = (here[:, inside] - 13.5).T
+    linear, *_ = np.linalg.lstsq(places, (source[:, inside] - 13.5).T)
+    assert np.max(np.abs(places @ linear - (source[:, inside] - 13.5).T)) < 1  # 0.5, and what the fit misses
+    factors.append(1 / np.linalg.norm(linear, axis=0))
+    angles.append(np.degrees(np.arctan2(-linear[1, 0], linear[0, 0])))
+  for found, limit, middle in ((angles, degrees, 0), (factors, zoom, 1)):
+    assert np.max(np.abs(np.array(found) - middle)) == pytest.approx(limit, rel=0.1, abs=0.01)
+    assert np.mean(found) == pytest.approx(middle, abs=0.2 * limit + 0.01)
+
+
+def test_warping_by_nothing_changes_nothing():
+  batch = Batch(jnp.ones((2, 28, 28), jnp.uint8), jnp.arange(2), jnp.full(2, 10))
+  assert temporal_mnist.warp(jax.random.key(0), batch, degrees=0, zoom=0) is batch
+
+
 def test_digits_need_no_download():
   splits = temporal_mnist.load("digits")
   assert [len(s) for s in splits] == [1237, 200, 360]

@@ -187,8 +187,9 @@ def mnist_setup(**given):
     return temporal_mnist.setup()
 
 
-def test_images_are_shifted_in_training_alone():
-  (plain, _), (shifted, _) = mnist_setup(), mnist_setup(shift="2")
+@pytest.mark.parametrize("given", [{"shift": "2"}, {"rotate": "9"}, {"zoom": "0.1"}])
+def test_images_are_changed_in_training_alone(given):
+  (plain, _), (shifted, _) = mnist_setup(), mnist_setup(**given)
   records = plain.fetch(plain.data, np.arange(20, dtype=np.int32))
   key = jax.random.key(0)
   a, b = (task.augment(key, records) for task in (plain, shifted))
@@ -322,9 +323,12 @@ def test_a_picture_is_redrawn_without_training(tmp_path):
     ("temporal_mnist", {"theta": "0.1"}, "theta is 0.1, which the most probable of 10"),
     ("spotting", {"beta": "-1"}, "beta is -1.0; the weight of the entropy reward"),
     ("spotting", {"beta": "lots"}, "--beta is 'lots'; give a number, as 0.2"),
-    ("spotting", {"beta": "0.5,30:0.1"}, "beta changes with epochs, but a generated task has none"),
+    ("spotting", {"beta": "0.5,30:0.1"}, "--beta changes with epochs; a generated task has none"),
     ("temporal_mnist", {"beta": "0.5,30"}, "'30' is not epoch:value"),
     ("temporal_mnist", {"beta": "0.5,30:0.1,20:0.2"}, "epochs must rise"),
+    ("temporal_mnist", {"theta": "0.3,0.95"}, "--theta is '0.3,0.95': '0.95' is not epoch:value"),
+    ("spotting", {"theta": "0.6,1:0.9"}, "--theta changes with epochs; a generated task has none"),
+    ("temporal_mnist", {"theta": "0.1,1:0.9"}, "theta is 0.1, which the most probable of 10"),
     ("spotting", {"batch_size": "0"}, "--batch_size is 0; it must be more than 0"),
     ("spotting", {"learning_rate": "-1"}, "--learning_rate is -1.0"),
     ("spotting", {"num_examples": "0"}, "--num_examples is 0"),
@@ -420,12 +424,24 @@ def test_a_bad_flag_on_the_command_line_is_one_line_and_no_traceback(tmp_path):
     ("1, 2:.5, 4.5:1e-3", ((0, 1), (2, 0.5), (4.5, 0.001))),
   ],
 )
-def test_beta_schedules(text, points):
-  assert flags.parse_beta(text) == points
+def test_a_schedule_is_parsed(text, points):
+  assert flags.parse_points("beta", text) == points
 
 
-def test_beta_changes_at_its_epoch():
-  with flagsaver.as_parsed(beta="0.5,3:0.165", epochs="1"):
+@pytest.mark.parametrize("name", ["beta", "theta"])
+def test_a_schedule_changes_at_its_epoch(name):
+  with flagsaver.as_parsed(epochs="1", **{name: "0.5,3:0.165"}):
     s = flags.settings("temporal_mnist", "epochs", beta=0, learning_rate=1, epochs=1)
-  beta = s.beta_schedule(updates_per_epoch=10)
-  assert [float(beta(k)) for k in (0, 29, 30, 100)] == pytest.approx([0.5, 0.5, 0.165, 0.165])
+  value = s.schedule_of(name, updates_per_epoch=10)
+  assert [float(value(k)) for k in (0, 29, 30, 100)] == pytest.approx([0.5, 0.5, 0.165, 0.165])
+  assert s.flags[name] == "0.5,3:0.165"
+
+
+def test_a_low_theta_at_first_trains_on_the_first_step_and_is_read_at_the_last_theta(tmp_path):
+  given = dict(dataset="digits", units="4", epochs="2", batch_size="641", beta="0")
+  run(temporal_mnist, tmp_path, **given, theta="0.101,1:0.95")
+  first, second = workdir.read_metrics(tmp_path)
+  result = json.loads((tmp_path / "result.json").read_text())
+  assert first["train_mean_spike_step"] == 1 < second["train_mean_spike_step"]
+  assert first["mean_spike_step"] == result["mean_spike_step"] == 10
+  assert (tmp_path / "figures/examples.png").exists()
