@@ -120,7 +120,9 @@ def test_warped_images_are_turned_and_stretched_about_their_centre(degrees, zoom
     inside = np.all(source >= 0, axis=0)
     places = (here[:, inside] - 13.5).T
     linear, *_ = np.linalg.lstsq(places, (source[:, inside] - 13.5).T)
-    assert np.max(np.abs(places @ linear - (source[:, inside] - 13.5).T)) < 1  # 0.5, and what the fit misses
+    assert (
+      np.max(np.abs(places @ linear - (source[:, inside] - 13.5).T)) < 1
+    )  # 0.5, and what the fit misses
     factors.append(1 / np.linalg.norm(linear, axis=0))
     angles.append(np.degrees(np.arctan2(-linear[1, 0], linear[0, 0])))
   for found, limit, middle in ((angles, degrees, 0), (factors, zoom, 1)):

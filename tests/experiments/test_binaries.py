@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 from absl.testing import flagsaver
+from metrics import lines
 
 from data_pipelines import temporal_mnist as mnist
 from experiments import flags, report, spotting, temporal_mnist, two_sequence, workdir
@@ -29,23 +30,10 @@ BINARIES = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def parsed_flags():
-  flags.FLAGS(["test"])
-
-
 def run(module, folder, **given):
   """Runs a binary's main with flags as strings."""
   with flagsaver.as_parsed(workdir=str(folder), **(FAST | given)):
     return module.main()
-
-
-def lines(folder):
-  """metrics.jsonl without the times, which no two runs share."""
-  return [
-    {k: v for k, v in line.items() if k not in ("seconds", "update_ms")}
-    for line in workdir.read_metrics(folder)
-  ]
 
 
 @pytest.fixture(scope="module")

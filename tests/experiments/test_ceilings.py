@@ -8,13 +8,8 @@ from absl.testing import flagsaver
 
 from data_pipelines import spotting as spotting_data
 from data_pipelines import two_sequence as two_sequence_data
-from experiments import flags, spotting, two_sequence
+from experiments import spotting, two_sequence
 from rc_jax import Batch, Classifier, Evaluation, evaluate
-
-
-@pytest.fixture(autouse=True, scope="module")
-def parsed_flags():
-  flags.FLAGS(["test"])
 
 
 def test_the_ideal_observer_has_no_regret():

@@ -5,26 +5,14 @@ import json
 import chex
 import pytest
 from absl.testing import flagsaver
+from metrics import lines
 
-from experiments import flags, population, two_sequence, workdir
+from experiments import population, two_sequence
 
 GIVEN = {
   "num_examples": "12800", "units": "8", "theta": "0.55", "learning_rate": "0.01",
   "progress": "false",
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True, scope="module")
-def parsed_flags():
-  flags.FLAGS(["test"])
-
-
-def lines(folder):
-  """metrics.jsonl without the times, which no two runs share."""
-  return [
-    {k: v for k, v in line.items() if k not in ("seconds", "update_ms")}
-    for line in workdir.read_metrics(folder)
-  ]
 
 
 def alone(folder, **given):

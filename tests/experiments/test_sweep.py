@@ -9,16 +9,11 @@ import optuna
 import pytest
 from absl.testing import flagsaver
 
-from experiments import flags, sweep, temporal_mnist, workdir
+from experiments import sweep, temporal_mnist, workdir
 
 GIVEN = {
   "dataset": "digits", "epochs": "1", "units": "4", "batch_size": "512", "progress": "false",
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True, scope="module")
-def parsed_flags():
-  flags.FLAGS(["test"])
 
 
 def search(folder, **given):
