@@ -14,6 +14,7 @@ import numpy as np
 from experiments.flags import FLAGS, FREE_FLAGS
 
 LENGTHS = {"epochs", "num_examples"}  # flags that say how long to train
+ENVIRONMENT = ("GLIBC_TUNABLES", "XLA_FLAGS")  # what changes how fast a run is
 PACKAGES = ("rc-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -120,6 +121,7 @@ def _circumstances() -> dict[str, Any]:
     "git_revision": git.stdout.strip() or "unknown",
     "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
     "cpu_count": os.cpu_count(),
+    "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
   }
 
 
