@@ -73,8 +73,13 @@ def prepare_accumulated(batch: Batch, *, prefix: int | None = None) -> Batch:
 
   Args:
     batch: of a `Split` made by `load`.
-    prefix: keep one step alone, in which the first so many steps of ten are known.
+    prefix: 1 to 10, keep only this step, which shows all pixels that have spiked by then.
+
+  Raises:
+    ValueError: another prefix.
   """
+  if prefix is not None and not 1 <= prefix <= NUM_STEPS:
+    raise ValueError(f"prefix is {prefix}; it must lie in 1..{NUM_STEPS}")
   inputs = accumulate(batch.inputs)
   if prefix is None:
     return batch._replace(inputs=inputs)

@@ -22,7 +22,13 @@ def environment() -> dict[str, str]:
 
 def advice() -> str | None:
   """A line for a user whose run would be faster, or None."""
-  served = platform.libc_ver()[0] == "glibc" and _KERNEL.exists()
-  if not served or "[madvise]" not in _KERNEL.read_text() or jax.default_backend() != "cpu":
+  libc, version = platform.libc_ver()
+  if libc != "glibc" or not version or tuple(map(int, version.split("."))) < (2, 35):
+    return None
+  try:
+    on_demand = "[madvise]" in _KERNEL.read_text()
+  except OSError:  # no Linux, or a sandbox
+    return None
+  if not on_demand or jax.default_backend() != "cpu":
     return None
   return f"faster on this CPU: {_NAME}={_VALUE} before the command" if environment() else None

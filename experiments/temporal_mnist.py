@@ -10,6 +10,10 @@ ConvLSTM and both regimes: `--model=conv_lstm --units=20 --beta=0.5,30:0.165`; t
 tenth of the time by a theta that rises, `--model=conv_lstm --beta=0 --learning_rate=0.01
 --theta=0.101,2:0.6,3:0.8,4:0.95 --epochs=20`. Without a download: `--dataset=digits`.
 
+The most accurate: `--model=cnn_lstm --beta=0 --shift=2 --rotate=10 --zoom=0.1 --weight_decay=0.01
+--schedule=cosine --average=0.999 --choose=last --epochs=30`, an LSTM on a convolutional network of
+all pixels so far: 99.4 % after 1.14 steps, about 15 minutes on one core.
+
 The ceiling: `--model=cnn --shift=2`, a convolutional network that sees all pixels that have spiked
 so far, has no memory and is trained on random steps; 421,642 parameters, 20 epochs, about 25 s each
 on one core. `accuracy_at_step` in its result.json is what can be known at the first step, the

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
+from flax import linen, nnx
 
 from rc_jax.types import Array, Carry, Classifier, Encoded, Key, Params
 
@@ -117,8 +117,8 @@ def from_nnx(
 def with_encoder(classifier: Classifier, encoder: Any) -> Classifier:
   """The classifier of what a Flax linen module makes of each step's input.
 
-  The module becomes a part of `encode`: it needs no carry, so the engine computes it for the steps
-  before a spike alone and forms its weights' gradient in few large products.
+  The module becomes a part of `encode`: it needs no carry, so the engine computes it up to a spike
+  alone and, where it has many weights, forms their gradient in few large products.
 
   Args:
     classifier: takes what `encoder` gives.
@@ -128,8 +128,9 @@ def with_encoder(classifier: Classifier, encoder: Any) -> Classifier:
     Classifier with parameters `{"encoder", "classifier"}`.
 
   Raises:
-    ValueError: the module keeps state (at `init`).
+    ValueError: no linen module, or one that keeps state (at `init`).
   """
+  _check_linen(encoder)
 
   def init(key: Key, x: Array) -> Params:
     encoder_key, classifier_key = jax.random.split(key)
@@ -181,6 +182,12 @@ def with_dtype(classifier: Classifier, dtype: Any) -> Classifier:
     step=step,
     encode=lambda params, x: cast(classifier.encode(cast(params), cast(x))),
   )
+
+
+def _check_linen(encoder: Any) -> None:
+  if not isinstance(encoder, linen.Module):
+    text = f"{encoder!r:.60}".replace("\n", " ")
+    raise ValueError(f"encoder is {text}; give a Flax linen module, as linen.Dense(8)")
 
 
 def _check_stateless(module: Any, variables: Any) -> None:

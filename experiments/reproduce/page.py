@@ -4,6 +4,7 @@ import base64
 import pathlib
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import markdown
 import matplotlib.pyplot as plt
@@ -15,7 +16,8 @@ from experiments.workdir import write_text
 INTRODUCTION = """# The paper's numbers and figures, and ours
 
 Test data; mean ± standard deviation over seeds. No seed was chosen: the best one only shows the
-spread. Which checkpoint is read, the best on validation or the last, stands with each run below.
+spread, row by row. "theta for a mean step" reads the curve of test accuracy over theta there.
+Which checkpoint is read, the best on validation or the last, stands with each run below.
 Ceilings: of spotting and of 2-sequence an ideal observer, exact; of temporal MNIST a convolutional
 network that sees all pixels so far, at the same mean step; of speech one that hears the whole clip.
 Rows "ours" have what the paper leaves out (augmentation and so on), in the commands below."""
@@ -27,7 +29,7 @@ CAPTIONS = {
   "its first spike.",
   "figure_2": "Figure 2. 2-sequence. A: inputs. B: spike steps on validation data while training.",
   "figure_3": "Figure 3. Temporal MNIST. A: an image. B: a fast training, each seed a line. C: a "
-  "large beta, then a small one (ConvLSTM: ours, shifted images). Below the grey line is fast.",
+  "large beta, then a small one (ConvLSTM-10: slow, shifted images). Below the grey line is fast.",
   "figure_4": "Figure 4. Speech, validation data while training, over beta. Left also the network "
   "trained at the end with beta = 0, at its first spike and read at the end.",
   "figure_5": "Figure 5. Speech, test data: each blue or green curve is one network over theta; "
@@ -36,8 +38,9 @@ CAPTIONS = {
 NOT_RUN = """## Not run here
 
 The paper's own speech data need a download of 2.4 GB: 11 classes with
-`python -m experiments.speech --beta=0.2`, all 35 words with `--keywords=all`. ConvLSTM with 20
-units: `python -m experiments.temporal_mnist --model=conv_lstm --units=20 --beta=0.5,30:0.165`."""
+`python -m experiments.speech --beta=0.2`, all 35 words with `--keywords=all`. The switch of regimes
+of ConvLSTM-20: `python -m experiments.temporal_mnist --model=conv_lstm --units=20
+--beta=0.5,30:0.165`."""
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em}
 table{border-collapse:collapse;font-size:13px;display:block;overflow-x:auto}
@@ -89,11 +92,18 @@ def _table(columns: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
 
 
 def _command(name: str, runs: Runs) -> str:
-  """As it was given, but the seed, the workdir and the folder of the data."""
-  flags = runs[name][0].config["flags"]
-  data = {key: flags.get(key) for key in ("dataset", "keywords")}
-  texts = {key: ",".join(v) if isinstance(v, list) else v for key, v in data.items()}
-  return " ".join([*command(name), *(f"--{key}={v}" for key, v in texts.items() if v is not None)])
+  """The flags that make this run, and which data it had, with the values of its own config.json."""
+  binary, *given = command(name)
+  own = runs[name][0].config["flags"]
+  names = [flag.removeprefix("--").partition("=")[0] for flag in given]
+  values = {key: own[key] for key in (*names, "dataset", "keywords") if own.get(key) is not None}
+  return " ".join([binary, *(f"--{key}={_value(value)}" for key, value in values.items())])
+
+
+def _value(value: Any) -> str:
+  if isinstance(value, list):
+    return ",".join(value)
+  return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _circumstances(runs: Runs) -> str:

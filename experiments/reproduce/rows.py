@@ -24,7 +24,7 @@ class Row(NamedTuple):
     measure: a key of result.json, or a function of it; None where a run has no such value.
     paper: what the paper says.
     ceiling: a text, or what it is for one of our results, given all runs.
-    form: SHARE, of which more is better, or POINTS or STEPS, of which less is.
+    form: SHARE, of which more is better, POINTS, of which less is, or STEPS.
   """
 
   run: str
@@ -252,12 +252,12 @@ def _cells(row: Row, runs: Runs) -> tuple[str, ...] | None:
   if not values:
     return None
   spread = f" ± {_text(statistics.stdev(values), row.form)}" if len(values) > 1 else ""
-  best = max(values) if row.form == SHARE else min(values)
+  best = {SHARE: max, POINTS: min}.get(row.form)
   return (
     row.text,
     row.paper,
     _text(statistics.mean(values), row.form) + spread,
-    _text(best, row.form),
+    _text(best(values), row.form) if best else "",
     _ceiling(row, results, runs),
     str(len(values)),
     _trained(results[0]),

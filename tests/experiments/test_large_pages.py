@@ -42,7 +42,11 @@ def test_advice_is_for_whom_it_helps(kernel, monkeypatch):
     kernel.write_text(state)
     assert large_pages.advice() is None
   kernel.write_text("always [madvise] never")
-  monkeypatch.setattr("platform.libc_ver", lambda: ("", ""))
+  for libc in (("", ""), ("glibc", "2.31")):
+    monkeypatch.setattr("platform.libc_ver", lambda libc=libc: libc)
+    assert large_pages.advice() is None
+  monkeypatch.setattr("platform.libc_ver", lambda: ("glibc", "2.36"))
+  kernel.unlink()
   assert large_pages.advice() is None
 
 

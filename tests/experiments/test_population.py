@@ -48,7 +48,7 @@ def test_members_equal_lone_runs(tmp_path):
   )
 
 
-def test_the_full_scan_runs_its_members_at_once(tmp_path):
+def test_members_equal_lone_runs_through_the_full_scan_too(tmp_path):
   full = {"engine": "full", "num_examples": "6400"}
   assert alone(tmp_path / "a", seed="7", **full) == 0
   assert together(tmp_path / "p", seeds="0,7", **full) == 0

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from experiments.reproduce import rows
+from experiments.reproduce import page, rows
 from experiments.reproduce.__main__ import _missing, main
 from experiments.reproduce.runs import NOT_IN_SMOKE, PARTS, RUNS, Done, finished, members
 
@@ -35,7 +35,7 @@ def test_mean_deviation_and_best():
     *("95.45 %", "95.00 % ± 1.41 %", "96.00 %", "95.00 %", "2", "128 examples", "1,000")
   ]
   assert cells(table, "2-sequence: regret")[1:3] == ["0.00 points ± 1.41 points", "-1.00 points"]
-  assert cells(table, "2-sequence: mean step")[1:3] == ["14.00 ± 0.00", "14.00"]
+  assert cells(table, "2-sequence: mean step")[1:3] == ["14.00 ± 0.00", ""]
   assert not any(line[0].startswith("spotting") for line in table)
 
 
@@ -45,6 +45,9 @@ def test_the_ceiling_is_read_at_the_same_mean_step():
   table = rows.table(runs)
   assert cells(table, "temporal MNIST, LSTM-340: at the first")[3] == "93.00 %"
   assert cells(table, "temporal MNIST, a CNN of any step: the last")[1] == "99.00 %"
+  deep = {"mnist-cnn-lstm": [done(mean_spike_step=1.3, frontier=CURVE)]}
+  at_a_step = "temporal MNIST, LSTM-128 on a CNN, ours: theta for a mean step of 1.4"
+  assert cells(rows.table(runs | deep), at_a_step)[3] == "96.00 %"
   beyond = done(rc_accuracy=0.92, mean_spike_step=1.1)
   assert cells(rows.table(runs | {"mnist-lstm": [beyond]}), "temporal MNIST, LSTM-340: at")[3] == ""
 
@@ -67,6 +70,14 @@ def test_curves_are_means_over_seeds_where_all_reach():
 def test_every_row_names_a_run_and_every_run_a_part():
   assert {row.run for row in rows.ROWS} <= {m for name in RUNS for m in members(name)}
   assert {run.part for run in RUNS.values()} == set(PARTS)
+
+
+def test_commands_have_the_values_that_a_run_had():
+  flags = {"beta": "0", "shift": 1, "epochs": 14.0, "dataset": "mnist", "choose": "last", "seed": 3}
+  old = Done(0, {"flags": flags}, {}, [], {})
+  assert page._command("mnist-lstm-shift", {"mnist-lstm-shift": [old]}) == (
+    "temporal_mnist --beta=0 --shift=1 --choose=last --epochs=14 --dataset=mnist"
+  )
 
 
 def test_what_is_missing(tmp_path):
@@ -96,6 +107,7 @@ def test_the_whole_pipeline(tmp_path, capfd):
     of = RUNS[member.partition("/")[0]]
     of_cnn = "--model=cnn" in of.flags
     assert (done.config["flags"]["objective"] == "eos") == ("eos" in member or of_cnn)
+    assert "hugetlb" in done.config["environment"]["GLIBC_TUNABLES"]
     counted = np.sum(done.result["spike_steps"]) + np.sum(done.result["silent_steps"])
     assert done.result["num_test"] == counted
     assert 0 <= done.result["rc_accuracy"] <= 1
@@ -106,12 +118,12 @@ def test_the_whole_pipeline(tmp_path, capfd):
     assert any((folder / member / "0" / "tensorboard").iterdir())
     for picture in re.findall(r"\]\((.*png)\)", own):
       assert (folder / member / "0" / picture).stat().st_size > 5_000
-  report, page = (folder / "report.md").read_text(), (folder / "report.html").read_text()
+  report, html = (folder / "report.md").read_text(), (folder / "report.html").read_text()
   pictures = [f"figure_{n}.png" for n in range(1, 6)]
   assert sorted(path.name for path in (folder / "figures").iterdir()) == pictures
   assert all(f"](figures/{name})" in report for name in pictures)
-  assert page.count("data:image/png;base64,") == 5 and "figures/" not in page
-  assert "<td>spotting: mean step, negatives</td>" in page
+  assert html.count("data:image/png;base64,") == 5 and "figures/" not in html
+  assert "<td>spotting: mean step, negatives</td>" in html
   capfd.readouterr()
   times = {path: path.stat().st_mtime_ns for path in folder.rglob("result.json")}
   assert main(given) == 0

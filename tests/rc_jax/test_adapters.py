@@ -89,6 +89,11 @@ def test_an_encoder_is_a_part_of_the_classifier():
     assert not np.array_equal(a, before)
 
 
+def test_an_encoder_that_is_no_linen_module_is_refused():
+  with pytest.raises(ValueError, match="give a Flax linen module"):
+    rc_jax.with_encoder(rc_jax.gru(8, 3), jnp.tanh)
+
+
 def test_an_encoder_that_keeps_state_is_refused():
   classifier = rc_jax.with_encoder(rc_jax.gru(8, 3), linen.BatchNorm(use_running_average=True))
   with pytest.raises(ValueError, match=r"BatchNorm keeps \['batch_stats'\]"):
