@@ -232,8 +232,8 @@ def settings(
     **defaults: the paper's values of flags that are not given.
 
   Raises:
-    ValueError: a value out of range, another task's measure of length or model, or an objective
-      that does not fit the model; names the flag.
+    ValueError: a value out of range, another task's measure of length or model, an objective that
+      does not fit the model, or a last theta after the end of the training; names the flag.
   """
   other = {"epochs": "num_examples", "num_examples": "epochs"}[amount]
   if FLAGS[other].value is not None:
@@ -268,6 +268,11 @@ def settings(
   betas, thetas = (parse_points(name, str(values[name])) for name in ("beta", "theta"))
   for _, value in thetas:
     check_theta(value)
+  if thetas[-1][0] >= values[amount] and len(thetas) > 1:
+    raise ValueError(
+      f"--theta is {thetas[-1][1]:g}, as the result is read, from epoch {thetas[-1][0]:g} on, "
+      f"but the training ends after {values[amount]:g}; give more --epochs or an earlier change"
+    )
   values["beta"] = _text(betas)
   values["theta"] = thetas[0][1] if len(thetas) == 1 else _text(thetas)
   fields = {name: values[name] for name in Settings._fields if name in values}
@@ -285,7 +290,7 @@ def parse_points(name: str, text: str) -> Points:
   Raises:
     ValueError: another form, a negative value, or epochs that do not rise.
   """
-  number = r"\d*\.?\d+(?:[eE][+-]?\d+)?"
+  number = r"\+?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
   first, *rest = (part.strip() for part in text.split(","))
   form = "give a number, as 0.2, or a schedule, as 0.5,30:0.165 (0.165 from epoch 30 on)"
   if re.fullmatch(f"-{number}", first):
@@ -304,7 +309,9 @@ def parse_points(name: str, text: str) -> Points:
 
 def _text(points: Points) -> str:
   """What `parse_points` parses."""
-  return ",".join([f"{points[0][1]:g}", *(f"{epoch:g}:{value:g}" for epoch, value in points[1:])])
+  number = lambda value: repr(value).removesuffix(".0")
+  later = [f"{number(epoch)}:{number(value)}" for epoch, value in points[1:]]
+  return ",".join([number(points[0][1]), *later])
 
 
 def _values(experiment: str) -> dict[str, Any]:

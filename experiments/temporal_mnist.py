@@ -109,6 +109,7 @@ def setup() -> tuple[Task, Settings]:
 
 
 def _augmented(key: Key, batch: Batch, *, shift: int, rotate: float, zoom: float) -> Batch:
+  # Not 0 to 2: those are the halves into which `shift` splits its key, and the key of `excerpt`.
   warped = temporal_mnist.warp(jax.random.fold_in(key, 3), batch, degrees=rotate, zoom=zoom)
   return temporal_mnist.shift(key, warped, pixels=shift)
 

@@ -256,7 +256,8 @@ def _joint_update(loops: list[Loop]) -> Update:
   members = jnp.arange(len(loops))
 
   def update(state: TrainState, data: Any, item: Any) -> tuple[TrainState, Metrics]:
-    if settings.engine == "full":
+    # One step of a cnn is too little for early exit, and its convolutions are slow within a loop.
+    if settings.engine == "full" or settings.flags["model"] == "cnn":
       return jax.vmap(member, (0, 0, None if shared else 0, 0))(members, state, data, item)
     # Early exit goes one by one in any case; under vmap members' logs would be stacked: copies.
     one = lambda own: member(own[0], own[1], data if shared else own[3], own[2])

@@ -122,7 +122,8 @@ def with_encoder(classifier: Classifier, encoder: Any) -> Classifier:
 
   Args:
     classifier: takes what `encoder` gives.
-    encoder: a linen module of one step's input, e.g. a convolutional network of a frame.
+    encoder: a linen module of one step's input, without randomness, e.g. a convolutional network of
+      a frame.
 
   Returns:
     Classifier with parameters `{"encoder", "classifier"}`.

@@ -24,7 +24,7 @@ import sys
 
 from experiments import large_pages
 from experiments.reproduce import page
-from experiments.reproduce.runs import GENERATED, NOT_IN_SMOKE, PARTS, RUNS, SMOKE, members
+from experiments.reproduce.runs import GENERATED, NOT_IN_SMOKE, PARTS, RUNS, SMOKE, is_done, members
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,7 +33,8 @@ def main(argv: list[str] | None = None) -> int:
   folder = given.workdir / given.budget
   left_out = NOT_IN_SMOKE if given.budget == "smoke" else ()
   names = [name for name, run in RUNS.items() if run.part in given.only and name not in left_out]
-  for name, betas, seeds in _missing(folder, names, given.seeds):
+  smoke_flags = SMOKE if given.budget == "smoke" else {}
+  for name, betas, seeds in _missing(folder, names, given.seeds, smoke_flags):
     command = _command(name, betas, seeds, folder / name, given)
     print(f"{name}: {shlex.join(command)}", flush=True)
     smoke = _environment(folder) if given.budget == "smoke" else {}
@@ -59,9 +60,16 @@ def _command(
 
 
 def _missing(
-  folder: pathlib.Path, names: list[str], seeds: int
+  folder: pathlib.Path,
+  names: list[str],
+  seeds: int,
+  smoke_flags: dict[str, tuple[str, ...]],
 ) -> list[tuple[str, list[str], list[int]]]:
-  """Runs without a result: name, betas and seeds to train at once; first seeds come first."""
+  """Runs without a result: name, betas and seeds to train at once; first seeds come first.
+
+  One that was trained with other flags counts as missing: its binary then refuses its folder and
+  says which flags differ.
+  """
   found = []
   for first in range(seeds):
     for name in names:
@@ -71,7 +79,8 @@ def _missing(
         wanted = range(most) if first == 0 else range(0)
       else:
         wanted = range(first, min(first + 1, most))
-      lacks = lambda member, seed: not (folder / member / str(seed) / "result.json").exists()
+      flags = (*run.flags, *smoke_flags.get(run.part, ()))
+      lacks = lambda member, seed, flags=flags: not is_done(folder / member / str(seed), flags)
       todo = [seed for seed in wanted if any(lacks(member, seed) for member in members(name))]
       betas = [b for b in run.betas if any(lacks(f"{name}/beta-{b}", seed) for seed in todo)]
       found += [(name, betas, todo)] if todo else []

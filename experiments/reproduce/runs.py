@@ -136,6 +136,15 @@ def command(member: str) -> list[str]:
   return [RUNS[name].binary, *RUNS[name].flags, *([f"--beta={beta}"] if beta else [])]
 
 
+def is_done(workdir: pathlib.Path, flags: tuple[str, ...]) -> bool:
+  """Whether a run has ended that had these flags; of a flag that stands twice, the last."""
+  if not (workdir / "result.json").exists():
+    return False
+  had = json.loads((workdir / "config.json").read_text())["flags"]
+  wanted = dict(flag.removeprefix("--").split("=", 1) for flag in flags)
+  return all(_text(had.get(name)) == _text(value) for name, value in wanted.items())
+
+
 def finished(folder: pathlib.Path) -> Runs:
   """The runs under `folder/RUN/SEED` that have ended, in the order of RUNS and of their seeds."""
   found: Runs = {}
@@ -152,6 +161,14 @@ def speech_runs(runs: Runs) -> tuple[list[tuple[float, Done]], list[tuple[float,
   eos = {0.0: "speech-eos", **{float(beta): f"speech-eos-betas/beta-{beta}" for beta in EOS_BETAS}}
   there = lambda names: [(b, runs[names[b]][0]) for b in sorted(names) if names[b] in runs]
   return there(rc), there(eos)
+
+
+def _text(value: Any) -> str:
+  """A flag's value in one form, whether as typed or as parsed."""
+  try:
+    return str(float(value))
+  except (TypeError, ValueError):
+    return str(value)
 
 
 def _read(workdir: pathlib.Path, seed: int) -> Done:

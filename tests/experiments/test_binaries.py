@@ -316,7 +316,8 @@ def test_a_picture_is_redrawn_without_training(tmp_path):
     ("temporal_mnist", {"beta": "0.5,30:0.1,20:0.2"}, "epochs must rise"),
     ("temporal_mnist", {"theta": "0.3,0.95"}, "--theta is '0.3,0.95': '0.95' is not epoch:value"),
     ("spotting", {"theta": "0.6,1:0.9"}, "--theta changes with epochs; a generated task has none"),
-    ("temporal_mnist", {"theta": "0.1,1:0.9"}, "theta is 0.1, which the most probable of 10"),
+    ("temporal_mnist", {"theta": "0.3,1:0.9"}, "the training ends after 1; give more --epochs"),
+    ("temporal_mnist", {"theta": "0.1,.5:0.9"}, "theta is 0.1, which the most probable of 10"),
     ("spotting", {"batch_size": "0"}, "--batch_size is 0; it must be more than 0"),
     ("spotting", {"learning_rate": "-1"}, "--learning_rate is -1.0"),
     ("spotting", {"num_examples": "0"}, "--num_examples is 0"),
@@ -410,15 +411,17 @@ def test_a_bad_flag_on_the_command_line_is_one_line_and_no_traceback(tmp_path):
     ("0", ((0, 0),)),
     ("0.5,30:0.165", ((0, 0.5), (30, 0.165))),
     ("1, 2:.5, 4.5:1e-3", ((0, 1), (2, 0.5), (4.5, 0.001))),
+    ("+1., 3:0.99999995", ((0, 1), (3, 0.99999995))),
   ],
 )
 def test_a_schedule_is_parsed(text, points):
   assert flags.parse_points("beta", text) == points
+  assert flags.parse_points("beta", flags._text(points)) == points
 
 
 @pytest.mark.parametrize("name", ["beta", "theta"])
 def test_a_schedule_changes_at_its_epoch(name):
-  with flagsaver.as_parsed(epochs="1", **{name: "0.5,3:0.165"}):
+  with flagsaver.as_parsed(epochs="4", **{name: "0.5,3:0.165"}):
     s = flags.settings("temporal_mnist", "epochs", beta=0, learning_rate=1, epochs=1)
   value = s.schedule_of(name, updates_per_epoch=10)
   assert [float(value(k)) for k in (0, 29, 30, 100)] == pytest.approx([0.5, 0.5, 0.165, 0.165])
