@@ -55,8 +55,9 @@ flags.DEFINE_string(
 flags.DEFINE_string(
   "theta",
   "0.95",
-  "Threshold on the largest class probability, or a schedule as of --beta: 0.3,1:0.95 answers "
-  "early from the start. Validation and test are read at the last value.",
+  "Threshold on the largest class probability, or a schedule as of --beta: with "
+  "0.101,2:0.6,3:0.8,4:0.95 ten classes are answered at the first step at first. Validation and "
+  "test are read at the last value.",
 )
 flags.DEFINE_integer("seed", 0, "Of initialisation, generated data and shuffling.")
 flags.DEFINE_string("workdir", None, "Folder of the run's files. Default: runs/<experiment>.")
@@ -143,7 +144,7 @@ FREE_FLAGS = (
 )
 
 
-Points = tuple[tuple[float, float], ...]
+Points = tuple[tuple[float, float], ...]  # (epoch, value from then on); the first epoch is 0
 
 
 class Settings(NamedTuple):
@@ -266,8 +267,9 @@ def settings(
   if not 0 <= values["seed"] < 2**32:
     raise ValueError(f"--seed is {values['seed']}; it must lie in 0..2**32 - 1")
   betas, thetas = (parse_points(name, str(values[name])) for name in ("beta", "theta"))
-  for _, value in thetas:
-    check_theta(value)
+  for check, points in ((check_beta, betas), (check_theta, thetas)):
+    for _, value in points:
+      check(value)
   if thetas[-1][0] >= values[amount] and len(thetas) > 1:
     raise ValueError(
       f"--theta is {thetas[-1][1]:g}, as the result is read, from epoch {thetas[-1][0]:g} on, "
@@ -288,13 +290,11 @@ def parse_points(name: str, text: str) -> Points:
     text: its value.
 
   Raises:
-    ValueError: another form, a negative value, or epochs that do not rise.
+    ValueError: another form, or epochs that do not rise.
   """
-  number = r"\+?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+  number = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
   first, *rest = (part.strip() for part in text.split(","))
   form = "give a number, as 0.2, or a schedule, as 0.5,30:0.165 (0.165 from epoch 30 on)"
-  if re.fullmatch(f"-{number}", first):
-    (check_beta if name == "beta" else check_theta)(float(first))
   if not re.fullmatch(number, first):
     raise ValueError(f"--{name} is {text!r}; {form}")
   points = [(0.0, float(first))]

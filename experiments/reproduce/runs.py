@@ -137,12 +137,17 @@ def command(member: str) -> list[str]:
 
 
 def is_done(workdir: pathlib.Path, flags: tuple[str, ...]) -> bool:
-  """Whether a run has ended that had these flags; of a flag that stands twice, the last."""
+  """Whether a run has ended that had these flags.
+
+  Args:
+    workdir: of the run.
+    flags: `--name=value`; of a name that stands twice, the last counts.
+  """
   if not (workdir / "result.json").exists():
     return False
   had = json.loads((workdir / "config.json").read_text())["flags"]
   wanted = dict(flag.removeprefix("--").split("=", 1) for flag in flags)
-  return all(_text(had.get(name)) == _text(value) for name, value in wanted.items())
+  return all(_canonical(had.get(name)) == _canonical(value) for name, value in wanted.items())
 
 
 def finished(folder: pathlib.Path) -> Runs:
@@ -163,7 +168,7 @@ def speech_runs(runs: Runs) -> tuple[list[tuple[float, Done]], list[tuple[float,
   return there(rc), there(eos)
 
 
-def _text(value: Any) -> str:
+def _canonical(value: Any) -> str:
   """A flag's value in one form, whether as typed or as parsed."""
   try:
     return str(float(value))
