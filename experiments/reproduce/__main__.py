@@ -67,8 +67,8 @@ def _missing(
 ) -> list[tuple[str, list[str], list[int]]]:
   """Runs without a result: name, betas and seeds to train at once; first seeds come first.
 
-  One that was trained with other flags counts as missing: its binary then goes on to the new length,
-  or refuses the folder and says which flags differ.
+  One that was trained with other flags counts as missing: its binary then goes on to the new
+  length, or refuses the folder and says which flags differ.
   """
   found = []
   for first in range(seeds):
