@@ -77,5 +77,6 @@ def loss(
     encode=classifier.encode,
     engine=engine,
     to_end=to_end,
+    zero_carry=True,
   )
   return jnp.mean(rc_loss(code.logits, labels)), (code.step, computed)

@@ -16,6 +16,7 @@ from rc_jax.float_leaves import among, floats
 from rc_jax.packed_log import Net, Spike, backward, forward, predict
 from rc_jax.sharding import same_axes, vary_alike
 from rc_jax.types import Array, Carry, Encode, Params, Step
+from rc_jax.zeros import at_zero_carry
 
 
 def run_to_spike(
@@ -28,6 +29,7 @@ def run_to_spike(
   lengths: Array | None,
   *,
   to_end: bool = False,
+  zero_carry: bool = False,
 ) -> tuple[Spike, Array]:
   """Runs each row to its first spike, and not further than its neighbours need.
 
@@ -43,12 +45,14 @@ def run_to_spike(
     thresholds: `[T]` float32 on the confidence.
     lengths: `[B]` int32, or None for T.
     to_end: run each row to its last step, and note its first spike on the way.
+    zero_carry: take the float leaves of carry for zeros: the first step leaves out their products,
+      and no gradient reaches them.
 
   Returns:
     Spike, and the int32 number of row-steps computed, at most `B * T`.
   """
   params, carry, xs, thresholds, lengths = vary_alike(params, carry, xs, thresholds, lengths)
-  net, params = _net(step, encode, params, carry, xs)
+  net, params = _net(step, encode, params, carry, xs, zero_carry)
   # A while loop under vmap would run all members until the last one stops, and copy their logs.
   run_only, run_and_log, differentiate = (
     jax.custom_batching.sequential_vmap(f)
@@ -82,11 +86,11 @@ def run_to_spike(
 
 
 def _net(
-  step: Step, encode: Encode | None, params: Params, carry: Carry, xs: Array
+  step: Step, encode: Encode | None, params: Params, carry: Carry, xs: Array, zero_carry: bool
 ) -> tuple[Net, Params]:
   """The functions of rows, and params with all that `step` and `encode` closed over."""
   x = xs[0, 0]
-  first = jax.tree.map(lambda a: a[0], carry)
+  carry = jax.tree.map(lambda a: a[0], carry)
   if encode is not None and not _stands_apart(encode, params, x):
     step, encode = _joined(step, encode), None
   encoded: Any = x
@@ -94,10 +98,12 @@ def _net(
   if encode is not None:
     encoded = vary_alike(encode(params, x), x)[0]
     encode, captured = _opened(encode, params, x)
-  step, captured_step = _opened(step, params, first, encoded)
+  first = at_zero_carry(step) if zero_carry else step
+  first, captured_first = _opened(first, params, carry, encoded)
+  step, captured_step = _opened(step, params, carry, encoded)
   of_rows = lambda f, i: lambda p, *rows: jax.vmap(lambda *row: f(p[i], p[0], *row))(*rows)
-  net = Net(of_rows(step, 1), None if encode is None else of_rows(encode, 2))
-  return net, (params, captured_step, captured)
+  net = Net(of_rows(first, 1), of_rows(step, 2), None if encode is None else of_rows(encode, 3))
+  return net, (params, captured_first, captured_step, captured)
 
 
 def _opened(fun: Callable, *examples: Any) -> tuple[Callable, list[Array]]:

@@ -20,13 +20,14 @@ def vjp_of_floats(
   return jax.vjp(of_floats, *map(floats, arguments))[1]
 
 
-def _is_float(leaf: Array) -> bool:
+def is_float(leaf: Any) -> bool:
+  """Whether an array, or its description, can have a gradient."""
   return jnp.issubdtype(leaf.dtype, jnp.inexact)
 
 
 def floats(tree: Any) -> list[Array]:
   """The leaves that can have a gradient."""
-  return [leaf for leaf in jax.tree.leaves(tree) if _is_float(leaf)]
+  return [leaf for leaf in jax.tree.leaves(tree) if is_float(leaf)]
 
 
 def among(tree: Any, leaves: Sequence[Array], others: Any = None) -> Any:
@@ -35,4 +36,4 @@ def among(tree: Any, leaves: Sequence[Array], others: Any = None) -> Any:
   old, structure = jax.tree.flatten(tree)
   rest = [None] * len(old) if others is None else jax.tree.leaves(others)
   pairs = zip(old, rest, strict=True)
-  return jax.tree.unflatten(structure, [next(of_floats) if _is_float(a) else b for a, b in pairs])
+  return jax.tree.unflatten(structure, [next(of_floats) if is_float(a) else b for a, b in pairs])

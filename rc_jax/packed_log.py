@@ -46,8 +46,12 @@ class Spike(NamedTuple):
 
 
 class Net(NamedTuple):
-  """`step` and `encode` of `w` rows; encode is None where it is left in the step, or not given."""
+  """First step, later ones and `encode` of `w` rows.
 
+  Encode is None where it is left in the step, or not given.
+  """
+
+  first: Callable[[Params, Carry, Encoded], tuple[Carry, Array]]
   step: Callable[[Params, Carry, Encoded], tuple[Carry, Array]]
   encode: Callable[[Params, Array], Encoded] | None
 
@@ -156,8 +160,7 @@ def _chain(
   state = _State(jnp.int32(0), jnp.int32(0), carry, jnp.ones(count, bool), spike, log)
   rows, last, state, _ = vary_alike(rows, last, state, xs)
 
-  def compute(s: _State, rows: Array, encoded: Encoded) -> _State:
-    carry, logits = net.step(params, s.carry, encoded)
+  def note(s: _State, rows: Array, carry: Carry, logits: Array) -> _State:
     crossed = confidence(logits) >= thresholds[s.t]
     at_end = s.t >= last[rows]
     says = ends = s.silent & (crossed | at_end)
@@ -181,9 +184,10 @@ def _chain(
     if s.log is not None:
       entry = _Log(s.carry, None, None) if s.log.flat is None else _Log(s.carry, encoded, index)
       s = s._replace(log=_write(s.log, entry, s.position))
-    return compute(s._replace(position=s.position + rows.size), rows, encoded)
+    s = s._replace(position=s.position + rows.size)
+    return note(s, rows, *net.step(params, s.carry, encoded))
 
-  state = compute(state, rows, first_encoded)
+  state = note(state, rows, *net.first(params, carry, first_encoded))
   stages = []
   widths = widths_of_loops(count, steps)
   for floor in [*widths[1:], 0]:
@@ -230,10 +234,10 @@ def backward(net, params, carry, xs, lengths, trail, dlogits, dxs):
   if dxs is not None:
     dxs = dxs.reshape(-1, *xs.shape[2:])
 
-  def of_step(t, rows, carry, inputs, dcarry):
+  def of_step(step, t, rows, carry, inputs, dcarry):
     now = (trail.step[rows] == t)[:, None]
     dstep = jnp.where(now, dlogits[rows], jnp.zeros((), dlogits.dtype))
-    return vjp_of_floats(net.step, params, carry, inputs)([*dcarry, dstep])
+    return vjp_of_floats(step, params, carry, inputs)([*dcarry, dstep])
 
   def retreat(s, stage):
     t, dcarry, dparams, encoded, dxs = s
@@ -245,7 +249,7 @@ def backward(net, params, carry, xs, lengths, trail, dlogits, dxs):
       inputs = _inputs_at(xs, lengths, index)
     else:
       inputs = _read(encoded, position, width)
-    dp, dcarry, dinputs = of_step(t, stage.rows, carry, inputs, dcarry)
+    dp, dcarry, dinputs = of_step(net.step, t, stage.rows, carry, inputs, dcarry)
     if net.encode is not None:
       encoded = _write(encoded, among(inputs, dinputs, inputs), position)
     elif dxs is not None:
@@ -263,7 +267,7 @@ def backward(net, params, carry, xs, lengths, trail, dlogits, dxs):
     )
   rows = jnp.arange(count, dtype=jnp.int32)
   inputs = xs[:, 0] if net.encode is None else trail.first_encoded
-  dp, dcarry, dinputs = of_step(0, rows, carry, inputs, dcarry)
+  dp, dcarry, dinputs = of_step(net.first, 0, rows, carry, inputs, dcarry)
   dparams = _sums(dparams, dp)
   if net.encode is not None:
     dp, dinputs = vjp_of_floats(net.encode, params, xs[:, 0])(dinputs)

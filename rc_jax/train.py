@@ -12,6 +12,7 @@ from rc_jax.losses import rc_loss
 from rc_jax.rows import initial_carries
 from rc_jax.types import Array, Batch, Classifier, Key, Params, RankCode, Schedule
 from rc_jax.unroll import Engine, unroll_and_count
+from rc_jax.zeros import starts_at_zero
 
 Objective = Literal["rc", "eos"]
 
@@ -125,6 +126,7 @@ def make_train(
       encode=classifier.encode,
       engine=engine,
       to_end=objective == "eos",
+      zero_carry=starts_at_zero(classifier, params),
     )
     loss = jnp.mean(rc_loss(code.logits, batch.labels, beta_now))
     return loss, _means(loss, code, computed, batch)

@@ -86,8 +86,11 @@ def unroll_and_count(
   encode: Encode | None,
   engine: Engine,
   to_end: bool = False,
+  zero_carry: bool = False,
 ) -> tuple[RankCode, Array]:
   """`unroll_to_spike`, or a run of each row to its end that notes its first spike on the way.
+
+  With `zero_carry` early exit takes the float leaves of carry for zeros, as `run_to_spike` says.
 
   Returns:
     The rank code, whose logits are those at the end where rows run `to_end`; the share of the
@@ -123,6 +126,7 @@ def unroll_and_count(
     thresholds(theta, steps, classes),
     lengths,
     to_end=to_end,
+    zero_carry=zero_carry,
   )
   label = spike.label
   if label is None:

@@ -1,0 +1,122 @@
+"""A step at a carry of zeros: the same results, without the products that are zero."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen, nnx
+from jax.nn import initializers
+
+import rc_jax
+from rc_jax.rows import initial_carries
+from rc_jax.unroll import unroll_and_count
+from rc_jax.zeros import at_zero_carry, starts_at_zero
+
+C = 3
+
+
+def counter():
+  """A carry of an integer, which is kept, and of a float that meets what has no rule."""
+
+  def step(params, carry, x):
+    count, h = carry
+    h = jnp.where(count > 0, jnp.cumsum(h), 0.5 - h) - jnp.exp(h) + jnp.sum(h * params["w"])
+    return (count + 1, h), jnp.concatenate([x, h[:1] / 3])
+
+  return rc_jax.Classifier(
+    lambda key, x: {"w": jnp.ones(4)},
+    lambda params: (jnp.int32(0), jnp.zeros(4)),
+    step,
+  )
+
+
+NETS = {  # a network, a step's input, and how many products are left of how many
+  "lstm": (rc_jax.lstm(5, C), (4,), 1, 2),
+  "gru": (rc_jax.gru(5, C, hidden=(3,)), (4,), 2, 3),
+  "conv_lstm": (rc_jax.conv_lstm(2, C, (4, 3)), (4, 3, 1), 1, 3),  # on a CPU, and elsewhere
+  "bfloat16": (rc_jax.with_dtype(rc_jax.lstm(5, C), jnp.bfloat16), (4,), 1, 2),
+  "linen": (rc_jax.from_linen(linen.GRUCell(5), linen.Dense(C)), (4,), 4, 7),
+  "nnx": (
+    rc_jax.from_nnx(
+      lambda rngs: nnx.OptimizedLSTMCell(4, 5, rngs=rngs),
+      lambda rngs: nnx.Linear(5, C, rngs=rngs),
+    ),
+    (4,),
+    2,
+    3,
+  ),
+  "counter": (counter(), (2,), 0, 0),
+}
+
+
+def case(name):
+  classifier, shape, *products = NETS[name]
+  x = jax.random.normal(jax.random.key(0), shape)
+  params = classifier.init(jax.random.key(1), x)
+  return classifier, params, classifier.encode(params, x), products
+
+
+def products(function, *arguments):
+  """How often a product stands in a function, that of its inner functions included."""
+  text = str(jax.make_jaxpr(function)(*arguments))
+  return text.count("dot_general[") + text.count("conv_general_dilated[")
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_results_are_the_step_s_with_fewer_products(name):
+  classifier, params, encoded, (left, all_of_them) = case(name)
+  carry = classifier.initial_carry(params)
+  first = at_zero_carry(classifier.step)
+  assert starts_at_zero(classifier, params)
+  want, got = classifier.step(params, carry, encoded), first(params, carry, encoded)
+  assert jax.tree.structure(want) == jax.tree.structure(got)
+  for a, b in zip(jax.tree.leaves(want), jax.tree.leaves(got), strict=True):
+    assert a.dtype == b.dtype
+    np.testing.assert_allclose(a, b, rtol=1e-6)
+  assert products(classifier.step, params, carry, encoded) == all_of_them
+  assert products(first, params, carry, encoded) == left
+
+
+def test_a_carry_that_is_no_zero():
+  lstm = rc_jax.lstm(5, C)
+  params = lstm.init(jax.random.key(0), jnp.zeros(4))
+  for carry in (lambda p: (p["bias"][:5], jnp.zeros(5)), lambda _: (jnp.zeros(5), jnp.ones(5))):
+    assert not starts_at_zero(lstm._replace(initial_carry=carry), params)
+  drawn = linen.GRUCell(5, carry_init=initializers.normal())
+  assert not starts_at_zero(rc_jax.from_linen(drawn, linen.Dense(C)), params)
+
+
+def test_a_scalar_added_to_zeros_has_their_shape():
+  step = lambda params, h, x: (1.0 + h, (h - 2.0) * x)
+  carry, logits = at_zero_carry(step)(None, jnp.zeros(C), jnp.arange(3.0))
+  np.testing.assert_array_equal(carry, np.ones(C))
+  np.testing.assert_array_equal(logits, [0.0, -2.0, -4.0])
+
+
+@pytest.mark.parametrize("name", ["lstm", "conv_lstm", "counter"])
+def test_training_from_zeros(name):
+  """Values and gradients of early exit are those of the full scan, which multiplies by them."""
+  classifier, params, _, _ = case(name)
+  xs = jax.random.normal(jax.random.key(2), (17, 9, *NETS[name][1]))
+  carry = initial_carries(classifier, params, 17)
+
+  def loss(params, engine):
+    code, _ = unroll_and_count(
+      classifier.step,
+      params,
+      carry,
+      xs,
+      0.5,
+      None,
+      encode=classifier.encode,
+      engine=engine,
+      zero_carry=True,
+    )
+    return jnp.sum(jnp.sin(code.logits)), code.step
+
+  run = jax.jit(jax.value_and_grad(loss, has_aux=True), static_argnums=1)
+  want, got = run(params, "full"), run(params, "early_exit")
+  assert len(np.unique(want[0][1])) > 1
+  largest = max(float(jnp.max(jnp.abs(g))) for g in jax.tree.leaves(want[1]))
+  for a, b in zip(jax.tree.leaves(want), jax.tree.leaves(got), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6 * largest)
