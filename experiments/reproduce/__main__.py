@@ -4,9 +4,10 @@
 
 Each run is one of the binaries, in `WORKDIR/BUDGET/RUN/SEED`; the seeds of a generated task and the
 betas of the sweep train together, as experiments.population does. A run that is done is not run
-again, one that was stopped goes on. At the end, or at a stop, report.md, report.html and figures/
-are made from the files of all runs, in `WORKDIR/BUDGET`; `--seeds=0` only does that. Flags of data
-go to the parts that read some:
+again, one that was stopped goes on. At the end, or at a stop, a page a part, report.html of all
+pages and figures/ are made from the files of all runs, in `WORKDIR/BUDGET`; `--seeds=0` only does
+that. Of a run they read config.json, result.json, metrics.jsonl and examples.npz: to keep these is
+to keep the run. Flags of data go to the parts that read some:
 
   --mnist_flags='--data_dir=MNIST'
   --speech_flags='--dataset=folder --data_dir=WORDS --keywords=zero,one,two,three,four,five'

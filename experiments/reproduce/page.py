@@ -1,27 +1,48 @@
-"""The report of a reproduction: report.md, and report.html that holds its pictures in itself."""
+"""The pages of a reproduction: one a part in Markdown, and report.html that holds all of them."""
 
 import base64
 import pathlib
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import markdown
 import matplotlib.pyplot as plt
 
 from experiments.reproduce import figures, rows
-from experiments.reproduce.runs import Runs, command, finished
+from experiments.reproduce.runs import PARTS, Runs, command, finished, part_of
 from experiments.workdir import write_text
 
-INTRODUCTION = """# The paper's numbers and figures, and ours
-
-Test data; mean ± standard deviation over seeds. No seed was chosen: the best one only shows the
-spread, row by row. "theta for a mean step" reads the curve of test accuracy over theta there.
-Which checkpoint is read, the best on validation or the last, stands with each run below.
-Ceilings: of spotting and of 2-sequence an ideal observer, exact; of temporal MNIST a convolutional
-network that sees all pixels so far, at the same mean step; of speech one that hears the whole clip.
+INTRODUCTION = """Test data; mean ± standard deviation over seeds. No seed was chosen: the best one
+only shows the spread, row by row. "theta for a mean step" reads the curve of test accuracy over
+theta there. Which checkpoint is read, the best on validation or the last, stands with each run.
 Rows "ours" have what the paper leaves out (augmentation and so on), in the commands below."""
 
+
+class _Page(NamedTuple):
+  """What a part's page says beside its numbers."""
+
+  title: str
+  ceiling: str
+  not_run: str = ""
+
+
+PAGES = {
+  "spotting": _Page("Spotting (section 3.1)", "Ceiling: an ideal observer, exact."),
+  "two_sequence": _Page("2-sequence (section 3.2)", "Ceiling: an ideal observer, exact."),
+  "mnist": _Page(
+    "Temporal MNIST (section 3.3)",
+    "Ceiling: a convolutional network that sees all pixels so far, at the same mean step.",
+    "The switch of regimes of ConvLSTM-20: `python -m experiments.temporal_mnist "
+    "--model=conv_lstm --units=20 --beta=0.5,30:0.165`.",
+  ),
+  "speech": _Page(
+    "Speech (section 3.4)",
+    "Ceiling: a convolutional network that hears the whole clip.",
+    "The paper's own data need a download of 2.4 GB: 11 classes with "
+    "`python -m experiments.speech --beta=0.2`, all 35 words with `--keywords=all`.",
+  ),
+}
 CAPTIONS = {
   "figure_1": "Figure 1. Spotting. A: inputs, with the first run of five equal steps in a frame. "
   "B, E: labels, blue positive. C: first spikes of the RC-trained network, D: its activations up "
@@ -35,12 +56,6 @@ CAPTIONS = {
   "figure_5": "Figure 5. Speech, test data: each blue or green curve is one network over theta; "
   "red: theta = .95 over beta, the composite.",
 }
-NOT_RUN = """## Not run here
-
-The paper's own speech data need a download of 2.4 GB: 11 classes with
-`python -m experiments.speech --beta=0.2`, all 35 words with `--keywords=all`. The switch of regimes
-of ConvLSTM-20: `python -m experiments.temporal_mnist --model=conv_lstm --units=20
---beta=0.5,30:0.165`."""
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em}
 table{border-collapse:collapse;font-size:13px;display:block;overflow-x:auto}
@@ -49,41 +64,54 @@ img{max-width:100%}code{background:#f4f4f4;overflow-wrap:anywhere}"""
 
 
 def write(folder: pathlib.Path) -> str:
-  """Draws the figures and writes report.md and report.html into the folder of the runs.
+  """Draws the figures and writes PART.md of each part that has runs, and report.html of all.
+
+  A page that lies there of a part without runs stays as it is.
 
   Args:
     folder: `WORKDIR/BUDGET`, with a finished run in `RUN/SEED`.
 
   Returns:
-    The report as Markdown.
+    The pages as Markdown.
   """
   runs = finished(folder)
-  pictures = figures.draw(runs)
-  (folder / "figures").mkdir(parents=True, exist_ok=True)
-  for name, figure in pictures.items():
-    figure.savefig(folder / "figures" / f"{name}.png", bbox_inches="tight", dpi=150)
-    plt.close(figure)
-  text = _text(runs, list(pictures))
-  write_text(folder / "report.md", text)
+  for part in PARTS:
+    if of_part := {name: done for name, done in runs.items() if part_of(name) == part}:
+      write_text(folder / f"{part}.md", _text(part, of_part, _draw(of_part, folder / "figures")))
+  pages = [path.read_text() for part in PARTS if (path := folder / f"{part}.md").exists()]
+  text = "\n".join(pages)
   write_text(folder / "report.html", _html(text, folder))
   return text
 
 
-def _text(runs: Runs, pictures: list[str]) -> str:
-  parts = [INTRODUCTION, _table(rows.COLUMNS, rows.table(runs))]
+def _draw(runs: Runs, folder: pathlib.Path) -> list[str]:
+  """Names of the figures that it put into the folder."""
+  folder.mkdir(parents=True, exist_ok=True)
+  pictures = figures.draw(runs)
+  for name, figure in pictures.items():
+    figure.savefig(folder / f"{name}.png", bbox_inches="tight", dpi=150)
+    plt.close(figure)
+  return list(pictures)
+
+
+def _text(part: str, runs: Runs, pictures: list[str]) -> str:
+  page = PAGES[part]
+  texts = [f"# {page.title}", f"{INTRODUCTION}\n{page.ceiling}"]
+  texts.append(_table(rows.COLUMNS, rows.table(runs)))
   for name in pictures:
-    parts += [f"![{name}](figures/{name}.png)", CAPTIONS[name]]
+    texts += [f"![{name}](figures/{name}.png)", CAPTIONS[name]]
   if curves := rows.speech_curves(runs):
-    title = "## Speech: test accuracy where theta makes the mean step"
-    parts += [title, _table(rows.CURVE_COLUMNS, curves)]
-  parts += ["## Each run", _table(rows.RUN_COLUMNS, rows.each_run(runs)), _circumstances(runs)]
+    title = "## Test accuracy where theta makes the mean step"
+    texts += [title, _table(rows.CURVE_COLUMNS, curves)]
+  texts += ["## Each run", _table(rows.RUN_COLUMNS, rows.each_run(runs)), _circumstances(runs)]
   commands = [(name, f"`python -m experiments.{_command(name, runs)}`") for name in runs]
-  parts += [
+  texts += [
     "## Commands",
     "But for `--seed`, `--workdir` and `--data_dir`, the folder of the data.",
+    _table(("run", "command"), commands),
   ]
-  parts += [_table(("run", "command"), commands), NOT_RUN]
-  return "\n\n".join(parts) + "\n"
+  texts += ["## Not run here", page.not_run] if page.not_run else []
+  return "\n\n".join(texts) + "\n"
 
 
 def _table(columns: Iterable[str], lines: Iterable[Iterable[str]]) -> str:

@@ -130,6 +130,11 @@ def members(name: str) -> list[str]:
   return [f"{name}/beta-{beta}" for beta in RUNS[name].betas] or [name]
 
 
+def part_of(member: str) -> str:
+  """The part that a run belongs to, by the name of its folder."""
+  return RUNS[member.partition("/")[0]].part
+
+
 def command(member: str) -> list[str]:
   """The binary and the flags of a run, but the seed, the workdir and where the data is."""
   name, _, beta = member.partition("/beta-")

@@ -81,6 +81,14 @@ def test_commands_have_the_values_that_a_run_had():
   )
 
 
+def test_a_page_without_runs_stays(tmp_path):
+  """So that a part can be made anew where the runs of another are no longer at hand."""
+  (tmp_path / "speech.md").write_text("# Speech, of old\n")
+  assert page.write(tmp_path) == "# Speech, of old\n"
+  assert "<h1>Speech, of old</h1>" in (tmp_path / "report.html").read_text()
+  assert not (tmp_path / "mnist.md").exists()
+
+
 def test_what_is_missing(tmp_path):
   """Seeds of generated tasks at once, first seeds of others first, and nothing that is done so."""
   short = {"epochs": 40.0}
@@ -125,7 +133,8 @@ def test_the_whole_pipeline(tmp_path, capfd, monkeypatch):
     assert any((folder / member / "0" / "tensorboard").iterdir())
     for picture in re.findall(r"\]\((.*png)\)", own):
       assert (folder / member / "0" / picture).stat().st_size > 5_000
-  report, html = (folder / "report.md").read_text(), (folder / "report.html").read_text()
+  report = "".join((folder / f"{part}.md").read_text() for part in PARTS)
+  html = (folder / "report.html").read_text()
   pictures = [f"figure_{n}.png" for n in range(1, 6)]
   assert sorted(path.name for path in (folder / "figures").iterdir()) == pictures
   assert all(f"](figures/{name})" in report for name in pictures)
