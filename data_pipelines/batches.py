@@ -1,5 +1,6 @@
 """Stored data: splits of records, and their batches by grain."""
 
+import functools
 from typing import NamedTuple
 
 import grain
@@ -71,8 +72,18 @@ def shuffled_indices(num_records: int, batch_size: int, seed: int) -> grain.MapD
       f"batch_size is {batch_size} but there are only {num_records} training examples; "
       "choose a smaller --batch_size"
     )
-  indices = grain.MapDataset.range(num_records).seed(seed).shuffle()
-  return indices.batch(batch_size, drop_remainder=True).repeat()
+  batches = num_records // batch_size
+
+  @functools.lru_cache(maxsize=2)
+  def order(epoch: int) -> np.ndarray:
+    return np.random.default_rng((seed, epoch)).permutation(num_records)
+
+  def batch(k: int) -> np.ndarray:
+    epoch, place = divmod(k, batches)
+    return order(epoch)[place * batch_size : (place + 1) * batch_size]
+
+  # A batch at a time: grain's own shuffle, record by record, took 2.2 ms for 128 of them.
+  return grain.MapDataset.range(2**31 - 1).map(batch)
 
 
 def _check_range(split: str, what: str, values: np.ndarray, low: int, high: int) -> None:
