@@ -74,7 +74,7 @@ RUNS = {
     "mnist", "temporal_mnist", (*CONV, "--units=10", "--epochs=20", *FAST, *REGULAR)
   ),
   "mnist-conv-20-ours": Run(
-    "mnist", "temporal_mnist", (*CONV, "--units=20", "--epochs=10", *FAST, *REGULAR), 1
+    "mnist", "temporal_mnist", (*CONV, "--units=20", "--epochs=10", *FAST, *REGULAR)
   ),
   "mnist-cnn-lstm": Run(
     "mnist", "temporal_mnist", ("--model=cnn_lstm", "--beta=0", "--epochs=30", *WARPED)
