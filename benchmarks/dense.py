@@ -34,7 +34,7 @@ def measure(shape: Shape, rows: int, repeats: int, dtype: str) -> dict[str, floa
   engines: tuple[Engine, ...] = ("full", "early_exit")
   calls = {}
   for engine in engines:
-    function = functools.partial(loss, classifier, engine, to_end=True)
+    function = functools.partial(loss, classifier, engine, to_end=True, zero_carry=True)
     gradient = jax.value_and_grad(function, has_aux=True)
     calls[engine] = functools.partial(jax.jit(gradient).lower(*arguments).compile(), *arguments)
   return alternate(calls | rivals(shape, xs, labels), repeats)

@@ -49,7 +49,8 @@ def contender(name: str, classifier: Classifier, kind: str, arguments: tuple) ->
     net = Classifier(classifier.init, classifier.initial_carry, inside)
 
   engine: Engine = "early_exit" if name in ("early_exit", "slowest") else "full"
-  function: Any = functools.partial(loss, net, engine)
+  # As training does, and a pass that only reads does not.
+  function: Any = functools.partial(loss, net, engine, zero_carry=kind == "gradient")
   if kind == "gradient":
     function = jax.value_and_grad(function, has_aux=True)
   one_width: Any = contextlib.nullcontext()

@@ -65,6 +65,7 @@ def loss(
   labels: jax.Array,
   *,
   to_end: bool = False,
+  zero_carry: bool = False,
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
   """Mean loss of B rows at theta .95, with their spike steps `[B]` and the share computed."""
   code, computed = unroll_and_count(
@@ -77,6 +78,6 @@ def loss(
     encode=classifier.encode,
     engine=engine,
     to_end=to_end,
-    zero_carry=True,
+    zero_carry=zero_carry,
   )
   return jnp.mean(rc_loss(code.logits, labels)), (code.step, computed)

@@ -4,7 +4,7 @@
 
 Goes on from the last checkpoint of a run of `python -m experiments.*`, on its own data: updates on
 batch after batch by the masked full scan and by early exit, each of which trains a copy on, beside
-the gradient alone, through all steps of one batch, of the same LSTM in Flax and PyTorch; then
+the gradient alone, through all steps of one batch, of the paper's LSTM in Flax and PyTorch; then
 evaluation by the full scan (`eos=True`) and by refilling (`eos=False`). Contenders take turns of
 some updates each, as within an epoch: what one leaves in the caches is its own.
 """

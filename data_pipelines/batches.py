@@ -76,7 +76,9 @@ def shuffled_indices(num_records: int, batch_size: int, seed: int) -> grain.MapD
 
   @functools.lru_cache(maxsize=2)
   def order(epoch: int) -> np.ndarray:
-    return np.random.default_rng((seed, epoch)).permutation(num_records)
+    permutation = np.random.default_rng((seed, epoch)).permutation(num_records)
+    permutation.setflags(write=False)  # batches are views of it
+    return permutation
 
   def batch(k: int) -> np.ndarray:
     epoch, place = divmod(k, batches)

@@ -90,7 +90,7 @@ def _net(
 ) -> tuple[Net, Params]:
   """The functions of rows, and params with all that `step` and `encode` closed over."""
   x = xs[0, 0]
-  carry = jax.tree.map(lambda a: a[0], carry)
+  one = jax.tree.map(lambda a: a[0], carry)
   if encode is not None and not _stands_apart(encode, params, x):
     step, encode = _joined(step, encode), None
   encoded: Any = x
@@ -98,9 +98,9 @@ def _net(
   if encode is not None:
     encoded = vary_alike(encode(params, x), x)[0]
     encode, captured = _opened(encode, params, x)
-  first = at_zero_carry(step) if zero_carry else step
-  first, captured_first = _opened(first, params, carry, encoded)
-  step, captured_step = _opened(step, params, carry, encoded)
+  at_first = at_zero_carry(step) if zero_carry else step
+  first, captured_first = _opened(at_first, params, one, encoded)
+  step, captured_step = _opened(step, params, one, encoded)
   of_rows = lambda f, i: lambda p, *rows: jax.vmap(lambda *row: f(p[i], p[0], *row))(*rows)
   net = Net(of_rows(first, 1), of_rows(step, 2), None if encode is None else of_rows(encode, 3))
   return net, (params, captured_first, captured_step, captured)

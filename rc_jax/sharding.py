@@ -29,5 +29,12 @@ def same_axes(value: jax.Array, *trees: Any) -> bool:
   return all(_axes(leaf) == _axes(value) for leaf in jax.tree.leaves(trees))
 
 
+def zeros_of(aval: Any) -> jax.Array:
+  """Zeros of an abstract value's shape and dtype, which vary over the mapped axes that it does."""
+  zeros = jnp.zeros(aval.shape, aval.dtype)
+  varying = tuple(aval.manual_axis_type.varying)
+  return jax.lax.pcast(zeros, varying, to="varying") if varying else zeros
+
+
 def _axes(value: jax.Array) -> frozenset:
   return jax.typeof(value).manual_axis_type.varying

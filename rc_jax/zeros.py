@@ -1,17 +1,19 @@
 """Leaving out what is known to be zero: the products of a first step with a carry of zeros.
 
-XLA does not do so, since 0 times NaN is not 0. Here a function's jaxpr is evaluated with its zeros
-kept apart for as long as the result of each operation on them is known.
+XLA does not do so, since 0 times NaN or infinity is not 0. Here a function's jaxpr is evaluated
+with its zeros kept apart for as long as the result of each operation on them is known; an operation
+that is not listed below gets an array of zeros to work on.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Literal
 
 from rc_jax.float_leaves import is_float
+from rc_jax.sharding import zeros_of
 from rc_jax.types import Carry, Classifier, Encoded, Params, Step
 
 _Value = jax.Array | None  # None is zeros
@@ -20,13 +22,16 @@ _Value = jax.Array | None  # None is zeros
 _OF_ANY = {"mul", "dot_general", "conv_general_dilated"}
 _OF_FIRST = {
   *("reshape", "squeeze", "transpose", "rev", "broadcast_in_dim", "slice", "dynamic_slice"),
-  *("split", "convert_element_type", "copy", "neg", "tanh", "reduce_sum"),
+  *("split", "convert_element_type", "copy", "pvary", "pcast", "tanh", "reduce_sum"),
 }
 _OF_ALL = {"add", "sub", "concatenate", "pad"}
 
 
 def starts_at_zero(classifier: Classifier, params: Params) -> bool:
-  """Whether the float leaves of the initial carry are zeros, whatever the parameters are."""
+  """Whether `initial_carry` plainly makes zeros of its float leaves, whatever the parameters are.
+
+  Zeros that it closes over as an array, or arrives at by other ways than those below, are not seen.
+  """
   closed = jax.make_jaxpr(classifier.initial_carry)(params)
   carry = _outputs(closed, jax.tree.leaves(params))
   return all(c is None for c, a in zip(carry, closed.out_avals, strict=True) if is_float(a))
@@ -35,7 +40,8 @@ def starts_at_zero(classifier: Classifier, params: Params) -> bool:
 def at_zero_carry(step: Step) -> Step:
   """`step` with zeros for the float leaves of its carry, whatever they are.
 
-  Weights that meet nothing else are not looked at, so that a NaN among them goes unnoticed.
+  Zero times anything is zero here: what is not finite beside it goes unnoticed, and the sign of a
+  zero is lost.
   """
 
   def first(params: Params, carry: Carry, encoded: Encoded) -> Any:
@@ -54,7 +60,7 @@ def _outputs(closed: ClosedJaxpr, values: Sequence[_Value]) -> list[_Value]:
 
   def read(variable: Any) -> _Value:
     if isinstance(variable, Literal):
-      return None if variable.val == 0 else variable.val
+      return None if _is_positive_zero(variable.val) else variable.val
     return known[variable]
 
   for equation in jaxpr.eqns:
@@ -63,7 +69,7 @@ def _outputs(closed: ClosedJaxpr, values: Sequence[_Value]) -> list[_Value]:
   return [read(v) for v in jaxpr.outvars]
 
 
-def _results(equation: JaxprEqn, values: list[_Value]) -> Sequence[_Value]:
+def _results(equation: Any, values: list[_Value]) -> Sequence[_Value]:
   """Of one operation; inner jaxprs are followed where they may leave something out."""
   name = equation.primitive.name
   zero = [value is None for value in values]
@@ -71,15 +77,14 @@ def _results(equation: JaxprEqn, values: list[_Value]) -> Sequence[_Value]:
     (any(zero) and name in _OF_ANY)
     or (zero[:1] == [True] and name in _OF_FIRST)
     or (all(zero) and name in _OF_ALL)
-    or (any(zero) and name == "cond" and _zero_in_all_branches(equation, values))
+    or (any(zero) and name == "cond" and _zero_whichever_branch(equation, values))
   ):
     return [None] * len(equation.outvars)
   if any(zero) and name == "jit":
     return _outputs(equation.params["jaxpr"], values)
-  if any(zero) and name in ("add", "sub"):
-    result: Any = equation.outvars[0].aval
+  if any(zero) and name in ("add", "sub"):  # not all: see above
     other: Any = values[zero.index(False)]
-    if jnp.shape(other) == result.shape:  # no scalar that is to be broadcast
+    if np.shape(other) == equation.outvars[0].aval.shape:  # a literal may be a scalar
       return [-other if name == "sub" and zero[0] else other]
   arrays = [_array(value, v.aval) for value, v in zip(values, equation.invars, strict=True)]
   parameters = equation.primitive.get_bind_params(equation.params)
@@ -88,11 +93,17 @@ def _results(equation: JaxprEqn, values: list[_Value]) -> Sequence[_Value]:
   return results if equation.primitive.multiple_results else [results]
 
 
-def _zero_in_all_branches(equation: JaxprEqn, values: list[_Value]) -> bool:
-  """Of a `cond`, as `lax.platform_dependent` makes one."""
+def _zero_whichever_branch(equation: Any, values: list[_Value]) -> bool:
+  """Of a `cond`, which `lax.platform_dependent` is too; its branches are traced, and not used."""
   branches = equation.params["branches"]
-  return all(v is None for branch in branches for v in _outputs(branch, values[1:]))
+  return not equation.effects and all(
+    value is None for branch in branches for value in _outputs(branch, values[1:])
+  )
 
 
-def _array(value: _Value, shape: Any) -> Any:
-  return jnp.zeros(shape.shape, shape.dtype) if value is None else value
+def _is_positive_zero(literal: Any) -> bool:
+  return np.ndim(literal) == 0 and literal == 0 and not np.signbit(np.real(literal))
+
+
+def _array(value: _Value, aval: Any) -> Any:
+  return zeros_of(aval) if value is None else value

@@ -3,9 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import linen, nnx
 from jax.nn import initializers
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 
 import rc_jax
 from rc_jax.rows import initial_carries
@@ -91,6 +94,88 @@ def test_a_scalar_added_to_zeros_has_their_shape():
   carry, logits = at_zero_carry(step)(None, jnp.zeros(C), jnp.arange(3.0))
   np.testing.assert_array_equal(carry, np.ones(C))
   np.testing.assert_array_equal(logits, [0.0, -2.0, -4.0])
+
+
+def test_the_sign_of_a_literal_stays():
+  """-0.0 is no zero that may be left out: 1 / -0.0 is another infinity."""
+  step = lambda params, h, x: (h, jnp.clip(x / jnp.full(C, -0.0), -1.0, 1.0))
+  got = at_zero_carry(step)(None, jnp.zeros(C), jnp.ones(C))[1]
+  np.testing.assert_array_equal(got, -np.ones(C))
+
+
+def test_zeros_of_every_dtype_in_the_step():
+  def step(params, h, x):
+    zero = jnp.stack(
+      [jnp.zeros((), d).astype(h.dtype) for d in (bool, int, jnp.uint8, jnp.bfloat16)]
+    )
+    return h, x + jnp.sum(zero) + h
+
+  np.testing.assert_array_equal(at_zero_carry(step)(None, jnp.zeros(C), jnp.ones(C))[1], np.ones(C))
+
+
+def test_a_branch_not_taken_has_no_effect():
+  called = []
+
+  def step(params, h, x):
+    noted = lambda h: (jax.debug.callback(lambda: called.append(1)), h)[1]
+    return h, x + jax.lax.cond(x[0] > 1, noted, lambda h: h, h)
+
+  jax.block_until_ready(jax.jit(at_zero_carry(step))(None, jnp.zeros(C), jnp.ones(C)))
+  jax.effects_barrier()
+  assert not called
+
+
+@pytest.mark.parametrize("axis_name", [None, "device"])
+@pytest.mark.parametrize("name", ["conv_lstm", "counter"])
+def test_two_devices(name, axis_name):
+  """Zeros that meet a device's own values vary as these do; each device trains by itself or not."""
+  classifier, shape, *_ = NETS[name]
+  train = rc_jax.make_train(
+    classifier, optax.sgd(1.0), theta=0.5, engine="early_exit", axis_name=axis_name
+  )
+  xs = jax.random.normal(jax.random.key(2), (6, 9, *shape))
+  batch = rc_jax.Batch(xs, jnp.zeros(6, jnp.int32), jnp.full(6, 9))
+  state = train.init(jax.random.key(0), xs[0, 0])
+  seen = []
+
+  def update(state, batch):
+    vary = lambda tree: jax.lax.pcast(tree, "device", to="varying")
+    state = state if axis_name else jax.tree.map(vary, state)
+    seen.append(starts_at_zero(classifier, state.params))
+    return jax.tree.map(lambda a: a[None], train.update(state, batch)[0].params)
+
+  got = jax.jit(
+    jax.shard_map(
+      update, mesh=jax.make_mesh((2,), ("device",), axis_types=(AxisType.Auto,)),
+      in_specs=(P(), P()), out_specs=P("device"),
+    )
+  )(state, batch)  # fmt: skip
+  alone = rc_jax.make_train(classifier, optax.sgd(1.0), theta=0.5, engine="full")
+  want = jax.jit(alone.update)(state, batch)[0].params
+  assert seen == [True]
+  for a, b in zip(jax.tree.leaves(want), jax.tree.leaves(got), strict=True):
+    for own in b:
+      np.testing.assert_allclose(a, own, rtol=1e-5, atol=1e-6)
+
+
+def test_make_train_leaves_the_products_out():
+  """Also over a named axis, which marks the carry as a device's own."""
+  classifier, shape, *_ = NETS["lstm"]
+  counts = {}
+  for axis_name in (None, "device"):
+    train = rc_jax.make_train(classifier, optax.sgd(1.0), engine="early_exit", axis_name=axis_name)
+    xs = jnp.ones((6, 300, *shape))
+    batch = rc_jax.Batch(xs, jnp.zeros(6, jnp.int32), jnp.full(6, 300))
+    state = train.init(jax.random.key(0), xs[0, 0])
+    update = jax.shard_map(
+      train.update, mesh=jax.make_mesh((1,), ("device",), axis_types=(AxisType.Auto,)),
+      in_specs=(P(), P()), out_specs=P(), check_vma=axis_name is not None,
+    )  # fmt: skip
+    counts[axis_name] = products(update, state, batch)
+  learned = classifier._replace(initial_carry=lambda p: (p["bias"][:5], jnp.zeros(5)))
+  train = rc_jax.make_train(learned, optax.sgd(1.0), engine="early_exit")
+  more = products(train.update, state, batch)
+  assert counts[None] == counts["device"] < more
 
 
 @pytest.mark.parametrize("name", ["lstm", "conv_lstm", "counter"])
