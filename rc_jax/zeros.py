@@ -54,6 +54,7 @@ def at_zero_carry(step: Step) -> Step:
 
 
 def _outputs(closed: ClosedJaxpr, values: Sequence[_Value]) -> list[_Value]:
+  """The results of a jaxpr, of arguments of which some are known to be zeros."""
   jaxpr: Any = closed.jaxpr
   known: dict[Any, _Value] = dict(zip(jaxpr.constvars, closed.consts, strict=True))
   known |= dict(zip(jaxpr.invars, values, strict=True))
