@@ -75,6 +75,7 @@ def write(folder: pathlib.Path) -> str:
     The pages as Markdown.
   """
   runs = finished(folder)
+  folder.mkdir(parents=True, exist_ok=True)
   for part in PARTS:
     if of_part := {name: done for name, done in runs.items() if part_of(name) == part}:
       write_text(folder / f"{part}.md", _text(part, of_part, _draw(of_part, folder / "figures")))

@@ -62,6 +62,7 @@ def test_speech_learns_tones_and_reports_what_it_heard(words, tmp_path, capsys):
     data_dir=str(words),
     keywords="low,high",
     epochs="12",
+    choose="last",  # the first of nine validation clips all right may be luck
     batch_size="18",
     beta="0.1",
     cache_dir=str(tmp_path / "cache"),
