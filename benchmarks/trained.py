@@ -29,7 +29,7 @@ from experiments.flags import FLAGS
 from experiments.training import in_dtype, initial_state, update_of
 from rc_jax import evaluate
 
-TURN = 10  # updates
+TURN = 10  # updates of one contender before the next
 
 
 def measure(workdir: pathlib.Path, repeats: int, batch: int | None = None) -> dict[str, float]:

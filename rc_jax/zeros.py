@@ -31,6 +31,10 @@ def starts_at_zero(classifier: Classifier, params: Params) -> bool:
   """Whether `initial_carry` plainly makes zeros of its float leaves, whatever the parameters are.
 
   Zeros that it closes over as an array, or arrives at by other ways than those below, are not seen.
+
+  Args:
+    classifier: any `Classifier`.
+    params: of it; only traced.
   """
   closed = jax.make_jaxpr(classifier.initial_carry)(params)
   carry = _outputs(closed, jax.tree.leaves(params))
@@ -42,6 +46,12 @@ def at_zero_carry(step: Step) -> Step:
 
   Zero times anything is zero here: what is not finite beside it goes unnoticed, and the sign of a
   zero is lost.
+
+  Args:
+    step: `(params, carry, encoded) -> (carry, logits [C])`, of one sequence.
+
+  Returns:
+    A step that takes and gives the same; of the carry it is given it reads what is no float.
   """
 
   def first(params: Params, carry: Carry, encoded: Encoded) -> Any:
