@@ -1,8 +1,9 @@
-"""The same gradient step as others write it: every step, and the loss at the last.
+"""The same training as others write it: every step, and the loss at the last.
 
 PyTorch and Flax are benchmarked, never needed: `pip install torch` for the former.
 """
 
+import functools
 import importlib.util
 import itertools
 from collections.abc import Callable
@@ -19,20 +20,23 @@ from benchmarks.shapes import Shape
 Call = Callable[[], Any]
 
 
-def rivals(shape: Shape, xs: np.ndarray, labels: np.ndarray) -> dict[str, Call]:
+def rivals(
+  shape: Shape, xs: np.ndarray, labels: np.ndarray, *, update: bool = False
+) -> dict[str, Call]:
   """Calls that compute loss and gradients of the last step's cross-entropy, on the same data.
 
   Args:
     shape: of the network; a ConvLSTM without hidden layers.
     xs: `[B, T, ...]` float32.
     labels: `[B]` int32.
+    update: update the parameters too, by Adam.
 
   Returns:
     name -> call; without PyTorch where it is not installed.
   """
-  calls = {"flax": flax_step(shape, xs, labels)}
+  calls = {"flax": flax_step(shape, xs, labels, update)}
   if importlib.util.find_spec("torch"):
-    calls["torch"] = torch_step(shape, xs, labels)
+    calls["torch"] = torch_step(shape, xs, labels, update)
   return calls
 
 
@@ -54,8 +58,8 @@ class FlaxNet(nnx.Module):
     return self.layers[-1](h)
 
 
-def flax_step(shape: Shape, xs: np.ndarray, labels: np.ndarray) -> Call:
-  """Flax nnx for LSTMs, linen's ConvLSTMCell for images; jitted, with optax's loss."""
+def flax_step(shape: Shape, xs: np.ndarray, labels: np.ndarray, update: bool = False) -> Call:
+  """Flax nnx for LSTMs, linen's ConvLSTMCell for images; jitted, with optax's loss and Adam."""
   x, y = jnp.asarray(xs), jnp.asarray(labels)
   state: Any
   mean_loss = lambda logits: jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, y))
@@ -74,11 +78,27 @@ def flax_step(shape: Shape, xs: np.ndarray, labels: np.ndarray) -> Call:
     )
     state = (rnn_state, head_state)
     loss = lambda state, x: mean_loss(head.apply(state[1], last(state[0], x)))
-  gradient = jax.jit(jax.value_and_grad(loss)).lower(state, x).compile()
-  return lambda: gradient(state, x)
+  if not update:
+    gradient = jax.jit(jax.value_and_grad(loss)).lower(state, x).compile()
+    return lambda: gradient(state, x)
+  adam = optax.adam(0.001)
+
+  @functools.partial(jax.jit, donate_argnums=0)
+  def updated(own, x):
+    state, opt_state = own
+    updates, opt_state = adam.update(jax.grad(loss)(state, x), opt_state)
+    return optax.apply_updates(state, updates), opt_state
+
+  own = [(state, adam.init(state))]
+
+  def call() -> Any:
+    own[0] = updated(own[0], x)
+    return own[0]
+
+  return call
 
 
-def torch_step(shape: Shape, xs: np.ndarray, labels: np.ndarray) -> Call:
+def torch_step(shape: Shape, xs: np.ndarray, labels: np.ndarray, update: bool = False) -> Call:
   """`torch.nn.LSTM`, or a ConvLSTM of `conv2d` in a Python loop, as PyTorch has none."""
   import torch
 
@@ -106,12 +126,18 @@ def torch_step(shape: Shape, xs: np.ndarray, labels: np.ndarray) -> Call:
   widths = itertools.pairwise((width, *shape.hidden, shape.classes))
   layers = [torch.nn.Linear(a, b) for a, b in widths]
   parameters = [p for module in (rnn, *layers) for p in module.parameters()]
+  adam = torch.optim.Adam(parameters, lr=0.001, fused=True)
 
   def call() -> None:
     h = last()
     for layer in layers[:-1]:
       h = torch.relu(layer(h))
     loss = torch.nn.functional.cross_entropy(layers[-1](h), y)
-    torch.autograd.grad(loss, parameters)
+    if not update:
+      torch.autograd.grad(loss, parameters)
+      return
+    adam.zero_grad()
+    loss.backward()
+    adam.step()
 
   return call

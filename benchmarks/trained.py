@@ -4,7 +4,7 @@
 
 Goes on from the last checkpoint of a run of `python -m experiments.*`, on its own data: updates on
 batch after batch by the masked full scan and by early exit, each of which trains a copy on, beside
-the gradient alone, through all steps of one batch, of the paper's LSTM in Flax and PyTorch; then
+updates of the paper's LSTM in Flax and PyTorch, through all steps of one batch at hand; then
 evaluation by the full scan (`eos=True`) and by refilling (`eos=False`). Contenders take turns of
 some updates each, as within an epoch: what one leaves in the caches is its own.
 """
@@ -65,8 +65,8 @@ def measure(workdir: pathlib.Path, repeats: int, batch: int | None = None) -> di
   if given["model"] == "lstm":
     index = np.arange(settings.batch_size) % len(batches[0].labels)
     xs, labels = (np.asarray(a)[index] for a in (batches[0].inputs, batches[0].labels))
-    others = rivals(PAPER[task.name], xs, labels)
-    calls |= {f"gradient_{name}_ms": other for name, other in others.items()}
+    others = rivals(PAPER[task.name], xs, labels, update=True)
+    calls |= {f"update_{name}_ms": other for name, other in others.items()}
   turns = {name: functools.partial(_turn, call) for name, call in calls.items()}
   times = {name: ms / TURN for name, ms in alternate(turns, repeats).items()}
   fastest = min(ms for name, ms in times.items() if name != "update_early_exit_ms")

@@ -1,16 +1,16 @@
 """The two passes of the early-exit engine over a packed log of what was computed.
 
 Forward, all rows take the first step; then a chain of while loops of falling width runs those that
-are still silent: a loop stops as soon as they fit into the next width, and the silent rows are
-gathered there. Each step in a loop appends its rows to a packed log, so that the log's beginning
-holds what was computed and nothing else. The first step is outside: it needs no log, and no
+are still silent: each gathers them, stops as soon as they fit into the next width, and puts its rows
+back among all; one that no row needs does neither. Each step in a loop appends its rows to a packed
+log, so that the log's beginning holds what was computed and nothing else. The first step is outside: it needs no log, and no
 gradient to the carry where nobody asks for one (trained temporal MNIST: 1/7 of a gradient's time).
 
 Backward, the same loops run in reverse. They read the carry before a step from the log and
 differentiate `step` there (to keep what autodiff would keep is more memory than to compute it
 again). Where `encode` stands apart, cotangents of its results replace these in the log, and its
-gradient follows in blocks over the log: one large product costs what was computed, whatever the
-widths were.
+gradient follows in blocks over the log: large products cost what was computed, whatever the widths
+were.
 
 `B` rows, `T` steps, `C` classes, `w` rows of a loop; flat positions are `row * T + t`.
 """
@@ -29,7 +29,7 @@ from rc_jax.rank_code import confidence
 from rc_jax.sharding import vary_alike
 from rc_jax.types import Array, Carry, Encoded, Params
 
-BLOCK = 128  # row-steps of the log to a product; from 64 to 512 this was best, by little
+BLOCKS = (128, 32)  # row-steps of the log to a product; the last is for what is left
 
 
 class Spike(NamedTuple):
@@ -68,13 +68,9 @@ class _Log(NamedTuple):
 
 
 class _Stage(NamedTuple):
-  """One loop of the chain: its rows `[w]`, its steps, and where its part of the log begins.
-
-  `kept` are the places among its rows of those that the next stage goes on with; at the last, none.
-  """
+  """One loop of the chain: its rows `[w]`, its steps, and where its part of the log begins."""
 
   rows: Array
-  kept: Array
   first: Array
   end: Array
   offset: Array
@@ -95,14 +91,14 @@ class Trail(NamedTuple):
 
 
 def widths_of_loops(rows: int, steps: int) -> list[int]:
-  """Up to ten widths from B rows down, the narrower the closer.
+  """Up to twelve widths from B rows down, the narrower the closer.
 
   Where most rows spike at once, as in a trained network, the few that go on set the cost; equal
   falls computed a third more there (temporal MNIST) and saved little elsewhere. A loop has 8 rows
   more than the next on average, so that it has some work.
   """
-  levels = max(1, min(10, steps, rows // 8))
-  return [math.ceil(rows * (k / levels) ** 1.5) for k in range(levels, 0, -1)]
+  levels = max(1, min(12, steps, rows // 8))
+  return [math.ceil(rows * (k / levels) ** 1.75) for k in range(levels, 0, -1)]
 
 
 def predict(net, to_end, params, carry, xs, thresholds, lengths) -> tuple[Spike, Array]:
@@ -114,7 +110,7 @@ def predict(net, to_end, params, carry, xs, thresholds, lengths) -> tuple[Spike,
 def forward(net, to_end, params, carry, xs, thresholds, lengths) -> tuple[Spike, Array, Trail]:
   """Spikes, the number of row-steps computed, and the trail that `backward` follows."""
   rows, steps = xs.shape[:2]
-  size = -(-rows * max(steps - 1, 1) // BLOCK) * BLOCK
+  size = -(-rows * max(steps - 1, 1) // BLOCKS[-1]) * BLOCKS[-1]
   blank = lambda a: vary_alike(jnp.zeros((size, *a.shape[1:]), a.dtype), xs)[0]
   log = _Log(jax.tree.map(blank, carry), None, None)
   if net.encode is not None:
@@ -129,7 +125,7 @@ def forward(net, to_end, params, carry, xs, thresholds, lengths) -> tuple[Spike,
 
 
 class _State(NamedTuple):
-  """Of a forward loop: the step, the end of the log, and of each of its rows what is known."""
+  """The step, the end of the log, and what is known of each row: of all, or of a loop's `[w]`."""
 
   t: Array
   position: Array
@@ -190,17 +186,25 @@ def _chain(
   state = note(state, rows, *net.first(params, carry, first_encoded))
   stages = []
   widths = widths_of_loops(count, steps)
-  for floor in [*widths[1:], 0]:
-    first, offset = state.t, state.position
+  for width, floor in zip(widths, [*widths[1:], 0], strict=True):
+    rows = jnp.argsort(~state.silent, stable=True)[:width].astype(jnp.int32)  # the silent first
     # After T steps no row is silent: each ends at its last step.
     too_many = functools.partial(_more_silent_than, floor)
-    state = lax.while_loop(too_many, functools.partial(advance, rows=rows), state)
-    spike = _scatter(spike, rows, state.spike)
-    kept = jnp.argsort(~state.silent, stable=True)[:floor]  # the silent first
-    stages.append(_Stage(rows, kept, first, state.t, offset))
-    carry, silent, of_kept, rows = _gather((state.carry, state.silent, state.spike, rows), kept)
-    state = state._replace(carry=carry, silent=silent, spike=of_kept)
-  return spike, stages, state.log, state.position, first_encoded
+    loop = functools.partial(lax.while_loop, too_many, functools.partial(advance, rows=rows))
+    first, offset = state.t, state.position
+    # Once or not at all: a loop that no row needs gathers nothing.
+    state = lax.while_loop(too_many, functools.partial(_of_rows, rows, loop), state)
+    stages.append(_Stage(rows, first, state.t, offset))
+  return state.spike, stages, state.log, state.position, first_encoded
+
+
+def _of_rows(rows: Array, loop: Callable[[_State], _State], state: _State) -> _State:
+  """Runs a loop over the state of some rows, and puts what it made of it among that of all."""
+  of_all = (state.carry, state.silent, state.spike)
+  carry, silent, spike = _gather(of_all, rows)
+  after = loop(state._replace(carry=carry, silent=silent, spike=spike))
+  carry, silent, spike = _scatter(of_all, rows, (after.carry, after.silent, after.spike))
+  return after._replace(carry=carry, silent=silent, spike=spike)
 
 
 def _more_silent_than(floor: int, state: _State) -> Array:
@@ -209,6 +213,10 @@ def _more_silent_than(floor: int, state: _State) -> Array:
 
 def _not_before(first: Array, state: tuple) -> Array:
   return state[0] >= first
+
+
+def _not_after(last: Array, state: tuple) -> Array:
+  return state[0] <= last
 
 
 def backward(net, params, carry, xs, lengths, trail, dlogits, dxs):
@@ -230,7 +238,7 @@ def backward(net, params, carry, xs, lengths, trail, dlogits, dxs):
   count, steps = xs.shape[:2]
   dparams = [jnp.zeros_like(p) for p in floats(params)]
   encoded = trail.log.encoded
-  dcarry: list[Array] = []
+  dcarry = [jnp.zeros((count, *a.shape[1:]), a.dtype) for a in floats(trail.log.carry)]
   if dxs is not None:
     dxs = dxs.reshape(-1, *xs.shape[2:])
 
@@ -257,14 +265,16 @@ def backward(net, params, carry, xs, lengths, trail, dlogits, dxs):
     return vary_alike((t - 1, dcarry, _sums(dparams, dp), encoded, dxs), xs)[0]
 
   for stage in reversed(trail.stages):
-    width = stage.rows.size
-    zeros = [jnp.zeros((width, *a.shape[1:]), a.dtype) for a in floats(trail.log.carry)]
-    dcarry = _scatter(zeros, stage.kept, dcarry) if dcarry else zeros
-    state = vary_alike((stage.end - 1, dcarry, dparams, encoded, dxs), xs)[0]
     within = functools.partial(_not_before, stage.first)
-    _, dcarry, dparams, encoded, dxs = lax.while_loop(
-      within, functools.partial(retreat, stage=stage), state
-    )
+
+    def run(s, stage=stage, within=within):
+      t, dcarry, *rest = s
+      of_rows = (t, _gather(dcarry, stage.rows), *rest)
+      t, of_rows, *rest = lax.while_loop(within, functools.partial(retreat, stage=stage), of_rows)
+      return vary_alike((t, _scatter(dcarry, stage.rows, of_rows), *rest), xs)[0]
+
+    state = vary_alike((stage.end - 1, dcarry, dparams, encoded, dxs), xs)[0]
+    _, dcarry, dparams, encoded, dxs = lax.while_loop(within, run, state)
   rows = jnp.arange(count, dtype=jnp.int32)
   inputs = xs[:, 0] if net.encode is None else trail.first_encoded
   dp, dcarry, dinputs = of_step(net.first, 0, rows, carry, inputs, dcarry)
@@ -285,17 +295,21 @@ def _encode_gradient(net, params, xs, lengths, log, logged, dparams, dxs):
   The log's end was never written: zero cotangents, for which any input will do.
   """
 
-  def add(s):
+  def add(s, block):
     start, dparams, dxs = s
-    index = _read(log.flat, start, BLOCK)
+    index = _read(log.flat, start, block)
     x = _inputs_at(xs, lengths, index)
-    dp, dx = vjp_of_floats(net.encode, params, x)(floats(_read(log.encoded, start, BLOCK)))
+    dp, dx = vjp_of_floats(net.encode, params, x)(floats(_read(log.encoded, start, block)))
     if dxs is not None:
       dxs = dxs.at[index].add(dx[0])
-    return vary_alike((start + BLOCK, _sums(dparams, dp), dxs), xs)[0]
+    return vary_alike((start + block, _sums(dparams, dp), dxs), xs)[0]
 
   state = vary_alike((jnp.int32(0), dparams, dxs), xs)[0]
-  return lax.while_loop(lambda s: s[0] < logged, add, state)[1:]
+  for block in (b for b in BLOCKS if b <= len(log.flat)):
+    least = 1 if block == BLOCKS[-1] else block
+    is_left = functools.partial(_not_after, logged - least)
+    state = lax.while_loop(is_left, functools.partial(add, block=block), state)
+  return state[1:]
 
 
 def _sums(first: list[Array], second: list[Array]) -> list[Array]:

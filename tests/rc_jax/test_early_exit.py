@@ -208,10 +208,10 @@ def count(classifier, params, carry, xs, lengths=None):
   [
     ([0] * 16, 9, 16),  # all at once: one step of 16 rows
     ([-1] * 16, 9, 16 * 9),  # never: everything
-    ([0] * 10 + [-1] * 6, 9, 16 + 6 * 8),  # most go: 6 rows go on
-    ([0] * 9 + [-1] * 7, 9, 16 * 9),  # 7 do not fit into the narrower loop
-    ([-1, *[0] * 15], 9, 16 + 6 * 8),  # one goes on, in the narrowest loop of 6
-    ([2] * 10 + [5] * 6, 9, 16 * 3 + 6 * 3),
+    ([0] * 11 + [-1] * 5, 9, 16 + 5 * 8),  # most go: 5 rows go on
+    ([0] * 10 + [-1] * 6, 9, 16 * 9),  # 6 do not fit into the narrower loop
+    ([-1, *[0] * 15], 9, 16 + 5 * 8),  # one goes on, in the narrowest loop of 5
+    ([2] * 11 + [5] * 5, 9, 16 * 3 + 5 * 3),
     ([4, 1, 0], 9, 3 * 5),  # too few rows for a second width: up to the slowest
   ],
 )
@@ -225,11 +225,11 @@ def test_computed_fraction(spikes, steps, row_steps):
 
 def test_rows_end_at_their_lengths():
   classifier, params, carry, xs = forced_case([-1] * 16, 9)
-  lengths = np.array([2] * 10 + [5] * 6, np.int32)
+  lengths = np.array([2] * 11 + [5] * 5, np.int32)
   code, fraction = count(classifier, params, carry, xs, lengths)
   np.testing.assert_array_equal(code.step, lengths - 1)
   assert not code.spiked.any()
-  assert float(fraction) == pytest.approx((2 * 16 + 3 * 6) / (16 * 9), rel=1e-6)
+  assert float(fraction) == pytest.approx((2 * 16 + 3 * 5) / (16 * 9), rel=1e-6)
 
 
 @pytest.mark.parametrize("spikes", [[0] * 33, [-1] * 33, [*range(20), *[-1] * 4, *[3] * 9]])
@@ -247,7 +247,7 @@ def test_skipped_steps_do_not_run():
     del row  # without an argument of its own, a mapped callback fires once for all rows
     calls[which] += 1
 
-  classifier, params, carry, xs = forced_case([0] * 10 + [3] * 6, 12)
+  classifier, params, carry, xs = forced_case([0] * 11 + [3] * 5, 12)
 
   @jax.custom_vjp
   def counted(x):
@@ -270,8 +270,8 @@ def test_skipped_steps_do_not_run():
 
   jax.block_until_ready(jax.jit(jax.grad(loss))(params))
   jax.effects_barrier()
-  assert calls["backward"] == 16 + 3 * 6
-  assert calls["forward"] == 2 * (16 + 3 * 6)  # once for the spike, again for the gradient
+  assert calls["backward"] == 16 + 3 * 5
+  assert calls["forward"] == 2 * (16 + 3 * 5)  # once for the spike, again for the gradient
 
 
 def test_population():
