@@ -1,10 +1,11 @@
 """The two passes of the early-exit engine over a packed log of what was computed.
 
 Forward, all rows take the first step; then a chain of while loops of falling width runs those that
-are still silent: each gathers them, stops as soon as they fit into the next width, and puts its rows
-back among all; one that no row needs does neither. Each step in a loop appends its rows to a packed
-log, so that the log's beginning holds what was computed and nothing else. The first step is outside: it needs no log, and no
-gradient to the carry where nobody asks for one (trained temporal MNIST: 1/7 of a gradient's time).
+are still silent: each gathers them, stops as soon as they fit into the next width, and puts its
+rows back among all; one that no row needs does neither. Each step in a loop appends its rows to a
+packed log, so that the log's beginning holds what was computed and nothing else. The first step is
+outside: it needs no log, and no gradient to the carry where nobody asks for one (trained temporal
+MNIST: 1/7 of a gradient's time).
 
 Backward, the same loops run in reverse. They read the carry before a step from the log and
 differentiate `step` there (to keep what autodiff would keep is more memory than to compute it
