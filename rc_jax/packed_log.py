@@ -30,7 +30,8 @@ from rc_jax.rank_code import confidence
 from rc_jax.sharding import vary_alike
 from rc_jax.types import Array, Carry, Encoded, Params
 
-BLOCKS = (128, 32)  # row-steps of the log to a product; the last is for what is left
+# Row-steps of the log to a product: large ones are the faster, but the last one is never full.
+BLOCKS = (128, 32)
 
 
 class Spike(NamedTuple):
