@@ -6,6 +6,7 @@ from rc_jax.classifiers import conv_lstm, gru, lstm
 from rc_jax.evaluate import Evaluation, Frontier, accuracy_at_step, evaluate, frontier
 from rc_jax.losses import entropy, rc_loss
 from rc_jax.rank_code import confidence, first_crossing, rank_code
+from rc_jax.split_vjp import keep
 from rc_jax.stream import Decision, Stream, StreamState, make_stream
 from rc_jax.train import Metrics, Train, TrainState, make_train
 from rc_jax.types import Batch, Classifier, RankCode, Step
@@ -35,6 +36,7 @@ __all__ = [
   "from_nnx",
   "frontier",
   "gru",
+  "keep",
   "lstm",
   "make_stream",
   "make_train",

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.nn import initializers
 
+from rc_jax.split_vjp import keep
 from rc_jax.types import Array, Carry, Classifier, Key, Params
 
 _input_init = initializers.lecun_normal()
@@ -184,7 +185,7 @@ def conv_lstm(
 
 
 def _lstm_gates(c: Array, gates: Array) -> tuple[Array, Array]:
-  i, f, g, o = jnp.split(gates, 4, axis=-1)
+  i, f, g, o = jnp.split(keep(gates), 4, axis=-1)
   c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
   return c, jax.nn.sigmoid(o) * jnp.tanh(c)
 

@@ -7,11 +7,11 @@ packed log, so that the log's beginning holds what was computed and nothing else
 outside: it needs no log, and no gradient to the carry where nobody asks for one (trained temporal
 MNIST: 1/7 of a gradient's time).
 
-Backward, the same loops run in reverse. They read the carry before a step from the log and
-differentiate `step` there (to keep what autodiff would keep is more memory than to compute it
-again). Where `encode` stands apart, cotangents of its results replace these in the log, and its
-gradient follows in blocks over the log: large products cost what was computed, whatever the widths
-were.
+Backward, the same loops run in reverse. They read from the log what the derivative of a step needs:
+the carry before it and what was encoded, or in place of that the sum of products that `step` marks
+(`split_vjp.keep`). What else autodiff would keep is more memory than to compute it again. Where
+`encode` stands apart, cotangents of its results then take that place in the log, and its gradient
+follows in blocks over the log: large products cost what was computed, whatever the widths were.
 
 `B` rows, `T` steps, `C` classes, `w` rows of a loop; flat positions are `row * T + t`.
 """
@@ -25,13 +25,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rc_jax.float_leaves import among, floats, vjp_of_floats
+from rc_jax.float_leaves import floats, vjp_of_floats
 from rc_jax.rank_code import confidence
 from rc_jax.sharding import vary_alike
+from rc_jax.split_vjp import split_vjp
 from rc_jax.types import Array, Carry, Encoded, Params
 
 # Row-steps of the log to a product: large ones are the faster, but the last one is never full.
-BLOCKS = (128, 32)
+BLOCKS = (512, 128, 32)
 
 
 class Spike(NamedTuple):
@@ -59,13 +60,14 @@ class Net(NamedTuple):
 
 
 class _Log(NamedTuple):
-  """Computed row-steps, packed: carry before the step, encoded input, flat position.
+  """Computed row-steps, packed: what the derivative of a step stores of each, its flat position.
 
-  The last two are None where `encode` does not stand apart: then the input itself is at hand.
+  Where `encode` stands apart, cotangents of its results will take the place of something stored of
+  the same shape, or have arrays of their own at the end. Where not, the position is None: then the
+  input itself is at hand.
   """
 
-  carry: Carry
-  encoded: Encoded
+  stored: list[Array]
   flat: Array | None
 
 
@@ -105,25 +107,18 @@ def widths_of_loops(rows: int, steps: int) -> list[int]:
 
 def predict(net, to_end, params, carry, xs, thresholds, lengths) -> tuple[Spike, Array]:
   """Spikes, and the int32 number of row-steps computed; logs nothing."""
-  spike, _, _, logged, _ = _chain(net, to_end, params, carry, xs, thresholds, lengths, None)
+  spike, _, _, logged, _ = _chain(net, to_end, params, carry, xs, thresholds, lengths, logs=False)
   return spike, logged + len(xs)
 
 
 def forward(net, to_end, params, carry, xs, thresholds, lengths) -> tuple[Spike, Array, Trail]:
   """Spikes, the number of row-steps computed, and the trail that `backward` follows."""
-  rows, steps = xs.shape[:2]
-  size = -(-rows * max(steps - 1, 1) // BLOCKS[-1]) * BLOCKS[-1]
-  blank = lambda a: vary_alike(jnp.zeros((size, *a.shape[1:]), a.dtype), xs)[0]
-  log = _Log(jax.tree.map(blank, carry), None, None)
-  if net.encode is not None:
-    encoded = jax.eval_shape(net.encode, params, xs[:, 0])
-    log = _Log(log.carry, jax.tree.map(blank, encoded), blank(jnp.zeros(1, jnp.int32)))
   spike, stages, log, logged, encoded = _chain(
-    net, to_end, params, carry, xs, thresholds, lengths, log
+    net, to_end, params, carry, xs, thresholds, lengths, logs=True
   )
   first_encoded = None if net.encode is None else encoded
   enters = _last(xs, lengths) if to_end else spike.step
-  return spike, logged + rows, Trail(stages, log, logged, first_encoded, enters)
+  return spike, logged + len(xs), Trail(stages, log, logged, first_encoded, enters)
 
 
 class _State(NamedTuple):
@@ -143,15 +138,52 @@ def _last(xs: Array, lengths: Array | None) -> Array:
   return jnp.full(count, steps - 1, jnp.int32) if lengths is None else lengths - 1
 
 
+def _halves(net: Net, params: Params, carry: Carry, encoded: Encoded) -> tuple[Callable, Callable]:
+  """Of the derivative of a step in a loop."""
+  return split_vjp(net.step, params, carry, encoded, inputs_at_hand=net.encode is None)
+
+
+def _places(log: list[Array], encoded: Encoded) -> list[int]:
+  """Where cotangents of each float leaf of `encoded` go: in place of what is alike, or at the end.
+
+  The same before arrays are added at the end and after.
+  """
+  free = dict(enumerate(log))
+  places: list[int] = []
+  for leaf in floats(encoded):
+    alike = [i for i, a in free.items() if (a.shape[1:], a.dtype) == (leaf.shape[1:], leaf.dtype)]
+    places.append(alike[0] if alike else len(log) + sum(i >= len(log) for i in places))
+    free.pop(places[-1], None)
+  return places
+
+
+def _blank_log(net: Net, stored: list[Array], encoded: Encoded, xs: Array) -> _Log:
+  """Zeros for all that may be computed."""
+  rows, steps = xs.shape[:2]
+  size = -(-rows * max(steps - 1, 1) // BLOCKS[-1]) * BLOCKS[-1]
+  blank = lambda a: vary_alike(jnp.zeros((size, *a.shape[1:]), a.dtype), xs)[0]
+  if net.encode is None:
+    return _Log([blank(a) for a in stored], None)
+  places = zip(_places(stored, encoded), floats(encoded), strict=True)
+  at_end = [leaf for place, leaf in places if place >= len(stored)]
+  return _Log([blank(a) for a in [*stored, *at_end]], blank(jnp.zeros(1, jnp.int32)))
+
+
 def _chain(
-  net, to_end, params, carry, xs, thresholds, lengths, log
+  net, to_end, params, carry, xs, thresholds, lengths, *, logs
 ) -> tuple[Spike, list[_Stage], Any, Array, Encoded]:
-  """First step and loops, which append to the log unless it is None; what was encoded first."""
+  """First step and loops, which append to a log where there is one; what was encoded first."""
   count, steps = xs.shape[:2]
   rows = jnp.arange(count, dtype=jnp.int32)
   last = _last(xs, lengths)
   encode = net.encode or (lambda _, x: x)
   first_encoded = encode(params, xs[:, 0])
+  log = None
+  step: Callable = lambda *arguments: (net.step(*arguments), [])
+  if logs:
+    step, _ = _halves(net, params, carry, first_encoded)
+    stored = jax.eval_shape(step, params, carry, first_encoded)[1]
+    log = _blank_log(net, stored, first_encoded, xs)
   logits = jax.eval_shape(net.step, params, carry, first_encoded)[1]
   label: Any = jnp.zeros(count, jnp.int32) if to_end else None
   spike = Spike(last, jnp.zeros(count, bool), label, jnp.zeros(logits.shape, logits.dtype))
@@ -179,11 +211,15 @@ def _chain(
   def advance(s: _State, rows: Array) -> _State:
     index = rows * steps + s.t
     encoded = encode(params, _inputs_at(xs, lengths, index))
+    (carry, logits), stored = step(params, s.carry, encoded)
     if s.log is not None:
-      entry = _Log(s.carry, None, None) if s.log.flat is None else _Log(s.carry, encoded, index)
-      s = s._replace(log=_write(s.log, entry, s.position))
-    s = s._replace(position=s.position + rows.size)
-    return note(s, rows, *net.step(params, s.carry, encoded))
+      of_others = s.log.stored[len(stored) :]
+      log = _Log(
+        _write(s.log.stored[: len(stored)], stored, s.position) + of_others,
+        None if s.log.flat is None else _write(s.log.flat, index, s.position),
+      )
+      s = s._replace(log=log)
+    return note(s._replace(position=s.position + rows.size), rows, carry, logits)
 
   state = note(state, rows, *net.first(params, carry, first_encoded))
   stages = []
@@ -239,32 +275,35 @@ def backward(net, params, carry, xs, lengths, trail, dlogits, dxs):
   """
   count, steps = xs.shape[:2]
   dparams = [jnp.zeros_like(p) for p in floats(params)]
-  encoded = trail.log.encoded
-  dcarry = [jnp.zeros((count, *a.shape[1:]), a.dtype) for a in floats(trail.log.carry)]
+  dcarry = [jnp.zeros_like(a) for a in floats(carry)]
   if dxs is not None:
     dxs = dxs.reshape(-1, *xs.shape[2:])
+  first_inputs = xs[:, 0] if net.encode is None else trail.first_encoded
+  _, derivative = _halves(net, params, carry, first_inputs)
+  places = [] if net.encode is None else _places(trail.log.stored, first_inputs)
+  dencoded = [trail.log.stored[i] for i in places]
 
-  def of_step(step, t, rows, carry, inputs, dcarry):
+  def dlogits_at(t, rows):
     now = (trail.step[rows] == t)[:, None]
-    dstep = jnp.where(now, dlogits[rows], jnp.zeros((), dlogits.dtype))
-    return vjp_of_floats(step, params, carry, inputs)([*dcarry, dstep])
+    return jnp.where(now, dlogits[rows], jnp.zeros((), dlogits.dtype))
 
   def retreat(s, stage):
-    t, dcarry, dparams, encoded, dxs = s
+    t, dcarry, dparams, dencoded, dxs = s
     width = stage.rows.size
     position = stage.offset + (t - stage.first) * width
     index = stage.rows * steps + t
-    carry = _read(trail.log.carry, position, width)
-    if net.encode is None:
-      inputs = _inputs_at(xs, lengths, index)
-    else:
-      inputs = _read(encoded, position, width)
-    dp, dcarry, dinputs = of_step(net.step, t, stage.rows, carry, inputs, dcarry)
+    stored = list(trail.log.stored)
+    for i, a in zip(places, dencoded, strict=True):
+      stored[i] = a
+    stored = _read(stored, position, width)
+    inputs = _inputs_at(xs, lengths, index) if net.encode is None else None
+    cotangents = [*dcarry, dlogits_at(t, stage.rows)]
+    dp, dcarry, dinputs = derivative(params, inputs, stored, cotangents)
     if net.encode is not None:
-      encoded = _write(encoded, among(inputs, dinputs, inputs), position)
+      dencoded = _write(dencoded, dinputs, position)
     elif dxs is not None:
       dxs = _scatter(dxs, index, dinputs[0])
-    return vary_alike((t - 1, dcarry, _sums(dparams, dp), encoded, dxs), xs)[0]
+    return vary_alike((t - 1, dcarry, _sums(dparams, dp), dencoded, dxs), xs)[0]
 
   for stage in reversed(trail.stages):
     within = functools.partial(_not_before, stage.first)
@@ -275,41 +314,40 @@ def backward(net, params, carry, xs, lengths, trail, dlogits, dxs):
       t, of_rows, *rest = lax.while_loop(within, functools.partial(retreat, stage=stage), of_rows)
       return vary_alike((t, _scatter(dcarry, stage.rows, of_rows), *rest), xs)[0]
 
-    state = vary_alike((stage.end - 1, dcarry, dparams, encoded, dxs), xs)[0]
-    _, dcarry, dparams, encoded, dxs = lax.while_loop(within, run, state)
+    state = vary_alike((stage.end - 1, dcarry, dparams, dencoded, dxs), xs)[0]
+    _, dcarry, dparams, dencoded, dxs = lax.while_loop(within, run, state)
   rows = jnp.arange(count, dtype=jnp.int32)
-  inputs = xs[:, 0] if net.encode is None else trail.first_encoded
-  dp, dcarry, dinputs = of_step(net.first, 0, rows, carry, inputs, dcarry)
+  pull = vjp_of_floats(net.first, params, carry, first_inputs)
+  dp, dcarry, dinputs = pull([*dcarry, dlogits_at(0, rows)])
   dparams = _sums(dparams, dp)
   if net.encode is not None:
     dp, dinputs = vjp_of_floats(net.encode, params, xs[:, 0])(dinputs)
     dparams = _sums(dparams, dp)
-    log = trail.log._replace(encoded=encoded)
-    dparams, dxs = _encode_gradient(net, params, xs, lengths, log, trail.logged, dparams, dxs)
+    dparams, dxs = _encode_gradient(net, params, xs, lengths, trail, dencoded, dparams, dxs)
   if dxs is not None:
     dxs = dxs.at[rows * steps].add(dinputs[0]).reshape(xs.shape)
   return dparams, dcarry, dxs
 
 
-def _encode_gradient(net, params, xs, lengths, log, logged, dparams, dxs):
-  """Adds the gradients of `encode`, in blocks over the log, in which cotangents are by now.
+def _encode_gradient(net, params, xs, lengths, trail, dencoded, dparams, dxs):
+  """Adds the gradients of `encode`, in blocks over the log, where its cotangents are by now.
 
   The log's end was never written: zero cotangents, for which any input will do.
   """
 
   def add(s, block):
     start, dparams, dxs = s
-    index = _read(log.flat, start, block)
+    index = _read(trail.log.flat, start, block)
     x = _inputs_at(xs, lengths, index)
-    dp, dx = vjp_of_floats(net.encode, params, x)(floats(_read(log.encoded, start, block)))
+    dp, dx = vjp_of_floats(net.encode, params, x)(_read(dencoded, start, block))
     if dxs is not None:
       dxs = dxs.at[index].add(dx[0])
     return vary_alike((start + block, _sums(dparams, dp), dxs), xs)[0]
 
   state = vary_alike((jnp.int32(0), dparams, dxs), xs)[0]
-  for block in (b for b in BLOCKS if b <= len(log.flat)):
+  for block in (b for b in BLOCKS if b <= len(trail.log.flat)):
     least = 1 if block == BLOCKS[-1] else block
-    is_left = functools.partial(_not_after, logged - least)
+    is_left = functools.partial(_not_after, trail.logged - least)
     state = lax.while_loop(is_left, functools.partial(add, block=block), state)
   return state[1:]
 

@@ -1,0 +1,97 @@
+"""Both halves of a step's derivative together are `jax.vjp`; what lies between is as said."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import pytest
+
+from rc_jax import conv_lstm, gru, keep, lstm
+from rc_jax.float_leaves import vjp_of_floats
+from rc_jax.rows import initial_carries
+from rc_jax.split_vjp import split_vjp
+
+
+def whole_and_halves(step, params, carry, inputs, *, inputs_at_hand=False):
+  """Results and gradients of `jax.vjp` and of the halves, and what these store."""
+  key = jax.random.key(7)
+  whole = step(params, carry, inputs)
+  cotangents = [
+    jax.random.normal(jax.random.fold_in(key, i), a.shape, a.dtype)
+    for i, a in enumerate(jax.tree.leaves(whole))
+    if jnp.issubdtype(a.dtype, jnp.floating)
+  ]
+  # Examples with another number of rows, and other values.
+  example = jax.tree.map(lambda a: jnp.full((7, *a.shape[1:]), 99, a.dtype), (carry, inputs))
+  first, second = split_vjp(step, params, *example, inputs_at_hand=inputs_at_hand)
+  result, stored = jax.jit(first)(params, carry, inputs)
+  given = inputs if inputs_at_hand else None
+  halves = result, jax.jit(second)(params, given, stored, cotangents)
+  return (whole, vjp_of_floats(step, params, carry, inputs)(cotangents)), halves, stored
+
+
+def of_rows(classifier, shape, rows=5):
+  """A step of rows, with its parameters, carry and encoded inputs."""
+  xs = jax.random.normal(jax.random.key(1), (rows, *shape))
+  params = classifier.init(jax.random.key(0), xs[0])
+  carry = initial_carries(classifier, params, rows)
+  carry = jax.tree.map(lambda a: a + 0.1 * jax.random.normal(jax.random.key(2), a.shape), carry)
+  encoded = jax.vmap(classifier.encode, (None, 0))(params, xs)
+  return jax.vmap(classifier.step, (None, 0, 0)), params, carry, encoded
+
+
+@pytest.mark.parametrize("inputs_at_hand", [False, True])
+@pytest.mark.parametrize(
+  ("classifier", "shape"),
+  [(lstm(4, 3, hidden=(5,)), (6,)), (gru(4, 3), (6,)), (conv_lstm(2, 3, (4, 5)), (4, 5, 1))],
+)
+def test_the_halves_together_are_the_whole_derivative(classifier, shape, inputs_at_hand):
+  whole, halves, _ = whole_and_halves(*of_rows(classifier, shape), inputs_at_hand=inputs_at_hand)
+  chex.assert_trees_all_close(halves, whole, rtol=1e-5, atol=1e-6)
+
+
+def test_any_step_can_be_halved():
+  """A product made of parameters alone, rows along the last axis, a counter, an unused carry."""
+
+  def step(params, carry, x):
+    h, unused, count = carry
+    weights = params["a"] @ params["b"]
+    h = jnp.tanh(keep(weights @ h) + x * count.astype(x.dtype))
+    return (h, unused, count + 1), h[:2] * params["b"][0, 0]
+
+  params = {"a": jnp.arange(6.0).reshape(3, 2) / 9, "b": jnp.arange(6.0).reshape(2, 3) / 7 + 0.1}
+  rows = jnp.arange(12.0).reshape(4, 3) / 9
+  carry = (rows, rows, jnp.arange(4))
+  whole, halves, stored = whole_and_halves(jax.vmap(step, (None, 0, 0)), params, carry, rows)
+  chex.assert_trees_all_close(halves, whole, rtol=1e-5, atol=1e-6)
+  assert all(len(a) == 4 for a in stored)
+
+
+@pytest.mark.parametrize("inputs_at_hand", [False, True])
+def test_an_lstm_stores_the_sum_of_its_products_and_not_what_was_encoded(inputs_at_hand):
+  _, _, stored = whole_and_halves(*of_rows(lstm(4, 3), (6,)), inputs_at_hand=inputs_at_hand)
+  assert sorted(a.shape for a in stored) == [(5, 4), (5, 4), (5, 16)]  # c, h, gates
+
+
+def test_inputs_at_hand_are_not_stored():
+  _, _, stored = whole_and_halves(*of_rows(gru(4, 3), (6,)), inputs_at_hand=True)
+  assert [a.shape for a in stored] == [(5, 4)]
+
+
+def test_what_is_kept_is_not_computed_again():
+  def step(params, carry, x, mark):
+    h = jnp.tanh(mark(carry @ params) + x)
+    return h, h[:, :2]
+
+  params = jnp.ones((64, 64))
+  rows = jnp.ones((8, 64))
+
+  def flops(mark):
+    half = split_vjp(lambda *a: step(*a, mark), params, rows, rows, inputs_at_hand=False)
+    stored = jax.eval_shape(half[0], params, rows, rows)[1]
+    cotangents = [rows, rows[:, :2]]
+    second = lambda params, stored: half[1](params, None, stored, cotangents)
+    return jax.jit(second).lower(params, stored).compile().cost_analysis()["flops"]
+
+  product = 2 * 8 * 64 * 64
+  assert 2 * product < flops(keep) < 2.5 * product
+  assert 3 * product < flops(lambda a: a) < 3.5 * product
