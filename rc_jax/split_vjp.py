@@ -14,10 +14,16 @@ _KEPT = "kept by early exit"
 
 
 def keep(values: Array) -> Array:
-  """Marks what is dear to compute again, for early exit to keep; changes nothing.
+  """Marks what early exit should keep of a step rather than compute again; changes nothing.
 
   Worth it for the sum of a step's products, where that is as large as what `encode` gives: then it
-  takes the place of that.
+  takes the place of that. Anything else is memory against work.
+
+  Args:
+    values: of any shape, in a step.
+
+  Returns:
+    The same values.
   """
   return checkpoint_name(values, _KEPT)
 
