@@ -50,26 +50,13 @@ def split_vjp(
     leaves of params, carry and inputs.
   """
 
-  def vjp(params, carry, inputs):
-    arguments = (params, carry, inputs)
-
-    def of_floats(*leaves):
-      result = step(*(among(a, f, a) for a, f in zip(arguments, leaves, strict=True)))
-      return floats(result), result
-
-    policy = jax.checkpoint_policies.save_only_these_names(_KEPT)
-    remade = jax.checkpoint(of_floats, policy=policy, prevent_cse=False)
-    _, pull, result = jax.vjp(remade, *map(floats, arguments), has_aux=True)
-    leaves, structure = jax.tree.flatten(pull)
-    return result, leaves, structure
-
   def shapes(rows):
-    """Of the residuals of so many rows; None of inputs at hand."""
+    """Of the residuals of so many rows; `()` of inputs at hand."""
 
     def residuals(params, carry, inputs):
       inputs = _first_row(inputs, rows)
       at_hand = floats(inputs) if inputs_at_hand else []
-      leaves = vjp(params, _first_row(carry, rows), inputs)[1]
+      leaves = _vjp(step, params, _first_row(carry, rows), inputs)[1]
       return [None if any(leaf is a for a in at_hand) else leaf for leaf in leaves]
 
     leaves = jax.eval_shape(residuals, params, carry, inputs)
@@ -82,14 +69,14 @@ def split_vjp(
   ]
 
   def first(params, carry, inputs):
-    result, leaves, _ = vjp(params, carry, inputs)
+    result, leaves, _ = _vjp(step, params, carry, inputs)
     of_rows = [(leaf, axis) for leaf, axis in zip(leaves, axes, strict=True) if axis is not None]
     return result, [jnp.moveaxis(leaf, axis, 0) for leaf, axis in of_rows]
 
   def second(params, given, stored, cotangents):
     rows = len(cotangents[-1])
     example = given if inputs_at_hand else _first_row(inputs, rows)
-    _, leaves, structure = vjp(params, _first_row(carry, rows), example)
+    _, leaves, structure = _vjp(step, params, _first_row(carry, rows), example)
     of_rows = iter(stored)  # in place of all that depends on the examples
     leaves = [
       leaf if axis is None else jnp.moveaxis(next(of_rows), 0, axis)
@@ -98,6 +85,21 @@ def split_vjp(
     return jax.tree.unflatten(structure, leaves)(cotangents)
 
   return first, second
+
+
+def _vjp(step: Callable, *arguments: Any) -> tuple[Any, list[Array], Any]:
+  """The result, and `jax.vjp`'s function of cotangents as its residuals and their structure."""
+
+  def of_floats(*leaves):
+    result = step(*(among(a, f, a) for a, f in zip(arguments, leaves, strict=True)))
+    return floats(result), result
+
+  policy = jax.checkpoint_policies.save_only_these_names(_KEPT)
+  # Both halves are bodies of loops of their own, where XLA finds nothing to merge.
+  remade = jax.checkpoint(of_floats, policy=policy, prevent_cse=False)
+  _, pull, result = jax.vjp(remade, *map(floats, arguments), has_aux=True)
+  leaves, structure = jax.tree.flatten(pull)
+  return result, leaves, structure
 
 
 def _first_row(tree: Any, rows: int) -> Any:
