@@ -99,12 +99,17 @@ def flax_step(shape: Shape, xs: np.ndarray, labels: np.ndarray, update: bool = F
 
 
 def torch_step(shape: Shape, xs: np.ndarray, labels: np.ndarray, update: bool = False) -> Call:
-  """`torch.nn.LSTM`, or a ConvLSTM of `conv2d` in a Python loop, as PyTorch has none."""
+  """`torch.nn.LSTM`, or a ConvLSTM of `conv2d` in a Python loop, as PyTorch has none.
+
+  On the kind of device that JAX has: a GPU's LSTM is cuDNN's.
+  """
   import torch
 
   torch.manual_seed(0)
-  x = torch.from_numpy(xs)
-  y = torch.from_numpy(labels).long()
+  on_gpu = jax.default_backend() == "gpu"
+  device = "cuda" if on_gpu else "cpu"
+  x = torch.from_numpy(xs).to(device)
+  y = torch.from_numpy(labels).long().to(device)
   if len(shape.features) == 1:
     rnn: Any = torch.nn.LSTM(shape.features[0], shape.units, batch_first=True)
     width = shape.units
@@ -116,7 +121,7 @@ def torch_step(shape: Shape, xs: np.ndarray, labels: np.ndarray, update: bool = 
     images = x.permute(1, 0, 4, 2, 3).contiguous()  # [T, B, F, Y, X]
 
     def last() -> Any:
-      h = c = torch.zeros(images.shape[1], units, *images.shape[3:])
+      h = c = images.new_zeros(images.shape[1], units, *images.shape[3:])
       for image in images:
         i, f, g, o = rnn(torch.cat([image, h], dim=1)).chunk(4, dim=1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
@@ -125,10 +130,15 @@ def torch_step(shape: Shape, xs: np.ndarray, labels: np.ndarray, update: bool = 
 
   widths = itertools.pairwise((width, *shape.hidden, shape.classes))
   layers = [torch.nn.Linear(a, b) for a, b in widths]
-  parameters = [p for module in (rnn, *layers) for p in module.parameters()]
+  parameters = [p for module in (rnn, *layers) for p in module.to(device).parameters()]
   adam = torch.optim.Adam(parameters, lr=0.001, fused=True)
 
   def call() -> None:
+    work()
+    if on_gpu:
+      torch.cuda.synchronize()
+
+  def work() -> None:
     h = last()
     for layer in layers[:-1]:
       h = torch.relu(layer(h))

@@ -37,7 +37,8 @@ flags.DEFINE_enum(
   "engine",
   "auto",
   ["auto", "full", "early_exit"],
-  "early_exit computes nothing after a spike; the result is the same but for rounding.",
+  "early_exit computes nothing after a spike; the result is the same but for rounding. auto: "
+  "early_exit on a CPU, full on a GPU, which starts the kernels of few rows no faster.",
 )
 flags.DEFINE_enum(
   "dtype",

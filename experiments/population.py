@@ -5,7 +5,8 @@
 
 All flags of the experiment apply. Each member leaves the files of a run, in WORKDIR/SEED, or with
 --betas in WORKDIR/beta-BETA/SEED. The same command goes on after a kill. What is compiled is
-compiled once; within an update early exit takes one member after the other, `--engine=full` all.
+compiled once; within an update early exit takes one member after the other, the full scan (a GPU's
+default) all.
 """
 
 import pathlib

@@ -22,6 +22,7 @@ from experiments.task import EvaluationSet, Task
 from experiments.workdir import Workdir
 from rc_jax import Evaluation, Metrics, Train, TrainState, evaluate, make_train, with_dtype
 from rc_jax.types import Array, Params, Schedule
+from rc_jax.unroll import choose_engine
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of the spike steps, in metrics.jsonl
 Update = Callable[[TrainState, Any, Any], tuple[TrainState, Metrics]]
@@ -254,10 +255,14 @@ def _joint_update(loops: list[Loop]) -> Update:
 
   shared = all(loop.task.data is task.data for loop in loops)
   members = jnp.arange(len(loops))
+  engine = settings.engine
+  if engine == "auto":
+    steps = _example(task).shape[1]
+    engine = choose_engine(settings.batch_size, steps, jax.default_backend())
 
   def update(state: TrainState, data: Any, item: Any) -> tuple[TrainState, Metrics]:
     # One step of a cnn is too little for early exit, and its convolutions are slow within a loop.
-    if settings.engine == "full" or settings.flags["model"] == "cnn":
+    if engine == "full" or settings.flags["model"] == "cnn":
       return jax.vmap(member, (0, 0, None if shared else 0, 0))(members, state, data, item)
     # Early exit goes one by one in any case; under vmap members' logs would be stacked: copies.
     one = lambda own: member(own[0], own[1], data if shared else own[3], own[2])
@@ -306,9 +311,13 @@ def num_updates(task: Task, settings: Settings) -> int:
 
 def initial_state(task: Task, settings: Settings) -> TrainState:
   """The state before the first update."""
-  example = next(iter(task.validation.batches())).inputs[0, 0]
   key = jax.random.fold_in(jax.random.key(settings.seed), 0)
-  return jax.jit(_training(task, settings).init)(key, example)
+  return jax.jit(_training(task, settings).init)(key, _example(task)[0, 0])
+
+
+def _example(task: Task) -> Array:
+  """Inputs `[B, T, ...]` of one batch."""
+  return next(iter(task.validation.batches())).inputs
 
 
 def update_of(task: Task, settings: Settings, beta: Schedule | None = None) -> Update:

@@ -62,9 +62,8 @@ def unroll_to_spike(
     encode: `(params, x) -> encoded`, the part of a step that needs no carry.
     engine: "early_exit" leaves out what comes after a row's spike, forward and backward, with the
       same results but for rounding; it has one reverse derivative, no forward ones and no second.
-      "full" computes every row-step. "auto" takes early exit unless there is next to nothing to do.
-      Under `jax.vmap` early exit runs one member of a population after the other; "full" all at
-      once.
+      "full" computes every row-step. "auto" takes what `choose_engine` says. Under `jax.vmap` early
+      exit runs one member of a population after the other; "full" all at once.
 
   Returns:
     RankCode of `[B]` rows. Gradients flow through its logits.
@@ -104,7 +103,7 @@ def unroll_and_count(
     # Traced ones cannot be checked: 0 would never end a row, T + 1 would read its neighbour.
     lengths = jnp.clip(jnp.asarray(lengths, jnp.int32), 1, steps)
   if engine == "auto":
-    engine = choose_engine(rows, steps)
+    engine = choose_engine(rows, steps, jax.default_backend())
   if engine == "full":
     logits = jax.vmap(lambda c, x: unroll(step, params, c, x, encode=encode))(
       carry, mask_padding(xs, lengths)
@@ -135,12 +134,19 @@ def unroll_and_count(
   return RankCode(spike.step, spike.spiked, label, spike.logits), fraction
 
 
-def choose_engine(rows: int, steps: int) -> Literal["full", "early_exit"]:
-  """The engine of "auto": the full scan for less than 4 steps or 512 row-steps, else early exit.
+def choose_engine(rows: int, steps: int, platform: str) -> Literal["full", "early_exit"]:
+  """The engine of "auto": the full scan on a GPU or where there is little work, else early exit.
 
-  What that little work could save is less than it costs to compile a loop for every width.
+  Little is less than 4 steps or 512 row-steps: what it could save is less than it costs to compile
+  a loop for every width. On a GPU the paper's networks cost what it takes to start their kernels,
+  however many rows there are, and early exit starts more of them (docs/early_exit.md).
+
+  Args:
+    rows: B.
+    steps: T.
+    platform: "cpu", "gpu" or "tpu", as `jax.default_backend()` says.
   """
-  return "full" if steps < 4 or rows * steps < 512 else "early_exit"
+  return "full" if platform == "gpu" or steps < 4 or rows * steps < 512 else "early_exit"
 
 
 def mask_padding(xs: Array, lengths: Array | None) -> Array:

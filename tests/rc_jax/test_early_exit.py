@@ -364,6 +364,12 @@ def test_auto_exits_early_unless_there_is_little_work(rows, steps, exits):
   assert (float(fraction) < 1) == exits
 
 
+def test_auto_computes_all_steps_on_a_gpu(monkeypatch):
+  monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+  _, fraction = counted(*forced_case([0] * 64, 8), THETA, None, engine="auto")
+  assert float(fraction) == 1
+
+
 @pytest.mark.parametrize("engine", ["full", "early_exit"])
 def test_traced_lengths_out_of_range_are_clipped(engine):
   """They cannot be checked, and must neither hang a loop nor read another row."""
