@@ -173,9 +173,12 @@ MNIST = (
       ("mnist-conv-10", "ConvLSTM-10", "98.90 %", "< 1.5"),
       ("mnist-conv-10-ours", "ConvLSTM-10, ours", "98.90 %", "< 1.5"),
       ("mnist-conv-10-switch", "ConvLSTM-10, slow, shifted", "99.16 %", "> 3.5"),
+      ("mnist-conv-10-slowed", "ConvLSTM-10, fast, then slow, ours", "99.16 %", "> 3.5"),
       ("mnist-conv-10-slow", "ConvLSTM-10, slow, ours", "99.16 %", "> 3.5"),
       ("mnist-conv-20-ours", "ConvLSTM-20, ours", "99.19 %", "< 1.5"),
+      ("mnist-conv-20-slow", "ConvLSTM-20, slow, ours", "99.29 %", "> 3.5"),
       ("mnist-cnn-lstm", "LSTM-128 on a CNN, ours", "", ""),
+      ("mnist-cnn-lstm-slow", "LSTM-128 on a CNN, slow, ours", "", ""),
     )
     for row in (
       Row(
@@ -194,9 +197,11 @@ MNIST = (
     )
     for run, text, step, paper in (
       ("mnist-conv-10-ours", "ConvLSTM-10", 3.5, "99.16 %"),
-      ("mnist-conv-10-slow", "ConvLSTM-10, slow", 3.5, "99.16 %"),
+      ("mnist-conv-10-slowed", "ConvLSTM-10, fast, then slow", 3.5, "99.16 %"),
       ("mnist-conv-20-ours", "ConvLSTM-20", 3.5, "99.29 %"),
       ("mnist-cnn-lstm", "LSTM-128 on a CNN", 1.4, ""),
+      ("mnist-cnn-lstm", "LSTM-128 on a CNN", 3.5, ""),
+      ("mnist-cnn-lstm-slow", "LSTM-128 on a CNN, slow", 3.5, ""),
     )
   ),
   Row(

@@ -48,6 +48,19 @@ def test_two_neurons_by_hand():
   )
 
 
+@pytest.mark.parametrize(("classes", "theta"), [(2, 0.95), (10, 0.95), (7, 0.8)])
+def test_the_beta_whose_loss_is_least_at_theta(classes, theta):
+  beta = 1 / (theta * (np.log(theta / (1 - theta)) + np.log(classes - 1)))
+  rest = np.full(classes - 1, (1 - theta) / (classes - 1))
+  logits = jnp.log(jnp.array([theta, *rest], jnp.float32))
+  gradient = jax.jit(jax.grad(rc_jax.rc_loss))(logits, jnp.int32(0), jnp.float32(beta))
+  np.testing.assert_allclose(gradient, 0, atol=1e-6)
+  noise = jax.random.normal(jax.random.key(0), (1000, classes))
+  labels = jnp.zeros(1000, jnp.int32)
+  others = rc_loss(logits[None] + noise, labels, jnp.float32(beta))
+  assert np.all(others >= rc_jax.rc_loss(logits, labels[0], beta))
+
+
 def test_large_logits_do_not_overflow():
   logits = jnp.array([[1e4, -1e4], [1e4, 1e4]])
   np.testing.assert_allclose(rc_jax.entropy(logits), [0, np.log(2)], atol=1e-6)
