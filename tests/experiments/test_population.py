@@ -3,6 +3,7 @@
 import json
 
 import chex
+import jax
 import pytest
 from absl.testing import flagsaver
 from metrics import lines
@@ -48,10 +49,12 @@ def test_members_equal_lone_runs(tmp_path):
   )
 
 
-def test_members_equal_lone_runs_through_the_full_scan_too(tmp_path):
-  full = {"engine": "full", "num_examples": "6400"}
-  assert alone(tmp_path / "a", seed="7", **full) == 0
-  assert together(tmp_path / "p", seeds="0,7", **full) == 0
+def test_on_a_gpu_members_go_through_the_full_scan_at_once(tmp_path, monkeypatch):
+  monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+  monkeypatch.setattr(jax.lax, "map", None)  # one by one
+  assert alone(tmp_path / "a", seed="7", num_examples="6400") == 0
+  assert together(tmp_path / "p", seeds="0,7", num_examples="6400") == 0
+  assert all(line["computed_fraction"] == 1 for line in lines(tmp_path / "p" / "0"))
   assert_same_lines(tmp_path / "p" / "7", tmp_path / "a", count=1)
 
 
