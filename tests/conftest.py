@@ -15,6 +15,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
+from jax.sharding import AxisType  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -38,6 +39,14 @@ def strict_dtypes(request):
   mode = "standard" if "experiments" in request.path.parts else "strict"
   with jax.numpy_dtype_promotion(mode):
     yield
+
+
+@pytest.fixture
+def two_devices():
+  """A mesh of two devices, along "device"; where there is one, a GPU, the test is skipped."""
+  if jax.device_count() < 2:
+    pytest.skip("needs two devices")
+  return jax.make_mesh((2,), ("device",), axis_types=(AxisType.Auto,))
 
 
 def pytest_collection_modifyitems(items):

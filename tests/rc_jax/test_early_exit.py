@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 import rc_jax
@@ -303,13 +302,9 @@ def test_values_a_step_closes_over():
   assert_same_gradients(gradient(gains, offsets, every_step), gradient(gains, offsets, early))
 
 
-def mesh():
-  return jax.make_mesh((2,), ("device",), axis_types=(AxisType.Auto,))
-
-
 @pytest.mark.parametrize("check_vma", [True, False])
 @pytest.mark.parametrize("features", [3, 40])
-def test_two_devices(check_vma, features):
+def test_two_devices(two_devices, check_vma, features):
   classifier = rc_jax.lstm(5, C)
   key = jax.random.key(0)
   make = lambda **k: rc_jax.make_train(classifier, optax.sgd(1.0), theta=0.4, **k)
@@ -320,7 +315,7 @@ def test_two_devices(check_vma, features):
   batch = rc_jax.Batch(xs, labels, jnp.full(34, 16, jnp.int32))
   update = jax.shard_map(
     make(axis_name="device", engine="early_exit").update,
-    mesh=mesh(),
+    mesh=two_devices,
     in_specs=(P(), P("device")),
     out_specs=P(),
     check_vma=check_vma,
@@ -333,7 +328,7 @@ def test_two_devices(check_vma, features):
   assert float(metrics.mean_spike_step) == pytest.approx(float(plain.mean_spike_step))
 
 
-def test_a_replicated_value_that_a_step_closes_over_is_refused():
+def test_a_replicated_value_that_a_step_closes_over_is_refused(two_devices):
   classifier, params, carry, xs, _ = case("lstm", 4, 4)
 
   def f(gain, params, carry, xs):
@@ -341,7 +336,7 @@ def test_a_replicated_value_that_a_step_closes_over_is_refused():
     return early(scaled, params, carry, xs, 0.6, None).logits
 
   specs = (P(), P(), P("device"), P("device"))
-  mapped = jax.shard_map(f, mesh=mesh(), in_specs=specs, out_specs=P("device"))
+  mapped = jax.shard_map(f, mesh=two_devices, in_specs=specs, out_specs=P("device"))
   with pytest.raises(ValueError, match=r"replicated float32\[\]; give it in params"):
     jax.jit(mapped)(jnp.float32(2), params, carry, xs)
 

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import oracle
 import pytest
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import PartitionSpec
 
 import rc_jax
 
@@ -208,16 +208,15 @@ def assert_same_run(got, expected):
 
 
 @pytest.mark.parametrize("check_vma", [True, False])
-def test_two_devices_equal_one_with_the_whole_batch(check_vma):
+def test_two_devices_equal_one_with_the_whole_batch(two_devices, check_vma):
   train = rc_jax.make_train(
-    elman, optax.sgd(0.5, momentum=0.9), beta=0.1, theta=0.7, axis_name="data"
+    elman, optax.sgd(0.5, momentum=0.9), beta=0.1, theta=0.7, axis_name="device"
   )
-  mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
-  whole, rows = PartitionSpec(), PartitionSpec("data")
+  whole, rows = PartitionSpec(), PartitionSpec("device")
   update = jax.jit(
     jax.shard_map(
       train.update,
-      mesh=mesh,
+      mesh=two_devices,
       in_specs=(whole, rows),
       out_specs=(whole, whole),
       check_vma=check_vma,

@@ -127,7 +127,7 @@ def test_a_branch_not_taken_has_no_effect():
 
 @pytest.mark.parametrize("axis_name", [None, "device"])
 @pytest.mark.parametrize("name", ["conv_lstm", "counter"])
-def test_two_devices(name, axis_name):
+def test_two_devices(two_devices, name, axis_name):
   """Zeros that meet a device's own values vary as these do; each device trains by itself or not."""
   classifier, shape, *_ = NETS[name]
   train = rc_jax.make_train(
@@ -146,7 +146,7 @@ def test_two_devices(name, axis_name):
 
   got = jax.jit(
     jax.shard_map(
-      update, mesh=jax.make_mesh((2,), ("device",), axis_types=(AxisType.Auto,)),
+      update, mesh=two_devices,
       in_specs=(P(), P()), out_specs=P("device"),
     )
   )(state, batch)  # fmt: skip
