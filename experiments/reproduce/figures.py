@@ -174,9 +174,13 @@ def _shades(colours: str, members: list[tuple[float, Done]]) -> list[Any]:
   return list(plt.get_cmap(colours)(np.linspace(0.35, 1, len(members))))
 
 
+def _first_seeds(runs: Runs) -> list[list[tuple[float, Done]]]:
+  return [[(beta, of[0]) for beta, of in members] for members in speech_runs(runs).values()]
+
+
 def _speech_training(runs: Runs) -> Figure:
   """Fig. 4: validation accuracy and spike time while training, over beta."""
-  rc, eos = speech_runs(runs)
+  rc, eos = _first_seeds(runs)
   figure, grid = plt.subplots(2, 2, figsize=(7.0, 4.2), sharex=True, sharey="row")
   for column, members, colours in ((0, rc, "Blues"), (1, eos, "Greens")):
     top, bottom = grid[:, column]
@@ -218,7 +222,7 @@ def _speech_training(runs: Runs) -> Figure:
 
 def _speech_curves(runs: Runs) -> Figure:
   """Fig. 5: test accuracy against mean spike step over theta, and over beta at one theta."""
-  rc, eos = speech_runs(runs)
+  rc, eos = _first_seeds(runs)
   figure, axes = plt.subplots(1, 2, figsize=(7.0, 2.8), sharex=True, sharey=True)
   for column, members, colours in ((0, rc, "Blues"), (1, eos, "Greens")):
     for (beta, done), colour in zip(members, _shades(colours, members), strict=True):

@@ -225,11 +225,16 @@ SPEECH = (
   *(
     Row(run, f"{text}: theta for a mean step of {step}", at_mean_step(step), "curves")
     for step in CURVE_STEPS
-    for run, text in (("speech", "speech"), ("speech-eos", "speech, eos"))
+    for run, text in (
+      ("speech", "speech"),
+      ("speech-early", "speech, smaller beta"),
+      ("speech-eos", "speech, eos"),
+    )
   ),
   *(
     row
     for run, text in (
+      ("speech-early", "speech, smaller beta"),
       ("speech-ours", "speech, ours"),
       ("speech-ours-early", "speech, ours, smaller beta"),
     )
@@ -308,17 +313,19 @@ def each_run(runs: Runs) -> list[tuple[str, ...]]:
 def speech_curves(runs: Runs) -> list[tuple[str, ...]]:
   """Fig. 5 in numbers: test accuracy over theta, by mean step.
 
-  First both trainings as in the paper's text, mean over seeds; then each beta's first seed. No
-  value where a curve, or one of several, does not reach.
+  First those that have several seeds, their mean; then each beta's first seed. No value where a
+  curve, or one of several, does not reach.
   """
-  lines = []
-  for run, text in (("speech", "RC, beta 0.2"), ("speech-eos", "eos, beta 0")):
-    if len(several := runs.get(run, [])) > 1:
-      lines.append((f"{text}, mean of {len(several)} seeds", *_curve_cells(several)))
-  for kind, members in zip(("RC", "eos"), speech_runs(runs), strict=True):
-    for beta, done in members:
-      lines.append((f"{kind}, beta {beta:g}, seed {done.seed}", *_curve_cells([done])))
-  return lines
+  by_beta = [(kind, *run) for kind, members in speech_runs(runs).items() for run in members]
+  means = [
+    (f"{kind}, beta {beta:g}, mean of {len(several)} seeds", *_curve_cells(several))
+    for kind, beta, several in by_beta
+    if len(several) > 1
+  ]
+  return means + [
+    (f"{kind}, beta {beta:g}, seed {several[0].seed}", *_curve_cells(several[:1]))
+    for kind, beta, several in by_beta
+  ]
 
 
 def _curve_cells(several: list[Done]) -> list[str]:
