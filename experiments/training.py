@@ -257,8 +257,7 @@ def _joint_update(loops: list[Loop]) -> Update:
   members = jnp.arange(len(loops))
   engine = settings.engine
   if engine == "auto":
-    steps = _example(task).shape[1]
-    engine = choose_engine(settings.batch_size, steps, jax.default_backend())
+    engine = choose_engine(settings.batch_size, _example(task).shape[1])
 
   def update(state: TrainState, data: Any, item: Any) -> tuple[TrainState, Metrics]:
     # One step of a cnn is too little for early exit, and its convolutions are slow within a loop.

@@ -103,7 +103,7 @@ def unroll_and_count(
     # Traced ones cannot be checked: 0 would never end a row, T + 1 would read its neighbour.
     lengths = jnp.clip(jnp.asarray(lengths, jnp.int32), 1, steps)
   if engine == "auto":
-    engine = choose_engine(rows, steps, jax.default_backend())
+    engine = choose_engine(rows, steps)
   if engine == "full":
     logits = jax.vmap(lambda c, x: unroll(step, params, c, x, encode=encode))(
       carry, mask_padding(xs, lengths)
@@ -134,19 +134,15 @@ def unroll_and_count(
   return RankCode(spike.step, spike.spiked, label, spike.logits), fraction
 
 
-def choose_engine(rows: int, steps: int, platform: str) -> Literal["full", "early_exit"]:
+def choose_engine(rows: int, steps: int) -> Literal["full", "early_exit"]:
   """The engine of "auto": the full scan on a GPU or where there is little work, else early exit.
 
-  Little is less than 4 steps or 512 row-steps: what it could save is less than it costs to compile
-  a loop for every width. On a GPU the paper's networks cost what it takes to start their kernels,
-  however many rows there are, and early exit starts more of them (docs/early_exit.md).
-
-  Args:
-    rows: B.
-    steps: T.
-    platform: "cpu", "gpu" or "tpu", as `jax.default_backend()` says.
+  Little is less than 4 of T steps or 512 row-steps of `[B, T]`: what it could save is less than it
+  costs to compile a loop for every width. On a GPU early exit was slower for the paper's networks
+  (docs/results/gpu.md); within jit only `jax.default_backend()` tells the device.
   """
-  return "full" if platform == "gpu" or steps < 4 or rows * steps < 512 else "early_exit"
+  on_gpu = jax.default_backend() == "gpu"
+  return "full" if on_gpu or steps < 4 or rows * steps < 512 else "early_exit"
 
 
 def mask_padding(xs: Array, lengths: Array | None) -> Array:

@@ -99,7 +99,7 @@ RUNS = {
   "speech-early": Run("speech", "speech", ("--beta=0.1", *SPEECH)),
   "speech-eos": Run("speech", "speech", (EOS, "--beta=0", *SPEECH)),
   "speech-ours": Run("speech", "speech", ("--beta=0.2", "--epochs=60", *AUGMENTED)),
-  "speech-ours-early": Run("speech", "speech", ("--beta=0.1", "--epochs=100", *AUGMENTED), 1),
+  "speech-ours-early": Run("speech", "speech", ("--beta=0.1", "--epochs=100", *AUGMENTED)),
   "speech-cnn": Run("speech", "speech", ("--model=cnn", "--epochs=40", *AUGMENTED), 1),
   "speech-betas": Run("speech", "speech", SPEECH, 1, RC_BETAS),
   "speech-eos-betas": Run("speech", "speech", (EOS, *SPEECH), 1, EOS_BETAS),
