@@ -101,7 +101,7 @@ def widths_of_loops(rows: int, steps: int) -> list[int]:
   falls computed a third more there (temporal MNIST) and saved little elsewhere. A loop has 8 rows
   more than the next on average, so that it has some work.
   """
-  levels = max(1, min(12, steps, rows // 8))
+  levels = max(1, min(12, 2 * steps, rows // 8))
   return [math.ceil(rows * (k / levels) ** 1.75) for k in range(levels, 0, -1)]
 
 
@@ -222,27 +222,31 @@ def _chain(
     return note(s._replace(position=s.position + rows.size), rows, carry, logits)
 
   state = note(state, rows, *net.first(params, carry, first_encoded))
+
+  def run(width: int, floor: int, s: _State) -> tuple[_State, Array]:
+    """A loop over the rows that are silent, put back among all; and which they were."""
+    rows = jnp.argsort(~s.silent, stable=True)[:width].astype(jnp.int32)  # the silent first
+    of_all = (s.carry, s.silent, s.spike)
+    carry, silent, spike = _gather(of_all, rows)
+    own = s._replace(carry=carry, silent=silent, spike=spike)
+    too_many = functools.partial(_more_silent_than, floor)
+    own = lax.while_loop(too_many, functools.partial(advance, rows=rows), own)
+    carry, silent, spike = _scatter(of_all, rows, (own.carry, own.silent, own.spike))
+    after = own._replace(carry=carry, silent=silent, spike=spike)
+    return vary_alike((after, rows), xs)[0]
+
   stages = []
   widths = widths_of_loops(count, steps)
   for width, floor in zip(widths, [*widths[1:], 0], strict=True):
-    rows = jnp.argsort(~state.silent, stable=True)[:width].astype(jnp.int32)  # the silent first
-    # After T steps no row is silent: each ends at its last step.
-    too_many = functools.partial(_more_silent_than, floor)
-    loop = functools.partial(lax.while_loop, too_many, functools.partial(advance, rows=rows))
     first, offset = state.t, state.position
-    # Once or not at all: a loop that no row needs gathers nothing.
-    state = lax.while_loop(too_many, functools.partial(_of_rows, rows, loop), state)
+    # Once or not at all: a loop that no row needs does not even look for its rows. After T steps no
+    # row is silent: each ends at its last step.
+    entered = lambda s, floor=floor: _more_silent_than(floor, s[0])
+    once = lambda s, width=width, floor=floor: run(width, floor, s[0])
+    blank = vary_alike(jnp.zeros(width, jnp.int32), xs)[0]
+    state, rows = lax.while_loop(entered, once, (state, blank))
     stages.append(_Stage(rows, first, state.t, offset))
   return state.spike, stages, state.log, state.position, first_encoded
-
-
-def _of_rows(rows: Array, loop: Callable[[_State], _State], state: _State) -> _State:
-  """Runs a loop over the state of some rows, and puts what it made of it among that of all."""
-  of_all = (state.carry, state.silent, state.spike)
-  carry, silent, spike = _gather(of_all, rows)
-  after = loop(state._replace(carry=carry, silent=silent, spike=spike))
-  carry, silent, spike = _scatter(of_all, rows, (after.carry, after.silent, after.spike))
-  return after._replace(carry=carry, silent=silent, spike=spike)
 
 
 def _more_silent_than(floor: int, state: _State) -> Array:
