@@ -31,8 +31,10 @@ from rc_jax.sharding import vary_alike
 from rc_jax.split_vjp import split_vjp
 from rc_jax.types import Array, Carry, Encoded, Params
 
-# Row-steps of the log to a product: large ones are the faster, but the last one is never full.
-BLOCKS = (512, 128, 32)
+# Row-steps of the log to a product: large ones are the faster. What is left of the last size goes
+# with the first step into one product, so many at a time.
+BLOCKS = (512, 128)
+REST = 32
 
 
 class Spike(NamedTuple):
@@ -160,7 +162,7 @@ def _places(log: list[Array], encoded: Encoded) -> list[int]:
 def _blank_log(net: Net, stored: list[Array], encoded: Encoded, xs: Array) -> _Log:
   """Zeros for all that may be computed."""
   rows, steps = xs.shape[:2]
-  size = -(-rows * max(steps - 1, 1) // BLOCKS[-1]) * BLOCKS[-1]
+  size = -(-rows * max(steps - 1, 1) // REST) * REST
   blank = lambda a: vary_alike(jnp.zeros((size, *a.shape[1:]), a.dtype), xs)[0]
   if net.encode is None:
     return _Log([blank(a) for a in stored], None)
@@ -325,35 +327,49 @@ def backward(net, params, carry, xs, lengths, trail, dlogits, dxs):
   dp, dcarry, dinputs = pull([*dcarry, dlogits_at(0, rows)])
   dparams = _sums(dparams, dp)
   if net.encode is not None:
-    dp, dinputs = vjp_of_floats(net.encode, params, xs[:, 0])(dinputs)
-    dparams = _sums(dparams, dp)
-    dparams, dxs = _encode_gradient(net, params, xs, lengths, trail, dencoded, dparams, dxs)
-  if dxs is not None:
-    dxs = dxs.at[rows * steps].add(dinputs[0]).reshape(xs.shape)
-  return dparams, dcarry, dxs
+    first, log = (rows * steps, dinputs), (trail.log.flat, dencoded)
+    gradients = (dparams, dxs)
+    dparams, dxs = _encode_gradient(net, params, xs, lengths, first, log, trail.logged, gradients)
+  elif dxs is not None:
+    dxs = dxs.at[rows * steps].add(dinputs[0])
+  return dparams, dcarry, None if dxs is None else dxs.reshape(xs.shape)
 
 
-def _encode_gradient(net, params, xs, lengths, trail, dencoded, dparams, dxs):
-  """Adds the gradients of `encode`, in blocks over the log, where its cotangents are by now.
+def _encode_gradient(net, params, xs, lengths, first, log, logged, gradients):
+  """Adds the gradients of `encode`: of the first step and the log's beginning, then in blocks.
 
-  The log's end was never written: zero cotangents, for which any input will do.
+  First and log are flat positions and cotangents. The log's end was never written: zero cotangents,
+  for which any input will do.
   """
 
-  def add(s, block):
-    start, dparams, dxs = s
-    index = _read(trail.log.flat, start, block)
+  def add(entries, gradients):
+    dparams, dxs = gradients
+    index, cotangents = entries
     x = _inputs_at(xs, lengths, index)
-    dp, dx = vjp_of_floats(net.encode, params, x)(_read(dencoded, start, block))
+    dp, dx = vjp_of_floats(net.encode, params, x)(cotangents)
     if dxs is not None:
       dxs = dxs.at[index].add(dx[0])
-    return vary_alike((start + block, _sums(dparams, dp), dxs), xs)[0]
+    return vary_alike((_sums(dparams, dp), dxs), xs)[0]
 
-  state = vary_alike((jnp.int32(0), dparams, dxs), xs)[0]
-  for block in (b for b in BLOCKS if b <= len(trail.log.flat)):
-    least = 1 if block == BLOCKS[-1] else block
-    is_left = functools.partial(_not_after, trail.logged - least)
-    state = lax.while_loop(is_left, functools.partial(add, block=block), state)
-  return state[1:]
+  def add_first(count, gradients):
+    rest = _read(log, jnp.int32(0), count)
+    return add(jax.tree.map(lambda *a: jnp.concatenate(a), first, rest), gradients)
+
+  def add_block(block, s):
+    start, gradients = s
+    return start + block, add(_read(log, start, block), gradients)
+
+  counts = range(0, min(BLOCKS[-1], len(log[0])) + 1, REST)
+  branch = -(-(logged % BLOCKS[-1]) // REST)
+  branches = [functools.partial(add_first, count) for count in counts]
+  start, gradients = branch * REST, lax.switch(branch, branches, gradients)
+  end = start + logged // BLOCKS[-1] * BLOCKS[-1]
+  for block in (b for b in BLOCKS if b <= len(log[0])):
+    is_left = functools.partial(_not_after, end - block)
+    start, gradients = lax.while_loop(
+      is_left, functools.partial(add_block, block), (start, gradients)
+    )
+  return gradients
 
 
 def _sums(first: list[Array], second: list[Array]) -> list[Array]:
