@@ -11,7 +11,8 @@ Backward, the same loops run in reverse. They read from the log what the derivat
 the carry before it and what was encoded, or in place of that the sum of products that `step` marks
 (`split_vjp.keep`). What else autodiff would keep is more memory than to compute it again. Where
 `encode` stands apart, cotangents of its results then take that place in the log, and its gradient
-follows in blocks over the log: large products cost what was computed, whatever the widths were.
+follows, of the first step and in blocks over the log: large products cost what was computed,
+whatever the widths were.
 
 `B` rows, `T` steps, `C` classes, `w` rows of a loop; flat positions are `row * T + t`.
 """
