@@ -32,8 +32,8 @@ from rc_jax.sharding import vary_alike
 from rc_jax.split_vjp import split_vjp
 from rc_jax.types import Array, Carry, Encoded, Params
 
-# Row-steps of the log to a product: large ones are the faster. What is left of the last size goes
-# with the first step into one product, so many at a time.
+# Row-steps of the log to a product: large ones are the faster. What is left over goes with the
+# first step into one product, rounded up to a multiple of the rest.
 BLOCKS = (512, 128)
 REST = 32
 
@@ -104,7 +104,7 @@ def widths_of_loops(rows: int, steps: int) -> list[int]:
   falls computed a third more there (temporal MNIST) and saved little elsewhere. A loop has 8 rows
   more than the next on average, so that it has some work.
   """
-  levels = max(1, min(12, 2 * steps, rows // 8))
+  levels = max(1, min(12, 2 * (steps - 1), rows // 8))
   return [math.ceil(rows * (k / levels) ** 1.75) for k in range(levels, 0, -1)]
 
 

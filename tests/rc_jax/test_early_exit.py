@@ -231,7 +231,11 @@ def test_rows_end_at_their_lengths():
   assert float(fraction) == pytest.approx((2 * 16 + 3 * 5) / (16 * 9), rel=1e-6)
 
 
-@pytest.mark.parametrize("spikes", [[0] * 33, [-1] * 33, [*range(20), *[-1] * 4, *[3] * 9]])
+MIXED = [*range(20), *[-1] * 4, *[3] * 9]
+
+
+# [k] * 33 leaves 33 k row-steps in the log: of a block any share may be left over.
+@pytest.mark.parametrize("spikes", [*([k] * 33 for k in (-1, 0, 1, 2, 3, 4)), MIXED])
 def test_forced_spikes(spikes):
   arguments = forced_case(spikes, 20)
   want = value_and_gradients(every_step, *arguments, THETA, None)
