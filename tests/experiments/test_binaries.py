@@ -22,10 +22,10 @@ from experiments import speech as speech_binary
 from experiments import training as loop
 
 ROOT = pathlib.Path(__file__).parents[2]
-FAST = {"units": "8", "progress": "false"}
+FAST = {"batch_size": "32", "units": "8", "progress": "false"}
 BINARIES = {
-  "spotting": (spotting, {"num_examples": "6400"}),
-  "two_sequence": (two_sequence, {"num_examples": "6400"}),
+  "spotting": (spotting, {"num_examples": "1600"}),
+  "two_sequence": (two_sequence, {"num_examples": "1600"}),
   "temporal_mnist": (temporal_mnist, {"epochs": "1", "dataset": "digits"}),
 }
 
