@@ -142,8 +142,8 @@ def make_train(
       gradient, means = jax.lax.pmean((gradient, means), axis_name)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    # The barrier keeps XLA from sharing the squares with Adam's: it would write them all to memory,
-    # and summing them from there takes 8 % of an update of temporal MNIST on a CPU.
+    # The barrier keeps XLA from sharing the squares with Adam's: it would write them all to memory
+    # and sum them from there (temporal MNIST on a CPU: Adam and the norm 1.6 instead of 1.4 ms).
     norm = optax.tree.norm(jax.lax.optimization_barrier(gradient))
     metrics = means._replace(gradient_norm=norm)
     return TrainState(params, opt_state, state.step + 1, state.key), metrics
