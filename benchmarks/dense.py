@@ -4,7 +4,7 @@
 
 Ours is `--objective=eos` by both engines; `early_exit` skips nothing here, but keeps less. All take
 the loss at the last step, on the same data, in float32 (ours in `--dtype`). Contenders alternate in
-one process; a time is the median of the repeats after one warm-up.
+one process, each once untimed and once timed; a time is the median of the repeats.
 """
 
 import argparse

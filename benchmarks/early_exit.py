@@ -4,9 +4,9 @@
 
 f is the mean share of the steps up to the spike. The spike times are forced through an input
 channel that is added to a logit, so that the net itself decides; inputs are arguments of the
-compiled functions, so that nothing is known before they run. Contenders alternate in one process;
-a time is the median of the repeats after one warm-up. Memory is what the compiled program holds
-beside its arguments and results. For a really trained network see benchmarks.trained.
+compiled functions, so that nothing is known before they run. Contenders alternate in one process,
+each once untimed and once timed; a time is the median of the repeats. Memory is what the compiled
+program holds beside its arguments and results. For a really trained network see benchmarks.trained.
 
 Contenders: `early_exit`; `full`, the masked full scan with `encode` over all steps at once;
 `in_step`, the same with `encode` in the step; `slowest`, which stops at the slowest row of a batch.

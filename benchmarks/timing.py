@@ -8,18 +8,28 @@ from typing import Any
 import jax
 
 
-def alternate(contenders: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-  """Median milliseconds of each contender, over the repeats after one warm-up.
+def alternate(
+  contenders: Mapping[str, Callable[[], Any]], repeats: int, calls: int = 1
+) -> dict[str, float]:
+  """Median milliseconds of a call of each contender, over the repeats.
+
+  Before its turn a contender is called once untimed: it compiles, finds its own data in the caches,
+  and the contender before has come to rest. PyTorch's threads look for work for up to 10 ms after
+  their last: whoever came next had one of two cores.
 
   Args:
     contenders: name -> a call that returns arrays (waited for) or nothing.
     repeats: rounds in which each has one turn.
+    calls: of a turn, one on its way while another is computed, as training goes.
   """
   times: dict[str, list[float]] = {name: [] for name in contenders}
-  for repeat in range(repeats + 1):
+  for _ in range(repeats):
     for name, call in contenders.items():
+      result = call()
+      jax.block_until_ready(result)
       start = time.perf_counter()
-      jax.block_until_ready(call())
-      if repeat:
-        times[name].append(time.perf_counter() - start)
+      for _ in range(calls):
+        result = call()
+      jax.block_until_ready(result)
+      times[name].append((time.perf_counter() - start) / calls)
   return {name: 1e3 * statistics.median(values) for name, values in times.items()}

@@ -67,8 +67,7 @@ def measure(workdir: pathlib.Path, repeats: int, batch: int | None = None) -> di
     xs, labels = (np.asarray(a)[index] for a in (batches[0].inputs, batches[0].labels))
     others = rivals(PAPER[task.name], xs, labels, update=True)
     calls |= {f"update_{name}_ms": other for name, other in others.items()}
-  turns = {name: functools.partial(_turn, call) for name, call in calls.items()}
-  times = {name: ms / TURN for name, ms in alternate(turns, repeats).items()}
+  times = alternate(calls, repeats, TURN)
   fastest = min(ms for name, ms in times.items() if name != "update_early_exit_ms")
   early = jax.device_get(means["early_exit"])
 
@@ -89,13 +88,6 @@ def measure(workdir: pathlib.Path, repeats: int, batch: int | None = None) -> di
     "update_to_fastest": times["update_early_exit_ms"] / fastest,
     "evaluation_ratio": times["evaluation_refilled_ms"] / times["evaluation_full_ms"],
   }
-
-
-def _turn(call: Callable[[], Any]) -> Any:
-  """As training goes: the next update is on its way while one is computed."""
-  for _ in range(TURN):
-    result = call()
-  return result
 
 
 def main() -> None:

@@ -37,22 +37,25 @@ def spike_step(images: Array) -> Array:
 
 
 def encode(images: Array) -> Array:
-  """Spreads images over time: `[B, 28, 28]` uint8 -> `[B, 10, 28, 28, 1]` float32 in {0, 1}."""
+  """Spreads images over time: `[B, ...]` uint8 -> `[B, 10, ...]` float32 in {0, 1}."""
   step = spike_step(images)[:, None]
-  now = jnp.arange(NUM_STEPS, dtype=step.dtype).reshape(1, NUM_STEPS, 1, 1)
-  return (step == now).astype(jnp.float32)[..., None]
+  return (step == _each_step(images)).astype(jnp.float32)
 
 
 def accumulate(images: Array) -> Array:
-  """All that is known at each step: `[B, 28, 28]` uint8 -> `[B, 10, 28, 28, 1]` float32.
+  """All that is known at each step: `[B, ...]` uint8 -> `[B, 10, ...]` float32.
 
   A pixel is 0 until it spikes and `1 - spike_step / 10` from then on: the first step is the binary
   image of pixels >= 230, the last one the whole image in tenths.
   """
   step = spike_step(images)[:, None]
-  now = jnp.arange(NUM_STEPS, dtype=step.dtype).reshape(1, NUM_STEPS, 1, 1)
   earliness = (NUM_STEPS - step).astype(jnp.float32) / NUM_STEPS
-  return jnp.where(step <= now, earliness, 0.0)[..., None]
+  return jnp.where(step <= _each_step(images), earliness, 0.0)
+
+
+def _each_step(images: Array) -> Array:
+  """Of `[B, ...]`, to compare with `[B, 1, ...]`."""
+  return jnp.arange(NUM_STEPS, dtype=jnp.int32).reshape(-1, *(1,) * (images.ndim - 1))
 
 
 def prepare(batch: Batch, *, flat: bool) -> Batch:
@@ -62,10 +65,9 @@ def prepare(batch: Batch, *, flat: bool) -> Batch:
     batch: of a `Split` made by `load`.
     flat: True gives inputs `[B, 10, 784]`, False `[B, 10, 28, 28, 1]`.
   """
-  inputs = encode(batch.inputs)
-  if flat:
-    inputs = inputs.reshape(*inputs.shape[:2], -1)
-  return batch._replace(inputs=inputs)
+  images = batch.inputs
+  images = images.reshape(len(images), -1) if flat else images[..., None]
+  return batch._replace(inputs=encode(images))
 
 
 def prepare_accumulated(batch: Batch, *, prefix: int | None = None) -> Batch:
@@ -80,7 +82,7 @@ def prepare_accumulated(batch: Batch, *, prefix: int | None = None) -> Batch:
   """
   if prefix is not None and not 1 <= prefix <= NUM_STEPS:
     raise ValueError(f"prefix is {prefix}; it must lie in 1..{NUM_STEPS}")
-  inputs = accumulate(batch.inputs)
+  inputs = accumulate(batch.inputs[..., None])
   if prefix is None:
     return batch._replace(inputs=inputs)
   known = inputs[:, prefix - 1 : prefix]

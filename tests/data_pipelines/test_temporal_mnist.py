@@ -32,9 +32,9 @@ def test_binning_of_every_value():
 def test_each_pixel_spikes_exactly_once():
   images = np.random.default_rng(0).integers(0, 256, (3, 28, 28)).astype(np.uint8)
   steps = np.asarray(temporal_mnist.encode(jnp.asarray(images)))
-  assert steps.shape == (3, 10, 28, 28, 1)
-  assert np.array_equal(steps.sum(axis=1), np.ones((3, 28, 28, 1)))
-  assert np.array_equal(steps[:, 0, :, :, 0], images >= 230)
+  assert steps.shape == (3, 10, 28, 28)
+  assert np.array_equal(steps.sum(axis=1), np.ones((3, 28, 28)))
+  assert np.array_equal(steps[:, 0], images >= 230)
 
 
 def test_flat_and_image_steps_hold_the_same():
@@ -50,19 +50,19 @@ def test_accumulated_frames_hold_what_has_spiked_and_how_early():
   images = rng.integers(0, 256, (3, 28, 28)).astype(np.uint8)
   images[0, :2, :2] = [[0, 229], [230, 255]]
   frames = np.asarray(temporal_mnist.accumulate(jnp.asarray(images)))
-  assert frames.shape == (3, 10, 28, 28, 1) and frames.dtype == np.float32
+  assert frames.shape == (3, 10, 28, 28) and frames.dtype == np.float32
   expected = np.zeros((3, 10, 28, 28))
   for (row, y, x), value in np.ndenumerate(images):
     spike = 10 - max(-(-10 * int(value) // 255), 1)
     for step in range(spike, 10):
       expected[row, step, y, x] = (10 - spike) / 10
-  np.testing.assert_allclose(frames[..., 0], expected, rtol=1e-6)
-  assert np.array_equal(frames[:, 0, :, :, 0], images >= 230)
+  np.testing.assert_allclose(frames, expected, rtol=1e-6)
+  assert np.array_equal(frames[:, 0], images >= 230)
   tenths = np.maximum(np.ceil(images / 25.5), 1)  # the whole image, quantised
-  np.testing.assert_allclose(frames[:, 9, :, :, 0], tenths / 10, rtol=1e-6)
+  np.testing.assert_allclose(frames[:, 9], tenths / 10, rtol=1e-6)
   batch = Batch(jnp.asarray(images), jnp.arange(3), jnp.full(3, 10))
   prepared = temporal_mnist.prepare_accumulated(batch)
-  assert np.array_equal(prepared.inputs, frames)
+  assert np.array_equal(prepared.inputs[..., 0], frames)
   assert np.array_equal(prepared.lengths, batch.lengths)
 
 

@@ -99,7 +99,7 @@ def test_the_ceiling_trains_on_every_step_of_the_frames_so_far():
   records = task.fetch(task.data, np.arange(300, dtype=np.int32))
   batch = task.augment(jax.random.key(0), records)
   assert batch.inputs.shape == (300, 1, 28, 28, 1) and np.all(batch.lengths == 1)
-  frames = np.asarray(mnist.accumulate(records.inputs))
+  frames = np.asarray(mnist.accumulate(records.inputs[..., None]))
   which = np.all(frames == np.asarray(batch.inputs), axis=(2, 3, 4))  # equal frames count twice
   assert np.all(which.any(1)) and np.all(which.sum(0) > 20)
   assert np.array_equal(batch.labels, records.labels)
@@ -113,7 +113,7 @@ def test_the_ceiling_of_a_prefix_sees_it_alone():
   for batch in (task.augment(jax.random.key(0), records), next(task.validation.batches())):
     assert batch.inputs.shape[1:] == (1, 28, 28, 1) and np.all(batch.lengths == 1)
     assert len(np.unique(batch.inputs)) == 4  # 0, and what spiked in the first three steps
-  known = mnist.accumulate(records.inputs)[:, 2]
+  known = mnist.accumulate(records.inputs[..., None])[:, 2]
   np.testing.assert_array_equal(task.augment(jax.random.key(0), records).inputs[:, 0], known)
   assert task.pictures is None  # there is no time to draw
   with pytest.raises(ValueError, match="--prefix is for --model=cnn"):
