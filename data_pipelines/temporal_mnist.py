@@ -55,7 +55,7 @@ def accumulate(images: Array) -> Array:
 
 def _each_step(images: Array) -> Array:
   """Of `[B, ...]`, to compare with `[B, 1, ...]`."""
-  return jnp.arange(NUM_STEPS, dtype=jnp.int32).reshape(-1, *(1,) * (images.ndim - 1))
+  return jnp.arange(NUM_STEPS, dtype=jnp.int32).reshape(1, -1, *(1,) * (images.ndim - 1))
 
 
 def prepare(batch: Batch, *, flat: bool) -> Batch:
