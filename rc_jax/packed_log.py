@@ -172,6 +172,16 @@ def _blank_log(net: Net, stored: list[Array], encoded: Encoded, xs: Array) -> _L
   return _Log([blank(a) for a in [*stored, *at_end]], blank(jnp.zeros(1, jnp.int32)))
 
 
+class _Given(NamedTuple):
+  """What every step of a pass reads: parameters, inputs, thresholds `[T]`, each row's end."""
+
+  params: Params
+  xs: Array
+  thresholds: Array
+  lengths: Array | None
+  last: Array
+
+
 def _chain(
   net, to_end, params, carry, xs, thresholds, lengths, *, logs
 ) -> tuple[Spike, list[_Stage], Any, Array, Encoded]:
@@ -192,64 +202,72 @@ def _chain(
   spike = Spike(last, jnp.zeros(count, bool), label, jnp.zeros(logits.shape, logits.dtype))
   state = _State(jnp.int32(0), jnp.int32(0), carry, jnp.ones(count, bool), spike, log)
   rows, last, state, _ = vary_alike(rows, last, state, xs)
-
-  def note(s: _State, rows: Array, carry: Carry, logits: Array) -> _State:
-    crossed = confidence(logits) >= thresholds[s.t]
-    at_end = s.t >= last[rows]
-    says = ends = s.silent & (crossed | at_end)
-    label = s.spike.label
-    if label is not None:
-      says, ends = ends & ~s.spike.spiked, s.silent & at_end
-      label = jnp.where(says, jnp.argmax(logits, axis=-1).astype(jnp.int32), label)
-    # Selects here and one scatter a stage: a scatter a step costs more than a small step itself.
-    spike = Spike(
-      jnp.where(says, s.t, s.spike.step),
-      jnp.where(says, crossed, s.spike.spiked),
-      label,
-      jnp.where(ends[:, None], logits, s.spike.logits),
-    )
-    s = s._replace(t=s.t + 1, carry=carry, silent=s.silent & ~ends, spike=spike)
-    return vary_alike(s, xs)[0]
-
-  def advance(s: _State, rows: Array) -> _State:
-    index = rows * steps + s.t
-    encoded = encode(params, _inputs_at(xs, lengths, index))
-    (carry, logits), stored = step(params, s.carry, encoded)
-    if s.log is not None:
-      of_others = s.log.stored[len(stored) :]
-      log = _Log(
-        _write(s.log.stored[: len(stored)], stored, s.position) + of_others,
-        None if s.log.flat is None else _write(s.log.flat, index, s.position),
-      )
-      s = s._replace(log=log)
-    return note(s._replace(position=s.position + rows.size), rows, carry, logits)
-
-  state = note(state, rows, *net.first(params, carry, first_encoded))
-
-  def run(width: int, floor: int, s: _State) -> tuple[_State, Array]:
-    """A loop over the rows that are silent, put back among all; and which they were."""
-    rows = jnp.argsort(~s.silent, stable=True)[:width].astype(jnp.int32)  # the silent first
-    of_all = (s.carry, s.silent, s.spike)
-    carry, silent, spike = _gather(of_all, rows)
-    own = s._replace(carry=carry, silent=silent, spike=spike)
-    too_many = functools.partial(_more_silent_than, floor)
-    own = lax.while_loop(too_many, functools.partial(advance, rows=rows), own)
-    carry, silent, spike = _scatter(of_all, rows, (own.carry, own.silent, own.spike))
-    after = own._replace(carry=carry, silent=silent, spike=spike)
-    return vary_alike((after, rows), xs)[0]
+  given = _Given(params, xs, thresholds, lengths, last)
+  state = _noted(given, state, rows, *net.first(params, carry, first_encoded))
 
   stages = []
+  advance = functools.partial(_advanced, given, encode, step)
   widths = widths_of_loops(count, steps)
   for width, floor in zip(widths, [*widths[1:], 0], strict=True):
     first, offset = state.t, state.position
     # Once or not at all: a loop that no row needs does not even look for its rows. After T steps no
     # row is silent: each ends at its last step.
     entered = lambda s, floor=floor: _more_silent_than(floor, s[0])
-    once = lambda s, width=width, floor=floor: run(width, floor, s[0])
+    once = lambda s, width=width, floor=floor: _looped(advance, width, floor, s[0], xs)
     blank = vary_alike(jnp.zeros(width, jnp.int32), xs)[0]
     state, rows = lax.while_loop(entered, once, (state, blank))
     stages.append(_Stage(rows, first, state.t, offset))
   return state.spike, stages, state.log, state.position, first_encoded
+
+
+def _noted(given: _Given, s: _State, rows: Array, carry: Carry, logits: Array) -> _State:
+  """After a step of these rows: who has spiked, who has ended, with which logits."""
+  crossed = confidence(logits) >= given.thresholds[s.t]
+  at_end = s.t >= given.last[rows]
+  says = ends = s.silent & (crossed | at_end)
+  label = s.spike.label
+  if label is not None:
+    says, ends = ends & ~s.spike.spiked, s.silent & at_end
+    label = jnp.where(says, jnp.argmax(logits, axis=-1).astype(jnp.int32), label)
+  # Selects here and one scatter a stage: a scatter a step costs more than a small step itself.
+  spike = Spike(
+    jnp.where(says, s.t, s.spike.step),
+    jnp.where(says, crossed, s.spike.spiked),
+    label,
+    jnp.where(ends[:, None], logits, s.spike.logits),
+  )
+  s = s._replace(t=s.t + 1, carry=carry, silent=s.silent & ~ends, spike=spike)
+  return vary_alike(s, given.xs)[0]
+
+
+def _advanced(given: _Given, encode: Callable, step: Callable, s: _State, rows: Array) -> _State:
+  """One step of these rows, appended to the log."""
+  index = rows * given.xs.shape[1] + s.t
+  encoded = encode(given.params, _inputs_at(given.xs, given.lengths, index))
+  (carry, logits), stored = step(given.params, s.carry, encoded)
+  if s.log is not None:
+    of_others = s.log.stored[len(stored) :]
+    log = _Log(
+      _write(s.log.stored[: len(stored)], stored, s.position) + of_others,
+      None if s.log.flat is None else _write(s.log.flat, index, s.position),
+    )
+    s = s._replace(log=log)
+  return _noted(given, s._replace(position=s.position + rows.size), rows, carry, logits)
+
+
+def _looped(
+  advance: Callable, width: int, floor: int, s: _State, xs: Array
+) -> tuple[_State, Array]:
+  """After a loop over the rows that are silent, put back among all; and which they were."""
+  rows = jnp.argsort(~s.silent, stable=True)[:width].astype(jnp.int32)  # the silent first
+  of_all = (s.carry, s.silent, s.spike)
+  carry, silent, spike = _gather(of_all, rows)
+  own = s._replace(carry=carry, silent=silent, spike=spike)
+  too_many = functools.partial(_more_silent_than, floor)
+  own = lax.while_loop(too_many, functools.partial(advance, rows=rows), own)
+  carry, silent, spike = _scatter(of_all, rows, (own.carry, own.silent, own.spike))
+  after = own._replace(carry=carry, silent=silent, spike=spike)
+  return vary_alike((after, rows), xs)[0]
 
 
 def _more_silent_than(floor: int, state: _State) -> Array:
