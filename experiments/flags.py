@@ -97,6 +97,13 @@ flags.DEFINE_integer(
   None,
   "Training examples of a generated task. Default: spotting 1,500,000, two_sequence 2,000,000.",
 )
+flags.DEFINE_integer(
+  "num_test",
+  None,
+  "Fresh examples on which a generated task is read at the end. Default: spotting 10,000, "
+  "two_sequence 20,000.",
+  1,
+)
 flags.DEFINE_float(
   "epochs",
   None,
@@ -137,6 +144,7 @@ FREE_FLAGS = (
   "workdir",
   "epochs",
   "num_examples",
+  "num_test",
   "choose",
   "engine",
   "checkpoint_seconds",
@@ -240,6 +248,8 @@ def settings(
   other = {"epochs": "num_examples", "num_examples": "epochs"}[amount]
   if FLAGS[other].value is not None:
     raise ValueError(f"--{other} does not fit {experiment}; its length is given by --{amount}")
+  if amount == "epochs" and FLAGS.num_test is not None:
+    raise ValueError(f"--num_test does not fit {experiment}; its test split is read whole")
   values = _values(experiment)
   if values["model"] not in models:
     raise ValueError(

@@ -92,7 +92,7 @@ def write(workdir: pathlib.Path) -> None:
 
 
 def _command(config: dict[str, Any]) -> str:
-  hidden = {*FREE_FLAGS, "cache_dir"} - {"epochs", "num_examples"}
+  hidden = {*FREE_FLAGS, "cache_dir"} - {"epochs", "num_examples", "num_test"}
   given = " ".join(
     f"--{name}={shlex.quote(','.join(value) if isinstance(value, list) else str(value))}"
     for name, value in config["flags"].items()

@@ -26,14 +26,20 @@ from rc_jax.types import Array, Params
 def setup() -> tuple[Task, Settings]:
   """The task and its settings, from the flags."""
   s = settings(
-    "spotting", "num_examples", beta=0.0, learning_rate=0.0003, num_examples=1_500_000, units=125
+    "spotting",
+    "num_examples",
+    beta=0.0,
+    learning_rate=0.0003,
+    num_examples=1_500_000,
+    num_test=10_000,
+    units=125,
   )
   parts = generated(
     spotting.sample,
     key=jax.random.fold_in(jax.random.key(s.seed), 1),
     batch_size=s.batch_size,
     num_validation=2_000,
-    num_test=10_000,
+    num_test=s.flags["num_test"],
   )
   inputs = {
     split: jnp.concatenate([b.inputs for b in parts[split].batches()])

@@ -33,6 +33,7 @@ def setup() -> tuple[Task, Settings]:
     beta=0,
     learning_rate=3e-4,
     num_examples=2_000_000,
+    num_test=20_000,
     units=125,
     choose="last",
   )
@@ -41,7 +42,7 @@ def setup() -> tuple[Task, Settings]:
     key=jax.random.fold_in(jax.random.key(s.seed), 1),
     batch_size=s.batch_size,
     num_validation=2_000,
-    num_test=20_000,
+    num_test=s.flags["num_test"],
   )
 
   def measure(split: str, evaluation: Evaluation, params: Params) -> dict[str, float]:

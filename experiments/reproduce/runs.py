@@ -107,8 +107,8 @@ RUNS = {
 
 FEW = "--batch_size=32"  # early exit compiles a loop for every 8 rows
 SMOKE = {
-  "spotting": (FEW, "--num_examples=1600"),
-  "two_sequence": (FEW, "--num_examples=1600"),
+  "spotting": (FEW, "--num_examples=1600", "--num_test=1000"),
+  "two_sequence": (FEW, "--num_examples=1600", "--num_test=1000"),
   "mnist": (FEW, "--dataset=digits", "--epochs=0.3", "--units=4"),
   "speech": (FEW, "--dataset=synthetic", "--epochs=1", "--units=16"),
 }

@@ -24,8 +24,8 @@ from experiments import training as loop
 ROOT = pathlib.Path(__file__).parents[2]
 FAST = {"batch_size": "32", "units": "8", "progress": "false"}
 BINARIES = {
-  "spotting": (spotting, {"num_examples": "1600"}),
-  "two_sequence": (two_sequence, {"num_examples": "1600"}),
+  "spotting": (spotting, {"num_examples": "1600", "num_test": "1000"}),
+  "two_sequence": (two_sequence, {"num_examples": "1600", "num_test": "1000"}),
   "temporal_mnist": (temporal_mnist, {"epochs": "1", "dataset": "digits"}),
 }
 
@@ -229,7 +229,7 @@ def test_sigkill_loses_only_what_came_after_the_last_checkpoint(tmp_path):
   """A real process, killed without warning while it trains; run again as the user types it."""
   command = [
     sys.executable, "-m", "experiments.spotting", f"--workdir={tmp_path / 'run'}", "--units=8",
-    "--checkpoint_seconds=1", "--num_examples=100000000",
+    "--checkpoint_seconds=1", "--num_test=500", "--num_examples=100000000",
   ]  # fmt: skip
   process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
   try:
@@ -244,7 +244,7 @@ def test_sigkill_loses_only_what_came_after_the_last_checkpoint(tmp_path):
   done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
   assert done.returncode == 0, done.stderr
   result = json.loads((tmp_path / "run" / "result.json").read_text())
-  assert result["trained"]["step"] > 1 and result["num_test"] == 10_000
+  assert result["trained"]["step"] > 1 and result["num_test"] == 500
   assert "accuracy at the first spike" in done.stdout
 
 
@@ -323,6 +323,7 @@ def test_a_picture_is_redrawn_without_training(tmp_path):
     ("spotting", {"learning_rate": "-1"}, "--learning_rate is -1.0"),
     ("spotting", {"num_examples": "0"}, "--num_examples is 0"),
     ("spotting", {"epochs": "3"}, "--epochs does not fit spotting"),
+    ("temporal_mnist", {"num_test": "9"}, "--num_test does not fit temporal_mnist; its test split"),
     ("temporal_mnist", {"epochs": "0"}, "--epochs is 0.0"),
     ("temporal_mnist", {"batch_size": "5000"}, "batch_size is 5000 but there are only 1237"),
     ("temporal_mnist", {"dataset": "nothing"}, "choose one of mnist, digits"),

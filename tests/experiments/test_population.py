@@ -11,7 +11,7 @@ from metrics import lines
 from experiments import population, two_sequence
 
 GIVEN = {
-  "batch_size": "32", "num_examples": "3200", "units": "8", "theta": "0.55",
+  "batch_size": "32", "num_examples": "3200", "num_test": "4000", "units": "8", "theta": "0.55",
   "learning_rate": "0.01", "progress": "false",
 }  # fmt: skip
 
