@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import functools
 import json
+import sys
 import unittest.mock
 from typing import Any
 
@@ -132,10 +133,17 @@ def main() -> None:
     for rows in map(int, flags.batch.split(",")):
       for kind in flags.passes.split(","):
         fractions = [float(f) for f in flags.fractions.split(",")]
-        for r in measure(SHAPES[name], rows, kind, names, fractions, flags.repeats):
+        try:
+          results = measure(SHAPES[name], rows, kind, names, fractions, flags.repeats)
+        except jax.errors.JaxRuntimeError as error:  # it asks for more memory than there is
+          sys.exit(f"error: {name}, {kind}, B = {rows}: {error} Give a smaller --batch.")
+        for r in results:
           if flags.json:
             device = jax.devices()[0].device_kind
-            print(json.dumps({"shape": name, "batch": rows, "pass": kind, "device": device} | r))
+            print(
+              json.dumps({"shape": name, "batch": rows, "pass": kind, "device": device} | r),
+              flush=True,
+            )
             continue
           line = f"{name:<15}{rows:>5} {kind:<9}{r['f']:>6.2f}{r['computed']:>10.2f}"
           line += "".join(f"{r[f'{n}_ms']:>15.1f}" for n in names)
