@@ -135,7 +135,9 @@ def main() -> None:
         fractions = [float(f) for f in flags.fractions.split(",")]
         try:
           results = measure(SHAPES[name], rows, kind, names, fractions, flags.repeats)
-        except jax.errors.JaxRuntimeError as error:  # it asks for more memory than there is
+        except jax.errors.JaxRuntimeError as error:
+          if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
           sys.exit(f"error: {name}, {kind}, B = {rows}: {error} Give a smaller --batch.")
         for r in results:
           if flags.json:

@@ -54,7 +54,7 @@ def accumulate(images: Array) -> Array:
 
 
 def _each_step(images: Array) -> Array:
-  """Of `[B, ...]`, to compare with `[B, 1, ...]`."""
+  """0 to 9, int32 `[1, 10, 1, ...]`: compares with `[B, 1, ...]`, made of images `[B, ...]`."""
   return jnp.arange(NUM_STEPS, dtype=jnp.int32).reshape(1, -1, *(1,) * (images.ndim - 1))
 
 

@@ -173,7 +173,7 @@ def _blank_log(net: Net, stored: list[Array], encoded: Encoded, xs: Array) -> _L
 
 
 class _Given(NamedTuple):
-  """What every step of a pass reads: parameters, inputs, thresholds `[T]`, each row's end."""
+  """What every step of a pass reads; last is each row's last step `[B]`."""
 
   params: Params
   xs: Array

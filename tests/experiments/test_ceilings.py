@@ -15,6 +15,7 @@ from rc_jax import Batch, Classifier, Evaluation, evaluate
 def test_the_ideal_observer_has_no_regret():
   with flagsaver.as_parsed(num_examples="128"):
     task, _ = two_sequence.setup()
+  assert len(task.test.labels) == 20_000
   theta = float(two_sequence.IDEAL_THETA[20])
   ideal = evaluate(two_sequence_data.ideal_observer(), (), task.test.batches(), theta)
   measures = task.measure("test", ideal, ())
@@ -31,6 +32,7 @@ def test_spotting_beside_its_ideal_observer():
   with flagsaver.as_parsed(num_examples="128"):
     task, _ = spotting.setup()
   label = task.test.labels
+  assert len(label) == 10_000
   inputs = np.concatenate([b.inputs for b in task.test.batches()])
   step = np.asarray(spotting_data.earliest_step(jnp.asarray(inputs)))
   sure = Evaluation(label, label, step.astype(np.int32), np.ones(len(label), bool), label)
