@@ -10,9 +10,9 @@ import numpy as np
 from experiments import large_pages, report
 from experiments.flags import Settings
 from experiments.task import Task
-from experiments.training import Loop, in_dtype, num_updates, summary, train
+from experiments.training import Loop, in_dtype, naming_split, num_updates, summary, train
 from experiments.workdir import Workdir, read_metrics, write_json
-from rc_jax import accuracy_at_step, frontier, unroll
+from rc_jax import accuracy_at_step, evaluate, frontier, record, unroll
 from rc_jax.checks import check_theta
 from rc_jax.types import Params
 
@@ -77,11 +77,14 @@ def finish(loop: Loop) -> dict[str, Any]:
   """Reads the test split at the chosen checkpoint and writes the result, report and pictures."""
   task, last = loop.task, loop.settings.choose == "last"
   params = loop.params if last else loop.best_params
-  evaluation = loop.evaluate("test", task.test, params)
   classes = len(task.class_names)
   theta = FRONTIER_ODDS / (1 + FRONTIER_ODDS)
-  curve = frontier(task.classifier, params, task.test.batches(), theta[theta > 1.05 / classes])
-  steps = next(iter(task.test.batches())).inputs.shape[1]
+  with naming_split("test"):
+    recorded, batches = record(task.classifier, params, task.test.batches())
+    evaluation = evaluate(recorded, (), batches, loop.settings.theta)
+    curve = frontier(recorded, (), batches, theta[theta > 1.05 / classes])
+    at_step = accuracy_at_step(recorded, (), batches)
+  steps = len(at_step)
   last_line = read_metrics(loop.workdir.path)[-1]
   spiked, step = evaluation.spiked, evaluation.step
   histogram = [
@@ -107,7 +110,7 @@ def finish(loop: Loop) -> dict[str, Any]:
     "spike_steps": histogram,
     "silent_steps": np.bincount(step[~spiked], minlength=steps),
     "frontier": curve._asdict(),
-    "accuracy_at_step": accuracy_at_step(task.classifier, params, task.test.batches()),
+    "accuracy_at_step": at_step,
   }
   _save_pictures(loop, params)
   write_json(loop.workdir.path / "result.json", result)

@@ -1,10 +1,11 @@
 """Training: the state of a run, and the one loop, for a run alone or for several at once."""
 
+import contextlib
 import functools
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import grain
@@ -18,7 +19,7 @@ import tqdm
 from experiments.checkpoints import Checkpoints, Snapshot
 from experiments.flags import Settings
 from experiments.optimizer import averaged
-from experiments.task import EvaluationSet, Task
+from experiments.task import Task
 from experiments.workdir import Workdir
 from rc_jax import Evaluation, Metrics, Train, TrainState, evaluate, make_train, with_dtype
 from rc_jax.types import Array, Params, Schedule
@@ -108,7 +109,10 @@ class Loop:
   def validate(self, tell: Callable[[str], None]) -> None:
     """Reads the validation split, writes a line of metrics, and keeps the best parameters."""
     params = self.params
-    evaluation = self.evaluate("validation", self.task.validation, params)
+    with naming_split("validation"):
+      evaluation = evaluate(
+        self.task.classifier, params, self.task.validation.batches(), self.settings.theta
+      )
     accuracy = evaluation.rc_accuracy
     line: dict[str, Any] = self.position(self.step)
     line |= {f"train_{name}": value for name, value in self._train_means().items()}
@@ -143,18 +147,20 @@ class Loop:
     # A mean would count compilation.
     return 1e3 * float(np.median(self.update_seconds)) if self.update_seconds else None
 
-  def evaluate(self, split: str, examples: EvaluationSet, params: Params) -> Evaluation:
-    """Reads a split at theta; the error of bad data or a diverged training names the split."""
-    try:
-      return evaluate(self.task.classifier, params, examples.batches(), self.settings.theta)
-    except ValueError as error:
-      raise ValueError(f"{split} split: {error}") from error
-
   def position(self, step: int) -> dict[str, float]:
     """A number of updates, also in examples and, of stored data, in epochs."""
     per_epoch = self.task.updates_per_epoch
     epoch = {} if per_epoch is None else {"epoch": step / per_epoch}
     return {"step": step, **epoch, "examples": step * self.settings.batch_size}
+
+
+@contextlib.contextmanager
+def naming_split(split: str) -> Iterator[None]:
+  """Puts the split's name before what bad data, or a diverged training, gives rise to."""
+  try:
+    yield
+  except ValueError as error:
+    raise ValueError(f"{split} split: {error}") from error
 
 
 def train(loops: Sequence[Loop]) -> bool:

@@ -3,7 +3,7 @@
 from rc_jax.adapters import from_linen, from_nnx, with_dtype, with_encoder
 from rc_jax.checks import check_batch
 from rc_jax.classifiers import conv_lstm, gru, lstm
-from rc_jax.evaluate import Evaluation, Frontier, accuracy_at_step, evaluate, frontier
+from rc_jax.evaluate import Evaluation, Frontier, accuracy_at_step, evaluate, frontier, record
 from rc_jax.losses import entropy, rc_loss
 from rc_jax.rank_code import confidence, first_crossing, rank_code
 from rc_jax.split_vjp import keep
@@ -42,6 +42,7 @@ __all__ = [
   "make_train",
   "rank_code",
   "rc_loss",
+  "record",
   "unroll",
   "unroll_to_spike",
   "with_dtype",

@@ -174,6 +174,46 @@ def accuracy_at_step(
   return np.mean(right, axis=0)
 
 
+# Says what stands in its input.
+_RECORDED = Classifier(
+  init=lambda key, x: (),
+  initial_carry=lambda params: (),
+  step=lambda params, carry, logits: (carry, logits),
+)
+
+
+def record(
+  classifier: Classifier, params: Params, batches: Iterable[Batch]
+) -> tuple[Classifier, list[Batch]]:
+  """Runs a network once over data that is to be read in several ways.
+
+  What `evaluate`, `frontier` and `accuracy_at_step` say of `(recorded, (), batches)` they say of
+  the network and its data.
+
+  Args:
+    classifier: any `Classifier`.
+    params: of the classifier.
+    batches: of any sizes.
+
+  Returns:
+    A classifier without parameters, and batches whose inputs are the network's logits `[B, T, C]`;
+    all of them lie on the device.
+
+  Raises:
+    ValueError: no batch, or labels or lengths out of range.
+  """
+  recorded = []
+  for batch, rows in _padded(batches, classifier, params, None):
+    spoken = batch._replace(inputs=_logits(classifier, params, batch))
+    recorded.append(jax.tree.map(lambda a, rows=rows: a[:rows], spoken))
+  return _RECORDED, recorded
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _logits(classifier: Classifier, params: Params, batch: Batch) -> Array:
+  return unroll_rows(classifier, params, batch)
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def _right_at_step(classifier: Classifier, params: Params, batch: Batch) -> tuple[Array, Array]:
   logits = unroll_rows(classifier, params, batch)

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,6 +73,25 @@ def test_accuracy_at_every_step():
   for t in range(T):
     last = DATA.inputs[np.arange(N), np.minimum(t, DATA.lengths - 1)]
     assert read[t] == pytest.approx(np.mean(np.argmax(last, -1) == DATA.labels))
+
+
+@pytest.mark.parametrize("sizes", [(13,), (5, 1, 3, 4), (0, 5, 0, 8)])
+def test_recorded_outputs_are_read_as_the_network_is(sizes):
+  """By every reader, and the network itself is run, so traced, for the record alone."""
+  traces = []
+  network, params = scripted(traces), jnp.array([0.1, 0.0, -0.1])
+  recorded, batches = rc_jax.record(network, params, cut(DATA, *sizes))
+  counted = len(traces)
+  readers = [
+    functools.partial(rc_jax.evaluate, theta=0.8),
+    functools.partial(rc_jax.evaluate, theta=0.8, eos=False),
+    functools.partial(rc_jax.frontier, theta=np.linspace(0.4, 0.95, 7)),
+    rc_jax.accuracy_at_step,
+  ]
+  of_record = [read(recorded, (), batches) for read in readers]
+  assert 0 < counted == len(traces)
+  for read, got in zip(readers, of_record, strict=True):
+    chex.assert_trees_all_equal(got, read(network, params, cut(DATA, *sizes)))
 
 
 def test_summaries():
