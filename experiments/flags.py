@@ -22,10 +22,10 @@ FLAGS = flags.FLAGS
 flags.DEFINE_enum(
   "model",
   "lstm",
-  ["lstm", "conv_lstm", "cnn_lstm", "cnn"],
+  ["lstm", "conv_lstm", "cnn_lstm", "dense_lstm", "cnn"],
   "Network. Of temporal_mnist: conv_lstm, and cnn_lstm, an LSTM on what a convolutional network "
-  "makes of all pixels so far. cnn, of temporal_mnist and speech: a ceiling, without a memory but "
-  "shown all frames so far at once.",
+  "makes of all pixels so far. Of speech: dense_lstm, an LSTM on two dense layers of each step's "
+  "frames. cnn, of both: a ceiling, without a memory but shown all frames so far at once.",
 )
 flags.DEFINE_enum(
   "objective",

@@ -10,6 +10,10 @@ there after 40 epochs: >= 92.5 % at a mean step <= 48.
 Contrast: `--objective=eos --beta=0`. Without a download: `--dataset=synthetic`. The paper's set:
 `--dataset=speech_commands`, its ten keywords and 1000 epochs by default.
 
+The most accurate: `--model=dense_lstm --beta=0.1 --weight_decay=0.01 --schedule=cosine
+--average=0.999 --shift_frames=10 --stretch=0.1 --gain=1 --noise=0.3 --mask_frames=10 --mask_bands=3
+--epochs=100`, an LSTM on two dense layers of each step's frames.
+
 How far a network as large gets on whole clips: `--model=cnn`, convolutional, one step a clip; 20
 epochs, about 14 s each on one core; after eight 93 %. With seven classes 289,799 parameters, of the
 LSTM 285,447.
@@ -19,13 +23,14 @@ import functools
 
 import numpy as np
 from absl import flags
+from flax import linen as nn
 
 from data_pipelines import speech
 from experiments.convolutional import Network, memoryless
 from experiments.flags import FLAGS, Settings, run_main, settings
 from experiments.run import run
 from experiments.task import Task, stored
-from rc_jax import Classifier, Evaluation, lstm
+from rc_jax import Classifier, Evaluation, lstm, with_encoder
 from rc_jax.types import Params
 
 flags.DEFINE_list(
@@ -51,7 +56,7 @@ def setup() -> tuple[Task, Settings]:
   s = settings(
     "speech",
     "epochs",
-    models=("lstm", "cnn"),
+    models=("lstm", "dense_lstm", "cnn"),
     beta=0 if whole else 0.2,
     learning_rate=0.001,
     epochs=20 if whole else 1000,
@@ -120,6 +125,9 @@ def setup() -> tuple[Task, Settings]:
 def _classifier(model: str, units: int, num_classes: int) -> Classifier:
   if model == "lstm":
     return lstm(units, num_classes, hidden=(32,))
+  if model == "dense_lstm":
+    front = nn.Sequential([nn.Dense(2 * units), nn.relu, nn.Dense(units), nn.relu])
+    return with_encoder(lstm(units, num_classes, hidden=(32,)), front)
   return memoryless(Network((units, 2 * units, 4 * units), 2 * units, num_classes))
 
 

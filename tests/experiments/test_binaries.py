@@ -152,14 +152,26 @@ def test_speech_read_whole_by_a_network_as_large(words, tmp_path):
     run(speech_binary, tmp_path / "short", **trained, pad_short="false")
   assert not (tmp_path / "short").exists()
 
-  sizes = []
-  for model in ("lstm", "cnn"):
+  size = {}
+  for model in ("lstm", "dense_lstm", "cnn"):  # each of its default units
     with flagsaver.as_parsed(progress="false", batch_size="18", **(given | {"model": model})):
       task, _ = speech_binary.setup()
     x = next(iter(task.validation.batches())).inputs[0, 0]
     params = jax.eval_shape(task.classifier.init, jax.random.key(0), x)
-    sizes.append(sum(a.size for a in jax.tree.leaves(params)))
-  assert sizes[1] == pytest.approx(sizes[0], rel=0.02)  # each of its default units
+    size[model] = sum(a.size for a in jax.tree.leaves(params))
+  assert size["cnn"] == pytest.approx(size["lstm"], rel=0.02)
+  assert 0.95 * size["lstm"] < size["dense_lstm"] <= size["lstm"]
+
+
+def test_an_lstm_on_dense_layers_of_each_step(words, tmp_path):
+  given = dict(dataset="folder", data_dir=str(words), keywords="low,high", model="dense_lstm")
+  folders = dict(cache_dir=str(tmp_path / "cache"), workdir=str(tmp_path / "run"))
+  with flagsaver.as_parsed(progress="false", batch_size="18", units="16", **given, **folders):
+    task, _ = speech_binary.setup()
+  x = next(iter(task.validation.batches())).inputs[0, 0]
+  params = task.classifier.init(jax.random.key(0), x)
+  kernels = [a.shape for a in jax.tree.leaves(params["encoder"]) if a.ndim == 2]
+  assert x.shape == (420,) and sorted(kernels) == [(32, 16), (420, 32)]
 
 
 def test_a_workdir_from_before_the_flag_of_the_model_goes_on(tmp_path):
