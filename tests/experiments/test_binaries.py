@@ -261,6 +261,7 @@ def test_sigkill_loses_only_what_came_after_the_last_checkpoint(tmp_path):
   assert "accuracy at the first spike" in done.stdout
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_more_epochs_go_on_and_fewer_report(tmp_path):
   module, given = BINARIES["temporal_mnist"]
   assert run(module, tmp_path, **given) == 0
@@ -270,6 +271,7 @@ def test_more_epochs_go_on_and_fewer_report(tmp_path):
   assert json.loads((tmp_path / "result.json").read_text())["trained"]["epoch"] == 2
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_without_holdout_the_last_checkpoint_is_reported(tmp_path):
   module, given = BINARIES["temporal_mnist"]
   assert run(module, tmp_path, **(given | {"epochs": "2", "holdout": "0"})) == 0
@@ -280,6 +282,7 @@ def test_without_holdout_the_last_checkpoint_is_reported(tmp_path):
     run(module, tmp_path, **(given | {"epochs": "2", "holdout": "0", "choose": "best"}))
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_early_stop_below_the_largest_class(tmp_path, monkeypatch):
   """Validation at 0, 1 and 0 of 1: only the second fall is one from above (A.4)."""
   module, given = BINARIES["temporal_mnist"]

@@ -10,6 +10,7 @@ from metrics import lines
 
 from experiments import population, two_sequence
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
 GIVEN = {
   "batch_size": "32", "num_examples": "3200", "num_test": "4000", "units": "8", "theta": "0.55",
   "learning_rate": "0.01", "progress": "false",

@@ -11,6 +11,7 @@ from absl.testing import flagsaver
 
 from experiments import sweep, temporal_mnist, workdir
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
 GIVEN = {
   "dataset": "digits", "epochs": "1", "units": "4", "batch_size": "512", "progress": "false",
 }  # fmt: skip
