@@ -12,7 +12,8 @@ Contrast: `--objective=eos --beta=0`. Without a download: `--dataset=synthetic`.
 
 The most accurate: `--model=dense_lstm --beta=0.1 --weight_decay=0.01 --schedule=cosine
 --average=0.999 --shift_frames=10 --stretch=0.1 --gain=1 --noise=0.3 --mask_frames=10 --mask_bands=3
---epochs=100`, an LSTM on two dense layers of each step's frames.
+--epochs=100`, an LSTM on two dense layers of each step's frames: 96.9 % where theta makes 47 steps,
+18 minutes on one core.
 
 How far a network as large gets on whole clips: `--model=cnn`, convolutional, one step a clip; 20
 epochs, about 14 s each on one core; after eight 93 %. With seven classes 289,799 parameters, of the

@@ -195,7 +195,7 @@ def _speech_training(runs: Runs) -> Figure:
     top.set_title(f"{'AB'[column]}  {kind}: accuracy", loc="left")
     bottom.set_title(f"{'CD'[column]}  {kind}: spike step", loc="left")
     bottom.set_xlabel("epoch")
-    bottom.legend(title="beta", ncols=5, loc="lower left", title_fontsize=7)
+    bottom.legend(title="beta", ncols=3, loc="lower left", title_fontsize=7)
   baseline = eos[0][1].metrics
   x = [line["epoch"] for line in baseline]
   light = plt.get_cmap("Greens")(0.5)

@@ -171,10 +171,11 @@ MNIST = (
       ("mnist-lstm-shift", "LSTM-340, shifted images", "", ""),
       ("mnist-lstm-ours", "LSTM-340, ours", "98.14 %", "< 1.5"),
       ("mnist-conv-10", "ConvLSTM-10", "98.90 %", "< 1.5"),
+      ("mnist-conv-10-3x3", "ConvLSTM-10, ours, 3 x 3 kernels", "98.90 %", "< 1.5"),
       ("mnist-conv-10-ours", "ConvLSTM-10, ours", "98.90 %", "< 1.5"),
       ("mnist-conv-10-switch", "ConvLSTM-10, slow, shifted", "99.16 %", "> 3.5"),
-      ("mnist-conv-10-slowed", "ConvLSTM-10, fast, then slow, ours", "99.16 %", "> 3.5"),
       ("mnist-conv-10-slow", "ConvLSTM-10, slow, ours", "99.16 %", "> 3.5"),
+      ("mnist-conv-20-3x3", "ConvLSTM-20, ours, 3 x 3 kernels", "99.19 %", "< 1.5"),
       ("mnist-conv-20-ours", "ConvLSTM-20, ours", "99.19 %", "< 1.5"),
       ("mnist-conv-20-slow", "ConvLSTM-20, slow, ours", "99.29 %", "> 3.5"),
       ("mnist-cnn-lstm", "LSTM-128 on a CNN, ours", "", ""),
@@ -196,8 +197,10 @@ MNIST = (
       curve_of("mnist-cnn", step),
     )
     for run, text, step, paper in (
+      ("mnist-lstm-ours", "LSTM-340", 1.4, "98.14 %"),
+      ("mnist-conv-10-ours", "ConvLSTM-10", 1.4, "98.90 %"),
       ("mnist-conv-10-ours", "ConvLSTM-10", 3.5, "99.16 %"),
-      ("mnist-conv-10-slowed", "ConvLSTM-10, fast, then slow", 3.5, "99.16 %"),
+      ("mnist-conv-20-ours", "ConvLSTM-20", 1.4, "99.19 %"),
       ("mnist-conv-20-ours", "ConvLSTM-20", 3.5, "99.29 %"),
       ("mnist-cnn-lstm", "LSTM-128 on a CNN", 1.4, ""),
       ("mnist-cnn-lstm", "LSTM-128 on a CNN", 3.5, ""),
@@ -227,16 +230,19 @@ SPEECH = (
     for step in CURVE_STEPS
     for run, text in (
       ("speech", "speech"),
-      ("speech-early", "speech, smaller beta"),
+      ("speech-middle", "speech, beta .15"),
+      ("speech-early", "speech, beta .1"),
       ("speech-eos", "speech, eos"),
     )
   ),
   *(
     row
     for run, text in (
-      ("speech-early", "speech, smaller beta"),
+      ("speech-middle", "speech, beta .15"),
+      ("speech-early", "speech, beta .1"),
       ("speech-ours", "speech, ours"),
-      ("speech-ours-early", "speech, ours, smaller beta"),
+      ("speech-ours-early", "speech, ours, beta .1"),
+      ("speech-dense-ours", "speech, ours, beta .1, LSTM-128 on dense layers"),
     )
     for row in (
       Row(run, f"{text}: at the first spike", AT_SPIKE, "", end_of("speech-cnn")),
