@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from rc_jax import Classifier
-from rc_jax.classifiers import convolve
+from rc_jax import Classifier, convolve
 from rc_jax.types import Array
 
 

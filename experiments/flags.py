@@ -15,7 +15,7 @@ import optax
 from absl import app, flags, logging
 
 from experiments.optimizer import make_optimizer
-from rc_jax.checks import check_beta, check_theta
+from rc_jax import check_beta, check_theta
 
 FLAGS = flags.FLAGS
 

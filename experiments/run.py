@@ -12,8 +12,7 @@ from experiments.flags import Settings
 from experiments.task import Task
 from experiments.training import Loop, in_dtype, naming_split, num_updates, summary, train
 from experiments.workdir import Workdir, read_metrics, write_json
-from rc_jax import accuracy_at_step, evaluate, frontier, record, unroll
-from rc_jax.checks import check_theta
+from rc_jax import accuracy_at_step, check_theta, evaluate, frontier, record, unroll
 from rc_jax.types import Params
 
 # Beyond theta = .95 the curve is about certainty: steps in the odds, not in the probability.

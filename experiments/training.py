@@ -21,9 +21,17 @@ from experiments.flags import Settings
 from experiments.optimizer import averaged
 from experiments.task import Task
 from experiments.workdir import Workdir
-from rc_jax import Evaluation, Metrics, Train, TrainState, evaluate, make_train, with_dtype
+from rc_jax import (
+  Evaluation,
+  Metrics,
+  Train,
+  TrainState,
+  choose_engine,
+  evaluate,
+  make_train,
+  with_dtype,
+)
 from rc_jax.types import Array, Params, Schedule
-from rc_jax.unroll import choose_engine
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of the spike steps, in metrics.jsonl
 Update = Callable[[TrainState, Any, Any], tuple[TrainState, Metrics]]
