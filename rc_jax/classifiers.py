@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.nn import initializers
 
-from rc_jax.split_vjp import keep
+from rc_jax.engine import keep
 from rc_jax.types import Array, Carry, Classifier, Key, Params
 
 _input_init = initializers.lecun_normal()

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from rc_jax.checks import check_batch, check_inputs, check_theta
+from rc_jax.engine import read_to_spike
 from rc_jax.rank_code import at_step, first_crossing, rank_code
-from rc_jax.refill import read_to_spike
-from rc_jax.rows import unroll_rows
 from rc_jax.types import Array, Batch, Classifier, Params
+from rc_jax.unroll import unroll_rows
 
 
 class Evaluation(NamedTuple):
@@ -295,7 +295,8 @@ def _padded(
 def _num_classes(classifier: Classifier, params: Params, batch: Batch) -> int:
   def logits(params, x):
     encoded = classifier.encode(params, x)
-    return classifier.step(params, classifier.initial_carry(params), encoded)[1]
+    output = classifier.step(params, classifier.initial_carry(params), encoded)[1]
+    return classifier.decode(params, output)
 
   return jax.eval_shape(lambda p, b: logits(p, b.inputs[0, 0]), params, batch).shape[-1]
 

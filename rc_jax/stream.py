@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from rc_jax.checks import check_theta
+from rc_jax.engine import initial_carries, select_rows
 from rc_jax.rank_code import confidence
-from rc_jax.rows import initial_carries, select_rows
 from rc_jax.types import Array, Carry, Classifier, Params
 
 
@@ -79,7 +79,8 @@ def make_stream(classifier: Classifier, params: Params, theta: Any) -> Stream:
     )
 
   def one_step(carry: Carry, x: Array) -> tuple[Carry, Array]:
-    return classifier.step(params, carry, classifier.encode(params, x))
+    carry, output = classifier.step(params, carry, classifier.encode(params, x))
+    return carry, classifier.decode(params, output)
 
   def push(state: StreamState, xs: Array) -> tuple[StreamState, Decision]:
     rows = len(state.decision.step)

@@ -8,11 +8,10 @@ import jax.numpy as jnp
 import optax
 
 from rc_jax.checks import check_beta, check_theta
+from rc_jax.engine import initial_carries, starts_at_zero
 from rc_jax.losses import rc_loss
-from rc_jax.rows import initial_carries
 from rc_jax.types import Array, Batch, Classifier, Key, Params, RankCode, Schedule
-from rc_jax.unroll import Engine, unroll_and_count
-from rc_jax.zeros import starts_at_zero
+from rc_jax.unroll import Engine, check_engine, unroll_and_count
 
 Objective = Literal["rc", "eos"]
 
@@ -98,8 +97,7 @@ def make_train(
   """
   if objective not in get_args(Objective):
     raise ValueError(f"objective is {objective!r}; choose one of {get_args(Objective)}")
-  if engine not in get_args(Engine):
-    raise ValueError(f"engine is {engine!r}; choose one of {get_args(Engine)}")
+  check_engine(engine)
   if not callable(theta):
     check_theta(theta)
   if not callable(beta):
@@ -124,6 +122,7 @@ def make_train(
       theta_now,
       batch.lengths,
       encode=classifier.encode,
+      decode=classifier.decode,
       engine=engine,
       to_end=objective == "eos",
       zero_carry=starts_at_zero(classifier, params),

@@ -13,13 +13,15 @@ Key = jax.Array
 Params = Any
 Carry = Any
 Encoded = Any
-Step = Callable[[Params, Carry, Encoded], tuple[Carry, Array]]
-Encode = Callable[[Params, Array], Encoded]
+Output = Any
+Step = Callable[[Params, Carry, Encoded], tuple[Carry, Output]]
+Encode = Callable[[Params, Any], Encoded]
+Decode = Callable[[Params, Output], Array]
 Schedule = Callable[[Array], Any]
 
 
-def identity(params: Params, x: Array) -> Array:
-  """The `encode` of a classifier whose `step` takes the raw input."""
+def identity(params: Params, x: Any) -> Any:
+  """The `encode` of a step that takes the raw input, and the `decode` of one that gives logits."""
   del params
   return x
 
@@ -31,16 +33,19 @@ class Classifier(NamedTuple):
     init: `(key, x) -> params`; `x` is one step's input, an array of its shape and dtype. Consumes
       the key.
     initial_carry: `params -> carry` of one sequence.
-    step: `(params, carry, encoded) -> (carry, logits)`, logits `[C]` float, C >= 2; their softmax
-      are the class probabilities. Draws no random numbers.
+    step: `(params, carry, encoded) -> (carry, output)`; without a `decode`, the output is logits
+      `[C]` float, C >= 2, whose softmax are the class probabilities. Draws no random numbers.
     encode: `(params, x) -> encoded`: the part of a step that needs no carry. An engine is free to
       run it over many steps and rows at once.
+    decode: `(params, output) -> logits [C]`: the part of a step that feeds nothing back, such as
+      dense layers after the recurrent one. Training differentiates it once a row, at the spike.
   """
 
   init: Callable[[Key, Array], Params]
   initial_carry: Callable[[Params], Carry]
   step: Step
   encode: Encode = identity
+  decode: Decode = identity
 
 
 class RankCode(NamedTuple):

@@ -93,19 +93,20 @@ def case(name, rows, steps, seed=0):
 
 
 def every_step(classifier, params, carry, xs, theta, lengths):
-  one = lambda c, x: rc_jax.unroll(classifier.step, params, c, x, encode=classifier.encode)
+  functions = {"encode": classifier.encode, "decode": classifier.decode}
+  one = lambda c, x: rc_jax.unroll(classifier.step, params, c, x, **functions)
   return rc_jax.rank_code(jax.vmap(one)(carry, xs), theta, lengths)
 
 
 def counted(classifier, *arguments, **options):
   """Rank code and computed share of `(params, carry, xs, theta, lengths)`."""
-  return unroll_and_count(classifier.step, *arguments, encode=classifier.encode, **options)
+  functions = {"encode": classifier.encode, "decode": classifier.decode}
+  return unroll_and_count(classifier.step, *arguments, **functions, **options)
 
 
 def early(classifier, *arguments):
-  return rc_jax.unroll_to_spike(
-    classifier.step, *arguments, encode=classifier.encode, engine="early_exit"
-  )
+  functions = {"encode": classifier.encode, "decode": classifier.decode}
+  return rc_jax.unroll_to_spike(classifier.step, *arguments, **functions, engine="early_exit")
 
 
 def value_and_gradients(way, classifier, params, carry, xs, theta, lengths):
@@ -207,10 +208,10 @@ def count(classifier, params, carry, xs, lengths=None):
   [
     ([0] * 16, 9, 16),  # all at once: one step of 16 rows
     ([-1] * 16, 9, 16 * 9),  # never: everything
-    ([0] * 11 + [-1] * 5, 9, 16 + 5 * 8),  # most go: 5 rows go on
-    ([0] * 10 + [-1] * 6, 9, 16 * 9),  # 6 do not fit into the narrower loop
-    ([-1, *[0] * 15], 9, 16 + 5 * 8),  # one goes on, in the narrowest loop of 5
-    ([2] * 11 + [5] * 5, 9, 16 * 3 + 5 * 3),
+    ([0] * 11 + [-1] * 5, 9, 16 + 6 * 8),  # most go: a loop of 6 goes on
+    ([0] * 9 + [-1] * 7, 9, 16 * 9),  # 7 do not fit into the narrower loop
+    ([-1, *[0] * 15], 9, 16 + 6 * 8),  # one goes on, in the narrowest loop of 6
+    ([2] * 11 + [5] * 5, 9, 16 * 3 + 6 * 3),
     ([4, 1, 0], 9, 3 * 5),  # too few rows for a second width: up to the slowest
   ],
 )
@@ -228,7 +229,7 @@ def test_rows_end_at_their_lengths():
   code, fraction = count(classifier, params, carry, xs, lengths)
   np.testing.assert_array_equal(code.step, lengths - 1)
   assert not code.spiked.any()
-  assert float(fraction) == pytest.approx((2 * 16 + 3 * 5) / (16 * 9), rel=1e-6)
+  assert float(fraction) == pytest.approx((2 * 16 + 3 * 6) / (16 * 9), rel=1e-6)
 
 
 MIXED = [*range(20), *[-1] * 4, *[3] * 9]
@@ -273,8 +274,8 @@ def test_skipped_steps_do_not_run():
 
   jax.block_until_ready(jax.jit(jax.grad(loss))(params))
   jax.effects_barrier()
-  assert calls["backward"] == 16 + 3 * 5
-  assert calls["forward"] == 2 * (16 + 3 * 5)  # once for the spike, again for the gradient
+  assert calls["backward"] == 16 + 3 * 6
+  assert calls["forward"] == 2 * (16 + 3 * 6)  # once for the spike, again for the gradient
 
 
 def test_population():

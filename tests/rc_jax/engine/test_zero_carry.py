@@ -11,9 +11,9 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 import rc_jax
-from rc_jax.rows import initial_carries
+from rc_jax.engine import initial_carries
+from rc_jax.engine.zero_carry import at_zero_carry, starts_at_zero
 from rc_jax.unroll import unroll_and_count
-from rc_jax.zeros import at_zero_carry, starts_at_zero
 
 C = 3
 
@@ -194,6 +194,7 @@ def test_training_from_zeros(name):
       0.5,
       None,
       encode=classifier.encode,
+      decode=classifier.decode,
       engine=engine,
       zero_carry=True,
     )

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import pytest
 
 from rc_jax import conv_lstm, gru, keep, lstm
-from rc_jax.float_leaves import vjp_of_floats
-from rc_jax.rows import initial_carries
-from rc_jax.split_vjp import split_vjp
+from rc_jax.engine.float_leaves import vjp_of_floats
+from rc_jax.engine.rows import initial_carries
+from rc_jax.engine.step_vjp import split_vjp
 
 
 def whole_and_halves(step, params, carry, inputs, *, inputs_at_hand=False):

@@ -1,0 +1,310 @@
+"""The forward pass: all rows take the first step; loops of falling width run those still silent.
+
+The first step stands outside the loops. It needs no log, and no gradient to the carry where nobody
+asks for one (trained temporal MNIST: a seventh of a gradient's time). After it each loop gathers
+the silent rows, stops as soon as they fit into the next width, and puts its rows back among all. A
+row may run past its spike until its loop narrows; those outputs are ignored.
+
+B rows, T steps, C classes, w rows of a loop.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rc_jax.engine.log import Log, blank_log, inputs_at, rows_and_steps, write_entries
+from rc_jax.engine.rows import gather_rows, scatter_rows
+from rc_jax.engine.sharding import vary_alike
+from rc_jax.engine.step_vjp import split_vjp
+from rc_jax.engine.widths import loop_widths
+from rc_jax.rank_code import confidence
+from rc_jax.types import Array, Carry, Encoded, Output, Params
+
+
+class RowFunctions(NamedTuple):
+  """A classifier's functions, mapped over w rows; params hold what they closed over, too.
+
+  Attributes:
+    first_step: `(params, carry, encoded) -> (carry, output)`, as `step`, of the first step.
+    step: of all later ones.
+    encode: `(params, x) -> encoded`; None where it is left within the step, or not given.
+    decode: `(params, output) -> logits [w, C]`.
+  """
+
+  first_step: Callable[[Params, Carry, Encoded], tuple[Carry, Output]]
+  step: Callable[[Params, Carry, Encoded], tuple[Carry, Output]]
+  encode: Callable[[Params, Any], Encoded] | None
+  decode: Callable[[Params, Output], Array]
+
+
+class Spike(NamedTuple):
+  """What each of B rows said.
+
+  Attributes:
+    step: `[B]` int32, zero-based, of the first spike, or the last step where there is none.
+    spiked: `[B]` bool.
+    label: `[B]` int32, the most probable class at `step`; None unless rows ran to their ends.
+    output: `[B, ...]` of the classifier's step, at `step`; at a row's end where rows ran to it.
+  """
+
+  step: Array
+  spiked: Array
+  label: Array | None
+  output: Output
+
+
+class Stage(NamedTuple):
+  """One loop: its rows `[w]`, its first step and the one after its last, where its log begins."""
+
+  rows: Array
+  first: Array
+  end: Array
+  log_start: Array
+
+
+class Trail(NamedTuple):
+  """What the backward pass follows.
+
+  Attributes:
+    stages: in the order in which they ran.
+    log: of their steps.
+    logged: int32 number of row-steps in the log.
+    first_encoded: what the first step took; None where `encode` does not stand apart.
+    enters: `[B]` int32, the step at which each row's gradient enters.
+  """
+
+  stages: list[Stage]
+  log: Log
+  logged: Array
+  first_encoded: Encoded | None
+  enters: Array
+
+
+class _State(NamedTuple):
+  """What a step changes: of all rows, or of the `[w]` of a loop.
+
+  Attributes:
+    t: int32, the next step.
+    logged: int32, the number of row-steps taken in loops, that is the end of the log.
+    carry: `[w, ...]`.
+    code: `[w]` int32: -1 while a row is silent, then `2 * step + crossed`. One array, as each
+      costs a kernel to compile and to start.
+    label: `[w]` int32 at the spike, or None.
+    output: `[w, ...]`.
+    log: or None.
+  """
+
+  t: Array
+  logged: Array
+  carry: Carry
+  code: Array
+  label: Array | None
+  output: Output
+  log: Log | None
+
+
+class _Pass(NamedTuple):
+  """What every step of a pass reads.
+
+  Attributes:
+    functions: of rows.
+    advance: the step of rows that a loop runs: `-> ((carry, output), residuals)`.
+    params: of the functions.
+    xs: `[B, T, ...]` inputs.
+    thresholds: `[T]`.
+    lengths: `[B]`, or None.
+    to_end: whether rows run to their ends.
+  """
+
+  functions: RowFunctions
+  advance: Callable
+  params: Params
+  xs: Any
+  thresholds: Array
+  lengths: Array | None
+  to_end: bool
+
+
+def run_without_log(
+  functions: RowFunctions,
+  to_end: bool,
+  most_widths: int,
+  params: Params,
+  carry: Carry,
+  xs: Any,
+  thresholds: Array,
+  lengths: Array | None,
+) -> tuple[Spike, Array]:
+  """The spikes, and the int32 number of row-steps computed; arguments as of `run_and_log`."""
+  plain = lambda *arguments: (functions.step(*arguments), [])
+  pass_ = _Pass(functions, plain, params, xs, thresholds, lengths, to_end)
+  spike, _, state = _run(pass_, carry, _encode_first(functions, params, xs), None, most_widths)
+  return spike, state.logged + len(spike.step)
+
+
+def run_and_log(
+  functions: RowFunctions,
+  to_end: bool,
+  most_widths: int,
+  params: Params,
+  carry: Carry,
+  xs: Any,
+  thresholds: Array,
+  lengths: Array | None,
+) -> tuple[Spike, Array, Trail]:
+  """Runs each row to its first spike, or to its end, and logs what the backward pass needs.
+
+  Args:
+    functions: of rows.
+    to_end: run each row to its last step, and record its first spike on the way.
+    most_widths: the largest number of loops.
+    params: of the functions.
+    carry: `[B, ...]`, before the first step.
+    xs: `[B, T, ...]` inputs.
+    thresholds: `[T]` float32 on the confidence.
+    lengths: `[B]` int32, or None for T.
+
+  Returns:
+    The spikes, the int32 number of row-steps computed, and the trail.
+  """
+  encoded = _encode_first(functions, params, xs)
+  first_half, _ = step_halves(functions, params, carry, encoded)
+  pass_ = _Pass(functions, first_half, params, xs, thresholds, lengths, to_end)
+  residuals = jax.eval_shape(first_half, params, carry, encoded)[1]
+  apart = functions.encode is not None
+  log = blank_log(residuals, encoded if apart else None, xs)
+  spike, stages, state = _run(pass_, carry, encoded, log, most_widths)
+  rows, steps = rows_and_steps(xs)
+  enters = spike.step if not to_end else jnp.broadcast_to(_last_step(lengths, steps), (rows,))
+  assert state.log is not None
+  trail = Trail(stages, state.log, state.logged, encoded if apart else None, enters)
+  return spike, state.logged + rows, trail
+
+
+def step_halves(
+  functions: RowFunctions, params: Params, carry: Carry, encoded: Encoded
+) -> tuple[Callable, Callable]:
+  """The two halves of the derivative of a step in a loop (see `split_vjp`)."""
+  return split_vjp(functions.step, params, carry, encoded, inputs_at_hand=functions.encode is None)
+
+
+def _encode_first(functions: RowFunctions, params: Params, xs: Any) -> Encoded:
+  x = jax.tree.map(lambda a: a[:, 0], xs)
+  return x if functions.encode is None else functions.encode(params, x)
+
+
+def _run(
+  pass_: _Pass, carry: Carry, encoded: Encoded, log: Log | None, most_widths: int
+) -> tuple[Spike, list[Stage], _State]:
+  """The first step, of what `encoded` holds of it, and the loops."""
+  xs = pass_.xs
+  rows, steps = rows_and_steps(xs)
+  carry, output = pass_.functions.first_step(pass_.params, carry, encoded)
+  blank = jax.tree.map(jnp.zeros_like, output)
+  label = jnp.zeros(rows, jnp.int32) if pass_.to_end else None
+  zero = jnp.int32(0)
+  state = _State(zero, zero, carry, jnp.full(rows, -1, jnp.int32), label, blank, log)
+  state, _ = vary_alike(state, xs)
+  last = _last_step(pass_.lengths, steps)
+  state = _record_outputs(pass_, state, last, carry, output)
+
+  stages = []
+  widths = loop_widths(rows, steps, most_widths)
+  for width, floor in zip(widths, [*widths[1:], 0], strict=True):
+    first, log_start = state.t, state.logged
+    # An outer loop that runs once or not at all: a stage that no row needs costs nothing but this
+    # test. No row is silent after T steps, since each ends at its last one.
+    is_needed = lambda s, floor=floor: _count_active(pass_, s[0], last) > floor
+    run = lambda s, width=width, floor=floor: _run_stage(pass_, width, floor, s[0])
+    start = (state, vary_alike(jnp.zeros(width, jnp.int32), xs)[0])
+    state, own_rows = lax.while_loop(is_needed, run, start)
+    stages.append(Stage(own_rows, first, state.t, log_start))
+  code = state.code
+  spike = Spike(
+    jnp.where(code < 0, last, code // 2), (code >= 0) & (code % 2 == 1), state.label, state.output
+  )
+  return spike, stages, state
+
+
+def _run_stage(pass_: _Pass, width: int, floor: int, state: _State) -> tuple[_State, Array]:
+  """Runs the active rows until at most `floor` are left, and puts them back among all.
+
+  Returns:
+    The state of all rows, and which rows the stage had `[w]`.
+  """
+  rows, steps = rows_and_steps(pass_.xs)
+  index = jnp.arange(rows, dtype=jnp.int32)
+  inactive = ~_is_active(pass_, state, _last_step(pass_.lengths, steps))
+  # Sorting numbers, of which those of inactive rows are larger, is one plain sort; an argsort
+  # compiles to twice the code.
+  own_rows = jnp.sort(jnp.where(inactive, index + rows, index))[:width] % rows
+  of_all = (state.carry, state.code, state.label, state.output)
+  carry, code, label, output = gather_rows(of_all, own_rows)
+  own = state._replace(carry=carry, code=code, label=label, output=output)
+  lengths = None if pass_.lengths is None else gather_rows(pass_.lengths, own_rows)
+  last = _last_step(lengths, steps)
+  own = lax.while_loop(
+    lambda s: _count_active(pass_, s, last) > floor,
+    functools.partial(_advance, pass_, own_rows, last),
+    own,
+  )
+  of_own = (own.carry, own.code, own.label, own.output)
+  carry, code, label, output = scatter_rows(of_all, own_rows, of_own)
+  state = own._replace(carry=carry, code=code, label=label, output=output)
+  return vary_alike((state, own_rows), pass_.xs)[0]
+
+
+def _advance(pass_: _Pass, rows: Array, last: Array | int, s: _State) -> _State:
+  """One step of the rows of a loop `[w]`, appended to the log where there is one."""
+  flat = rows * rows_and_steps(pass_.xs)[1] + s.t
+  x = inputs_at(pass_.xs, pass_.lengths, flat)
+  encode = pass_.functions.encode
+  encoded = x if encode is None else encode(pass_.params, x)
+  (carry, output), residuals = pass_.advance(pass_.params, s.carry, encoded)
+  if s.log is not None:
+    written = s.log.residuals[: len(residuals)]
+    appended = s.log.residuals[len(residuals) :]  # of cotangents alone: see `blank_log`
+    log = Log(
+      write_entries(written, residuals, s.logged) + appended,
+      None if s.log.flat is None else write_entries(s.log.flat, flat, s.logged),
+    )
+    s = s._replace(log=log)
+  s = s._replace(logged=s.logged + rows.size)
+  return _record_outputs(pass_, s, last, carry, output)
+
+
+def _record_outputs(
+  pass_: _Pass, s: _State, last: Array | int, carry: Carry, output: Output
+) -> _State:
+  """The state after a step: which rows have spiked or ended, and with which output."""
+  logits = pass_.functions.decode(pass_.params, output)
+  crossed = confidence(logits) >= pass_.thresholds[s.t]
+  speaks = (s.code < 0) & (crossed | (s.t >= last))
+  code = jnp.where(speaks, 2 * s.t + crossed.astype(jnp.int32), s.code)
+  label, ends = s.label, speaks
+  if pass_.to_end:
+    label = jnp.where(speaks, jnp.argmax(logits, axis=-1).astype(jnp.int32), label)
+    ends = jnp.broadcast_to(s.t == last, speaks.shape)
+  # Selects here and one scatter a stage: a scatter a step costs more than a small step itself.
+  keep = lambda a, b: jnp.where(ends.reshape(-1, *(1,) * (a.ndim - 1)), a, b)
+  output = jax.tree.map(keep, output, s.output)
+  s = s._replace(t=s.t + 1, carry=carry, code=code, label=label, output=output)
+  return vary_alike(s, pass_.xs)[0]
+
+
+def _is_active(pass_: _Pass, s: _State, last: Array | int) -> Array:
+  """Which rows a next step is needed of `[w]`."""
+  return jnp.broadcast_to(s.t <= last, s.code.shape) if pass_.to_end else s.code < 0
+
+
+def _count_active(pass_: _Pass, s: _State, last: Array | int) -> Array:
+  return jnp.sum(_is_active(pass_, s, last), dtype=jnp.int32)
+
+
+def _last_step(lengths: Array | None, steps: int) -> Array | int:
+  """The last step of each row, or of all rows."""
+  return steps - 1 if lengths is None else lengths - 1

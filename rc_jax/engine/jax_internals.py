@@ -1,0 +1,122 @@
+"""All that relies on how JAX works inside, in one place.
+
+Each function says what it relies on, with which JAX it was first seen to work, and what would break.
+`make test-newest` runs the numerical tests on the newest JAX. No other module of this package
+imports `jax.extend` or reads a jaxpr's parameters, apart from `zero_carry` and `kept_sums`, which
+walk over the equations of a jaxpr with the functions below.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun, jaxprs_in_params
+
+from rc_jax.types import Array
+
+__all__ = [
+  "ClosedJaxpr",
+  "Literal",
+  "closure_convert",
+  "evaluate_equation",
+  "inner_jaxprs",
+  "jaxpr_as_fun",
+  "pull_back_with",
+  "varying_axes",
+  "vjp_and_residuals",
+]
+
+
+def closure_convert(
+  fun: Callable, *examples: Any, rewrite: Callable[[ClosedJaxpr], Callable] = jaxpr_as_fun
+) -> tuple[Callable, list[Array]]:
+  """Turns the traced values that `fun` closes over into its first argument.
+
+  `jax.custom_vjp` and the loop over a population differentiate and map arguments only.
+  `jax.closure_convert` hoists float values alone, and would leave traced integers and keys behind.
+
+  Relies on `jax.make_jaxpr` listing every closed-over array in `consts`, traced ones as tracers
+  (JAX 0.10). If it did not, JAX would complain of leaked tracers.
+
+  Args:
+    fun: a function of `examples`.
+    examples: arguments, of which only shapes and types are read.
+    rewrite: makes the function of a jaxpr's flat inputs that is run in place of `fun`.
+
+  Returns:
+    `(captured, *arguments) -> result`, and the captured values.
+  """
+  closed, shape = jax.make_jaxpr(fun, return_shape=True)(*examples)
+  structure = jax.tree.structure(shape)
+  traced = [isinstance(value, jax.core.Tracer) for value in closed.consts]
+
+  def converted(captured: Sequence[Array], *arguments: Any) -> Any:
+    of_captured = iter(captured)
+    consts = [next(of_captured) if t else c for t, c in zip(traced, closed.consts, strict=True)]
+    call = rewrite(ClosedJaxpr(closed.jaxpr, consts))
+    return jax.tree.unflatten(structure, call(*jax.tree.leaves(arguments)))
+
+  return converted, [c for t, c in zip(traced, closed.consts, strict=True) if t]
+
+
+def evaluate_equation(equation: Any, values: Sequence[Any]) -> Sequence[Any]:
+  """Applies one equation of a jaxpr to values.
+
+  Relies on `get_bind_params`, which turns an equation's parameters back into those that
+  `Primitive.bind` takes, and on `equation.ctx.manager`, which restores the settings under which the
+  equation was traced (JAX 0.10). If either changed, tracing would fail with an AttributeError.
+
+  Args:
+    equation: of a jaxpr.
+    values: an array for each of its inputs.
+
+  Returns:
+    An array for each of its outputs.
+  """
+  parameters = equation.primitive.get_bind_params(equation.params)
+  with equation.ctx.manager:
+    results = equation.primitive.bind(*values, **parameters)
+  return results if equation.primitive.multiple_results else [results]
+
+
+def inner_jaxprs(equation: Any) -> list[Any]:
+  """The jaxprs in an equation's parameters, such as the body of a loop or of a `jax.jit`.
+
+  Relies on `jax.extend.core.jaxprs_in_params` (JAX 0.10).
+  """
+  return list(jaxprs_in_params(equation.params))
+
+
+def vjp_and_residuals(fun: Callable, *primals: Any) -> tuple[Any, list[Array], Any]:
+  """`jax.vjp` of a function with auxiliary output, with its residuals laid open.
+
+  Relies on the function that `jax.vjp` returns being a pytree whose leaves are the residuals, in an
+  order that depends on the traced program alone (JAX 0.10). If the leaves were fewer, the second
+  half of a step's derivative would hold the first half's tracers, and JAX would complain of a leak;
+  tests compare both halves together with `jax.vjp`.
+
+  Args:
+    fun: `(*primals) -> (differentiated result, auxiliary result)`.
+    primals: trees of floats.
+
+  Returns:
+    The auxiliary result, the residuals, and the structure that `pull_back_with` takes.
+  """
+  _, pull, auxiliary = jax.vjp(fun, *primals, has_aux=True)
+  residuals, structure = jax.tree.flatten(pull)
+  return auxiliary, residuals, structure
+
+
+def pull_back_with(structure: Any, residuals: Sequence[Array], cotangents: Any) -> Any:
+  """Gradients of the primals of `vjp_and_residuals`, from these residuals."""
+  return jax.tree.unflatten(structure, residuals)(cotangents)
+
+
+def varying_axes(value: Any) -> frozenset:
+  """Names of the mapped axes of `jax.shard_map` over which a value, or its type, varies.
+
+  Relies on `manual_axis_type` of an abstract value (JAX 0.10; `vma` before). If it were renamed,
+  every trace would fail with an AttributeError.
+  """
+  aval = value if isinstance(value, jax.core.AbstractValue) else jax.typeof(value)
+  return aval.manual_axis_type.varying  # type: ignore[attr-defined]

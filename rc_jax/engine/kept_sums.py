@@ -1,0 +1,103 @@
+"""Which values of a step are worth storing, where the step itself marks none with `keep`.
+
+Early exit stores a step's arguments and computes all else again in the backward pass. The products
+with the carry are most of that, and most recurrent networks send their sum through a nonlinearity,
+whose derivative needs the sum and nothing before it. So the sum is stored, as `lstm` does by `keep`.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from rc_jax.engine.jax_internals import (
+  ClosedJaxpr,
+  Literal,
+  evaluate_equation,
+  inner_jaxprs,
+  jaxpr_as_fun,
+)
+from rc_jax.engine.step_vjp import keep
+
+# Terms of a product below which its results are computed again: as many multiplications take about
+# as long as to write and read a number.
+LEAST_TERMS = 16
+
+_PRODUCTS = {"dot_general", "conv_general_dilated"}
+# What a product's result passes through on its way to the nonlinearity: sums and changes of shape.
+_LINEAR = {
+  *("add", "sub", "neg", "reshape", "squeeze", "transpose", "rev", "broadcast_in_dim", "slice"),
+  *("split", "concatenate", "convert_element_type", "copy", "expand_dims"),
+}
+
+
+def mark_sums(closed: ClosedJaxpr, *, num_params: int, carry: Any) -> Callable:
+  """The function of a step's jaxpr, with the sums of its products marked by `keep`.
+
+  Args:
+    closed: jaxpr of `(params, carry, encoded)`, flat, of one sequence.
+    num_params: how many of its inputs are params.
+    carry: of one sequence; its leaves follow the params.
+
+  Returns:
+    A function of the same flat inputs, with the same results.
+  """
+  jaxpr: Any = closed.jaxpr
+  marked = set()
+  if not _has_marks(jaxpr):
+    of_carry = jaxpr.invars[num_params : num_params + len(jax.tree.leaves(carry))]
+    marked = {id(v) for v in _sums_before_nonlinearities(jaxpr, of_carry)}
+  if not marked:
+    return jaxpr_as_fun(closed)
+
+  def run(*arguments: Any) -> list[Any]:
+    values = dict(zip(jaxpr.constvars, closed.consts, strict=True))
+    values |= dict(zip(jaxpr.invars, arguments, strict=True))
+    read = lambda v: v.val if isinstance(v, Literal) else values[v]
+    for equation in jaxpr.eqns:
+      results = evaluate_equation(equation, [read(v) for v in equation.invars])
+      for variable, result in zip(equation.outvars, results, strict=True):
+        values[variable] = keep(result) if id(variable) in marked else result
+    return [read(v) for v in jaxpr.outvars]
+
+  return run
+
+
+def _has_marks(jaxpr: Any) -> bool:
+  """Whether some value of a jaxpr, or of one within it, has a name already."""
+  return any(
+    equation.primitive.name == "name" or any(map(_has_marks, inner_jaxprs(equation)))
+    for equation in jaxpr.eqns
+  )
+
+
+def _sums_before_nonlinearities(jaxpr: Any, carry: list[Any]) -> list[Any]:
+  """Variables that hold sums of products with the carry, and that a nonlinearity reads."""
+  from_carry = {id(v) for v in carry}  # what depends on the carry
+  sums: set[int] = set()  # results of products with it, and what linear operations make of them
+  found: dict[int, Any] = {}
+  for equation in jaxpr.eqns:
+    name = equation.primitive.name
+    inputs = [v for v in equation.invars if not isinstance(v, Literal)]
+    if any(id(v) in from_carry for v in inputs):
+      from_carry |= {id(v) for v in equation.outvars}
+      if name in _PRODUCTS and _num_terms(equation) >= LEAST_TERMS:
+        sums |= {id(v) for v in equation.outvars}
+        found |= {id(v): v for v in inputs if id(v) in sums}
+        continue
+    if name in _LINEAR:
+      if any(id(v) in sums for v in inputs):
+        sums |= {id(v) for v in equation.outvars}
+    else:
+      found |= {id(v): v for v in inputs if id(v) in sums}
+  return list(found.values())
+
+
+def _num_terms(equation: Any) -> int:
+  """How many products are summed to one number of the result."""
+  numbers, right = equation.params["dimension_numbers"], equation.invars[1].aval
+  if equation.primitive.name == "dot_general":
+    (_, contracted), _ = numbers
+    return math.prod(right.shape[axis] for axis in contracted)
+  return right.size // right.shape[numbers.rhs_spec[0]]

@@ -1,0 +1,108 @@
+"""The packed log: what the backward pass needs of each row-step that was computed.
+
+The forward pass appends the rows of each step, so the beginning of the log holds what was computed
+and nothing else, whatever the widths of the loops were. A flat position is `row * T + t`.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rc_jax.engine.float_leaves import floats
+from rc_jax.engine.rows import num_rows
+from rc_jax.engine.sharding import vary_alike
+from rc_jax.types import Array, Encoded
+
+# The gradient of `encode` reads the log in blocks, and rounds what is left up to this many entries.
+REST = 64
+
+
+class Log(NamedTuple):
+  """Entries of computed row-steps.
+
+  Attributes:
+    residuals: `[entries, ...]` each: what the derivative of a step needs. Where `encode` stands
+      apart from the step, cotangents of its results replace some of them in the backward pass.
+    flat: `[entries]` int32 flat positions; None where `encode` does not stand apart.
+  """
+
+  residuals: list[Array]
+  flat: Array | None
+
+
+def blank_log(residuals: list[Array], encoded: Encoded | None, xs: Any) -> Log:
+  """A log of zeros with room for all row-steps but those of the first step.
+
+  Args:
+    residuals: of one step, of which shapes and types are read.
+    encoded: what `encode` gives for one step, or None where it does not stand apart. Cotangents
+      that find no residual of their shape and type to replace get an array of their own.
+    xs: `[B, T, ...]` inputs.
+  """
+  rows, steps = jax.tree.leaves(xs)[0].shape[:2]
+  size = -(-rows * max(steps - 1, 1) // REST) * REST
+  blank = lambda a: vary_alike(jnp.zeros((size, *a.shape[1:]), a.dtype), xs)[0]
+  if encoded is None:
+    return Log([blank(a) for a in residuals], None)
+  slots = zip(cotangent_slots(residuals, encoded), floats(encoded), strict=True)
+  appended = [leaf for slot, leaf in slots if slot >= len(residuals)]
+  return Log([blank(a) for a in [*residuals, *appended]], blank(jnp.zeros(1, jnp.int32)))
+
+
+def cotangent_slots(residuals: list[Array], encoded: Encoded) -> list[int]:
+  """Index of the log array that receives each cotangent of `encode`'s float results.
+
+  It is a residual of equal shape and dtype, else an appended array. An entry's residuals are read
+  before its cotangents are written, so nothing is lost, and the log is no larger than it must be.
+
+  Args:
+    residuals: of a step, or the log's arrays with those that were appended: both give the same.
+    encoded: what `encode` gives for one step.
+  """
+  free = dict(enumerate(residuals))
+  slots: list[int] = []
+  for leaf in floats(encoded):
+    alike = [i for i, a in free.items() if (a.shape[1:], a.dtype) == (leaf.shape[1:], leaf.dtype)]
+    slots.append(alike[0] if alike else len(residuals) + sum(i >= len(residuals) for i in slots))
+    free.pop(slots[-1], None)
+  return slots
+
+
+def write_entries(arrays: Any, entries: Any, start: Array) -> Any:
+  """Writes `[n, ...]` entries of a tree from position `start` on."""
+  put = lambda a, b: lax.dynamic_update_slice_in_dim(a, b, start, axis=0)
+  return jax.tree.map(put, arrays, entries)
+
+
+def read_entries(arrays: Any, start: Array, count: int) -> Any:
+  """Reads `count` entries of a tree from position `start` on."""
+  return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, count, axis=0), arrays)
+
+
+def inputs_at(xs: Any, lengths: Array | None, flat: Array) -> Any:
+  """Inputs `[n, ...]` at flat positions `[n]`.
+
+  Padding is replaced by zeros, since a NaN there times a cotangent of zero would be NaN.
+  """
+  steps = jax.tree.leaves(xs)[0].shape[1]
+
+  def read(leaf: Array) -> Array:
+    x = leaf.reshape(-1, *leaf.shape[2:]).at[flat].get(mode="promise_in_bounds")
+    if lengths is None:
+      return x
+    valid = flat % steps < lengths[flat // steps]
+    return jnp.where(valid.reshape(-1, *(1,) * (x.ndim - 1)), x, jnp.zeros((), x.dtype))
+
+  return jax.tree.map(read, xs)
+
+
+def add_input_gradients(dxs: list[Array], flat: Array, gradients: list[Array]) -> list[Array]:
+  """Adds gradients `[n, ...]` of inputs to flat ones `[B * T, ...]` at flat positions `[n]`."""
+  return [a.at[flat].add(b) for a, b in zip(dxs, gradients, strict=True)]
+
+
+def rows_and_steps(xs: Any) -> tuple[int, int]:
+  """B and T of a tree of `[B, T, ...]` inputs."""
+  return num_rows(xs), jax.tree.leaves(xs)[0].shape[1]
