@@ -19,7 +19,7 @@ from benchmarks.rivals import rivals
 from benchmarks.shapes import PAPER, SHAPES, Shape, loss
 from benchmarks.timing import alternate
 from rc_jax import with_dtype
-from rc_jax.rows import initial_carries
+from rc_jax.engine import initial_carries
 from rc_jax.unroll import Engine
 
 

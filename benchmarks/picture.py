@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from benchmarks.early_exit import spike_steps
 from experiments.figures import BLUE, COLUMN, GREY, PALETTE, RED, STYLE
-from rc_jax.packed_log import widths_of_loops
+from rc_jax import loop_widths
 
 ROWS, STEPS, FRACTION = 128, 81, 0.3  # of the example on the left
 
@@ -23,7 +23,7 @@ def computed(spikes: np.ndarray, steps: int) -> np.ndarray:
   """`[B, T]` bool: the row-steps that a batch with these spike steps costs."""
   done = np.zeros((len(spikes), steps), bool)
   done[:, 0] = True
-  rows, widths, t = np.arange(len(spikes)), widths_of_loops(len(spikes), steps), 1
+  rows, widths, t = np.arange(len(spikes)), loop_widths(len(spikes), steps), 1
   for floor in [*widths[1:], 0]:
     while (spikes[rows] >= t).sum() > floor:
       done[rows, t] = True

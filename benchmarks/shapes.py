@@ -50,10 +50,13 @@ def forced(classifier: Classifier) -> Classifier:
     return classifier.encode(params, x[..., :-1]), x.reshape(-1)[-1]
 
   def step(params: Any, carry: Any, encoded: Any) -> Any:
-    carry, logits = classifier.step(params, carry, encoded[0])
-    return carry, logits.at[0].add(encoded[1])
+    carry, output = classifier.step(params, carry, encoded[0])
+    return carry, (output, encoded[1])
 
-  return classifier._replace(encode=encode, step=step)
+  def decode(params: Any, output: Any) -> jax.Array:
+    return classifier.decode(params, output[0]).at[0].add(output[1])
+
+  return classifier._replace(encode=encode, step=step, decode=decode)
 
 
 def loss(
@@ -76,6 +79,7 @@ def loss(
     0.95,
     None,
     encode=classifier.encode,
+    decode=classifier.decode,
     engine=engine,
     to_end=to_end,
     zero_carry=zero_carry,

@@ -123,7 +123,9 @@ def _save_pictures(loop: Loop, params: Params) -> None:
   batch, arrays = loop.task.pictures()
   classifier = loop.task.classifier
   carry = classifier.initial_carry(params)
-  run = lambda x: unroll(classifier.step, params, carry, x, encode=classifier.encode)
+  run = lambda x: unroll(
+    classifier.step, params, carry, x, encode=classifier.encode, decode=classifier.decode
+  )
   np.savez_compressed(
     loop.workdir.path / "examples.npz",
     inputs=np.asarray(batch.inputs),

@@ -80,12 +80,12 @@ def positive_only(classifier: Classifier, theta: float) -> Classifier:
   The scheme in which section 3.1 reads the network that was trained at the end of sequences.
   """
 
-  def step(params: Params, carry: Any, x: Array) -> tuple[Any, Array]:
-    carry, logits = classifier.step(params, carry, x)
+  def decode(params: Params, output: Any) -> Array:
+    logits = classifier.decode(params, output)
     positive = (jnp.argmax(logits) == 1) & (confidence(logits) >= theta)
-    return carry, jnp.where(positive, logits, jnp.zeros_like(logits))
+    return jnp.where(positive, logits, jnp.zeros_like(logits))
 
-  return classifier._replace(step=step)
+  return classifier._replace(decode=decode)
 
 
 def main() -> int:

@@ -3,7 +3,7 @@
 from rc_jax.adapters import from_linen, from_nnx, with_dtype, with_encoder
 from rc_jax.checks import check_batch, check_beta, check_theta
 from rc_jax.classifiers import conv_lstm, convolve, gru, lstm
-from rc_jax.engine import keep
+from rc_jax.engine import keep, loop_widths
 from rc_jax.evaluate import Evaluation, Frontier, accuracy_at_step, evaluate, frontier, record
 from rc_jax.losses import entropy, rc_loss
 from rc_jax.rank_code import confidence, first_crossing, rank_code
@@ -43,6 +43,7 @@ __all__ = [
   "frontier",
   "gru",
   "keep",
+  "loop_widths",
   "lstm",
   "make_stream",
   "make_train",

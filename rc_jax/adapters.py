@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen, nnx
 
-from rc_jax.types import Array, Carry, Classifier, Encoded, Key, Params
+from rc_jax.types import Array, Carry, Classifier, Encoded, Key, Output, Params
 
 
 def from_linen(cell: Any, head: Any, *, input_shape: tuple[int, ...] = (1,)) -> Classifier:
@@ -21,7 +21,7 @@ def from_linen(cell: Any, head: Any, *, input_shape: tuple[int, ...] = (1,)) -> 
     input_shape: of one step's input, for cells whose carry depends on it (ConvLSTM).
 
   Returns:
-    Classifier; its `step` is the cell's and the head's, without `encode`.
+    Classifier; its `step` is the cell, its `decode` the head.
 
   Raises:
     ValueError: the cell wants an input of another rank than `input_shape`, or keeps state.
@@ -47,9 +47,12 @@ def from_linen(cell: Any, head: Any, *, input_shape: tuple[int, ...] = (1,)) -> 
 
   def step(params: Params, carry: Carry, x: Array) -> tuple[Carry, Array]:
     carry, output = cell.apply(params["cell"], carry, x)
-    return carry, head.apply(params["head"], output)
+    return carry, {"output": output}  # no bare array, which could be taken for logits
 
-  return Classifier(init, initial_carry, step)
+  def decode(params: Params, output: Output) -> Array:
+    return head.apply(params["head"], output["output"])
+
+  return Classifier(init, initial_carry, step, decode=decode)
 
 
 def from_nnx(
@@ -147,6 +150,7 @@ def with_encoder(classifier: Classifier, encoder: Any) -> Classifier:
     encode=lambda params, x: classifier.encode(
       params["classifier"], encoder.apply(params["encoder"], x)
     ),
+    decode=lambda params, output: classifier.decode(params["classifier"], output),
   )
 
 
@@ -174,14 +178,17 @@ def with_dtype(classifier: Classifier, dtype: Any) -> Classifier:
     return jax.tree.map(lambda a: jnp.asarray(a, dtype) if is_float(a) else a, tree)
 
   def step(params: Params, carry: Carry, encoded: Encoded) -> tuple[Carry, Array]:
-    carry, logits = classifier.step(cast(params), carry, encoded)
-    return cast(carry), logits.astype(jnp.float32)
+    return cast(classifier.step(cast(params), carry, encoded))
+
+  def decode(params: Params, output: Output) -> Array:
+    return classifier.decode(cast(params), output).astype(jnp.float32)
 
   return Classifier(
     classifier.init,
     initial_carry=lambda params: cast(classifier.initial_carry(params)),
     step=step,
     encode=lambda params, x: cast(classifier.encode(cast(params), cast(x))),
+    decode=decode,
   )
 
 

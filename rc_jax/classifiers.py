@@ -9,7 +9,7 @@ import numpy as np
 from jax.nn import initializers
 
 from rc_jax.engine import keep
-from rc_jax.types import Array, Carry, Classifier, Key, Params
+from rc_jax.types import Array, Carry, Classifier, Key, Output, Params
 
 _input_init = initializers.lecun_normal()
 _recurrent_init = initializers.orthogonal()
@@ -58,16 +58,19 @@ def lstm(
     _check_features("lstm", x, params["input"].shape[:1])
     return x @ params["input"] + params["bias"]
 
-  def step(params: Params, carry: Carry, encoded: Array) -> tuple[Carry, Array]:
+  def step(params: Params, carry: Carry, encoded: Array) -> tuple[Carry, Output]:
     c, h = carry
     c, h = _lstm_gates(c, encoded + h @ params["recurrent"])
-    return (c, h), head(params["head"], h)
+    return (c, h), {"hidden": h}
 
   def initial_carry(params: Params) -> Carry:
     del params
     return jnp.zeros(units), jnp.zeros(units)
 
-  return Classifier(init, initial_carry, step, encode)
+  def decode(params: Params, output: Output) -> Array:
+    return head(params["head"], output["hidden"])
+
+  return Classifier(init, initial_carry, step, encode, decode)
 
 
 def gru(
@@ -107,20 +110,23 @@ def gru(
     _check_features("gru", x, params["input"].shape[:1])
     return x @ params["input"] + params["bias"]
 
-  def step(params: Params, carry: Carry, encoded: Array) -> tuple[Carry, Array]:
+  def step(params: Params, carry: Carry, encoded: Array) -> tuple[Carry, Output]:
     from_input = jnp.split(encoded, 3)
     from_state = jnp.split(carry @ params["recurrent"], 3)
     r = jax.nn.sigmoid(from_input[0] + from_state[0])
     z = jax.nn.sigmoid(from_input[1] + from_state[1])
     n = jnp.tanh(from_input[2] + r * (from_state[2] + params["candidate_bias"]))
     h = (1 - z) * n + z * carry
-    return h, head(params["head"], h)
+    return h, {"hidden": h}
 
   def initial_carry(params: Params) -> Carry:
     del params
     return jnp.zeros(units)
 
-  return Classifier(init, initial_carry, step, encode)
+  def decode(params: Params, output: Output) -> Array:
+    return head(params["head"], output["hidden"])
+
+  return Classifier(init, initial_carry, step, encode, decode)
 
 
 def conv_lstm(
@@ -172,16 +178,19 @@ def conv_lstm(
     _check_features("conv_lstm", x, (*image_shape, params["input"].shape[2]))
     return convolve(x, params["input"]) + params["bias"].reshape(1, 1, -1)
 
-  def step(params: Params, carry: Carry, encoded: Array) -> tuple[Carry, Array]:
+  def step(params: Params, carry: Carry, encoded: Array) -> tuple[Carry, Output]:
     c, h = carry
     c, h = _lstm_gates(c, encoded + convolve(h, params["recurrent"]))
-    return (c, h), head(params["head"], h.reshape(-1))
+    return (c, h), {"hidden": h}
 
   def initial_carry(params: Params) -> Carry:
     del params
     return jnp.zeros(state_shape), jnp.zeros(state_shape)
 
-  return Classifier(init, initial_carry, step, encode)
+  def decode(params: Params, output: Output) -> Array:
+    return head(params["head"], output["hidden"].reshape(-1))
+
+  return Classifier(init, initial_carry, step, encode, decode)
 
 
 def _lstm_gates(c: Array, gates: Array) -> tuple[Array, Array]:

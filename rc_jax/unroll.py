@@ -299,7 +299,10 @@ def _check_step(
       raise ValueError(f"decode cannot take step's output {describe(output)}: {error}") from error
   name = "step" if decode is identity else "decode"
   if not hasattr(logits, "dtype"):
-    raise ValueError(f"{name} gives {describe(logits)} for logits; give one array [C]")
+    raise ValueError(
+      f"{name} gives {describe(logits)} where logits [C] are needed; give the classifier's decode, "
+      "too, or one array"
+    )
   if not jnp.issubdtype(logits.dtype, jnp.floating):
     raise ValueError(f"{name} gives {logits.dtype} logits; give floats")
   if logits.ndim != 1:

@@ -21,10 +21,11 @@ that does each part:
       the first step's derivative
       gradient of `encode`, in blocks over the log                          (encode_gradient)
 
-`early_exit` makes this a differentiable function of anything that JAX can trace. `kept_sums` chooses
-the residuals of a step that does not choose them itself, and `zero_carry` leaves out the products of
-a first step with a carry of zeros. `refill` reads a data set without gradients: a row that has
-spiked takes the next example. `jax_internals` holds all that relies on how JAX works inside.
+`early_exit` makes this a differentiable function of anything that JAX can trace. `kept_sums`
+chooses the residuals of a step that does not choose them itself, and `zero_carry` leaves out the
+products of a first step with a carry of zeros. `refill` reads a data set without gradients: a row
+that has spiked takes the next example. `jax_internals` holds all that relies on how JAX works
+inside.
 
 What is logged: the arguments of a step, as far as its derivative needs them, and the sums of
 products before its nonlinearities; all else is rematerialised. Where `encode` stands apart, its

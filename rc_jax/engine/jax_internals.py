@@ -1,9 +1,9 @@
 """All that relies on how JAX works inside, in one place.
 
-Each function says what it relies on, with which JAX it was first seen to work, and what would break.
-`make test-newest` runs the numerical tests on the newest JAX. No other module of this package
-imports `jax.extend` or reads a jaxpr's parameters, apart from `zero_carry` and `kept_sums`, which
-walk over the equations of a jaxpr with the functions below.
+Each function says what it relies on, with which JAX it was first seen to work, and what would
+break. `make test-newest` runs the numerical tests on the newest JAX. No other module of this
+package imports `jax.extend`. Two, `zero_carry` and `kept_sums`, walk over the equations of a jaxpr;
+they read names of primitives, and pass over what they do not know.
 """
 
 from collections.abc import Callable, Sequence

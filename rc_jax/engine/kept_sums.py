@@ -2,7 +2,8 @@
 
 Early exit stores a step's arguments and computes all else again in the backward pass. The products
 with the carry are most of that, and most recurrent networks send their sum through a nonlinearity,
-whose derivative needs the sum and nothing before it. So the sum is stored, as `lstm` does by `keep`.
+whose derivative needs the sum and nothing before it. So the sum is stored, as `lstm` does by
+`keep`.
 """
 
 import math

@@ -1,8 +1,8 @@
 """The derivative of a step in two halves: what it stores of each row, and what it makes of that.
 
 Between the forward and the backward pass lies the log, which must hold arrays with an axis of rows
-and nothing else. `jax.vjp` keeps much more: every gate of every step. Here the first half stores the
-arguments of a step, as far as its derivative needs them, and the values that `keep` marks; the
+and nothing else. `jax.vjp` keeps much more: every gate of every step. Here the first half stores
+the arguments of a step, as far as its derivative needs them, and the values that `keep` marks; the
 second half rematerialises all else from those. To store more costs memory traffic that takes longer
 than to compute it again (measured for the paper's four networks on two CPU cores).
 """

@@ -22,7 +22,9 @@ def sequences(rows=6, steps=5):
 @jax.jit
 def unrolled(params, x):
   carry = CLASSIFIER.initial_carry(params)
-  return rc_jax.unroll(CLASSIFIER.step, params, carry, x, encode=CLASSIFIER.encode)
+  return rc_jax.unroll(
+    CLASSIFIER.step, params, carry, x, encode=CLASSIFIER.encode, decode=CLASSIFIER.decode
+  )
 
 
 def test_a_step_knows_nothing_of_the_others():

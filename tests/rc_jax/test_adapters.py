@@ -70,8 +70,11 @@ def test_an_encoder_is_a_part_of_the_classifier():
     y = (x @ layer["kernel"] + layer["bias"]) ** 2
     return plain.step(params["classifier"], carry, plain.encode(params["classifier"], y))
 
-  whole = rc_jax.Classifier(encoded.init, encoded.initial_carry, by_hand)
-  outputs = lambda c, x: rc_jax.unroll(c.step, params, jnp.zeros(8), x, encode=c.encode)
+  decode = lambda params, output: plain.decode(params["classifier"], output)
+  whole = rc_jax.Classifier(encoded.init, encoded.initial_carry, by_hand, decode=decode)
+  outputs = lambda c, x: rc_jax.unroll(
+    c.step, params, jnp.zeros(8), x, encode=c.encode, decode=c.decode
+  )
   x = jnp.asarray(sequences().inputs[0])
   np.testing.assert_allclose(outputs(encoded, x), outputs(whole, x), rtol=1e-5, atol=1e-6)
   assert np.ptp(outputs(whole, x), axis=0).min() > 1e-3
@@ -105,7 +108,9 @@ def test_float32_changes_nothing():
   same = rc_jax.with_dtype(classifier, jnp.float32)
   params = classifier.init(jax.random.key(0), jnp.zeros(5))
   x = jnp.asarray(sequences().inputs[0])
-  outputs = lambda c: rc_jax.unroll(c.step, params, c.initial_carry(params), x, encode=c.encode)
+  outputs = lambda c: rc_jax.unroll(
+    c.step, params, c.initial_carry(params), x, encode=c.encode, decode=c.decode
+  )
   np.testing.assert_array_equal(outputs(same), outputs(classifier))
 
 
@@ -120,10 +125,10 @@ def test_bfloat16_rounds_the_computation_and_nothing_else(engine):
     state = train.init(jax.random.key(0), jnp.asarray(data.inputs[0, 0]))
     carry = classifier.initial_carry(state.params)
     encoded = classifier.encode(state.params, jnp.asarray(data.inputs[0, 0]))
-    carry, logits = classifier.step(state.params, carry, encoded)
-    assert logits.dtype == jnp.float32
+    carry, output = classifier.step(state.params, carry, encoded)
+    assert classifier.decode(state.params, output).dtype == jnp.float32
     wanted = jnp.bfloat16 if classifier is half else jnp.float32
-    assert {a.dtype for a in jax.tree.leaves((carry, encoded))} == {jnp.dtype(wanted)}
+    assert {a.dtype for a in jax.tree.leaves((carry, encoded, output))} == {jnp.dtype(wanted)}
     states.append(train.update(state, jax.tree.map(jnp.asarray, data))[0])
   for a, b in zip(*(jax.tree.leaves(state.params) for state in states), strict=True):
     assert a.dtype == b.dtype == jnp.float32

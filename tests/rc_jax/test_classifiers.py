@@ -120,7 +120,8 @@ def test_contract_of_shapes(kind):
     assert isinstance(leaf, jax.Array) and leaf.dtype == jnp.float32
   carry = jax.eval_shape(classifier.initial_carry, params)
   encoded = jax.eval_shape(classifier.encode, params, x)
-  after, logits = jax.eval_shape(classifier.step, params, carry, encoded)
+  after, output = jax.eval_shape(classifier.step, params, carry, encoded)
+  logits = jax.eval_shape(classifier.decode, params, output)
   chex.assert_trees_all_equal_shapes_and_dtypes(after, carry)
   assert logits.shape == (KINDS[kind][2],) and logits.dtype == jnp.float32
 
@@ -146,7 +147,14 @@ def test_rows_do_not_leak_into_one_another(kind):
   )
   read = jax.jit(
     lambda xs, lengths: rc_jax.unroll_to_spike(
-      classifier.step, params, carry, xs, 0.55, lengths, encode=classifier.encode
+      classifier.step,
+      params,
+      carry,
+      xs,
+      0.55,
+      lengths,
+      encode=classifier.encode,
+      decode=classifier.decode,
     )
   )
   expected = read(batch.inputs, batch.lengths)
@@ -184,7 +192,8 @@ def outputs_of(classifier, params, xs):
   @jax.jit
   def run(params):
     carry = classifier.initial_carry(params)
-    return rc_jax.unroll(classifier.step, params, carry, xs, encode=classifier.encode)
+    functions = {"encode": classifier.encode, "decode": classifier.decode}
+    return rc_jax.unroll(classifier.step, params, carry, xs, **functions)
 
   return run(params)
 

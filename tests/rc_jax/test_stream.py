@@ -57,9 +57,9 @@ def test_a_network_equals_rank_code():
   push, state = jax.jit(stream.push), stream.init(ROWS)
   for t in range(T):
     state, decision = push(state, XS[:, t])
-  one = lambda x: rc_jax.unroll(
-    classifier.step, params, classifier.initial_carry(params), x, encode=classifier.encode
-  )
+  carry = classifier.initial_carry(params)
+  functions = {"encode": classifier.encode, "decode": classifier.decode}
+  one = lambda x: rc_jax.unroll(classifier.step, params, carry, x, **functions)
   code = rc_jax.rank_code(jax.jit(jax.vmap(one))(XS), 0.7)
   assert 0 < np.mean(code.spiked) < 1 and len(set(code.step.tolist())) > 2
   assert np.array_equal(decision.step, code.step)

@@ -13,6 +13,7 @@ B, T, F, H, C = 6, 7, 4, 5, 3
 THETA = 0.6
 LENGTHS = np.array([7, 7, 7, 4, 6, 1], np.int32)
 CLASSIFIER = rc_jax.lstm(H, C)
+FUNCTIONS = {"encode": CLASSIFIER.encode, "decode": CLASSIFIER.decode}
 
 
 def weights(seed=1):
@@ -50,13 +51,13 @@ def to_spike(params, xs, lengths=None, theta=THETA):
     xs,
     theta,
     lengths,
-    encode=CLASSIFIER.encode,
+    **FUNCTIONS,
   )
 
 
 @jax.jit
 def every_step(xs):
-  one = lambda c, x: rc_jax.unroll(CLASSIFIER.step, PARAMS, c, x, encode=CLASSIFIER.encode)
+  one = lambda c, x: rc_jax.unroll(CLASSIFIER.step, PARAMS, c, x, **FUNCTIONS)
   return jax.vmap(one)(carries(), xs)
 
 
@@ -111,7 +112,9 @@ def test_a_threshold_a_step():
 
 def test_encode_may_be_part_of_the_step():
   whole = lambda params, c, x: CLASSIFIER.step(params, c, CLASSIFIER.encode(params, x))
-  code = rc_jax.unroll_to_spike(whole, PARAMS, carries(), XS, THETA, LENGTHS)
+  code = rc_jax.unroll_to_spike(
+    whole, PARAMS, carries(), XS, THETA, LENGTHS, decode=CLASSIFIER.decode
+  )
   expected = jit_to_spike(PARAMS, XS, LENGTHS)
   assert np.array_equal(code.step, expected.step)
   np.testing.assert_allclose(code.logits, expected.logits, atol=1e-6)
@@ -119,9 +122,7 @@ def test_encode_may_be_part_of_the_step():
 
 def test_the_first_carry_is_used():
   c, h = np.full((B, H), 0.7, np.float32), np.full((B, H), -0.4, np.float32)
-  code = rc_jax.unroll_to_spike(
-    CLASSIFIER.step, PARAMS, (c, h), XS, 0.999999, LENGTHS, encode=CLASSIFIER.encode
-  )
+  code = rc_jax.unroll_to_spike(CLASSIFIER.step, PARAMS, (c, h), XS, 0.999999, LENGTHS, **FUNCTIONS)
   w = weights()
   for row in range(B):
     state = c[row], h[row]
@@ -200,7 +201,7 @@ def test_gradient_stops_at_the_spike():
 def test_gradients_reach_the_first_carry():
   def scalar(carry):
     return rc_jax.unroll_to_spike(
-      CLASSIFIER.step, PARAMS, carry, XS, THETA, LENGTHS, encode=CLASSIFIER.encode
+      CLASSIFIER.step, PARAMS, carry, XS, THETA, LENGTHS, **FUNCTIONS
     ).logits.sum()
 
   gradient = jax.jit(jax.grad(scalar))(carries())
@@ -210,7 +211,7 @@ def test_gradients_reach_the_first_carry():
 def test_theta_step_spiked_and_label_carry_no_gradient():
   def when(theta, xs):
     code = rc_jax.unroll_to_spike(
-      CLASSIFIER.step, PARAMS, carries(), xs, theta, LENGTHS, encode=CLASSIFIER.encode
+      CLASSIFIER.step, PARAMS, carries(), xs, theta, LENGTHS, **FUNCTIONS
     )
     when_and_what = sum(
       leaf.astype(jnp.float32).sum() for leaf in (code.step, code.spiked, code.label)

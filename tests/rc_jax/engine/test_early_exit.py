@@ -26,10 +26,13 @@ def forced(classifier):
     return {"net": classifier.encode(params, x[..., :-1]), "force": x.reshape(-1)[-1]}
 
   def step(params, carry, encoded):
-    carry, logits = classifier.step(params, carry, encoded["net"])
-    return carry, logits.at[0].add(encoded["force"])
+    carry, output = classifier.step(params, carry, encoded["net"])
+    return carry, (output, encoded["force"])
 
-  return classifier._replace(encode=encode, step=step)
+  def decode(params, output):
+    return classifier.decode(params, output[0]).at[0].add(output[1])
+
+  return classifier._replace(encode=encode, step=step, decode=decode)
 
 
 def hand_written():
@@ -63,7 +66,9 @@ def hand_written():
 
 def without_encode(classifier):
   step = lambda p, c, x: classifier.step(p, c, classifier.encode(p, x))
-  return rc_jax.Classifier(classifier.init, classifier.initial_carry, step)
+  return rc_jax.Classifier(
+    classifier.init, classifier.initial_carry, step, decode=classifier.decode
+  )
 
 
 NETS = {  # 40 inputs: `encode` stands apart from the step; 5: it is left there
@@ -265,8 +270,8 @@ def test_skipped_steps_do_not_run():
   counted.defvjp(lambda x: (counted(x), None), backward)
 
   def step(params, carry, encoded):
-    carry, logits = classifier.step(params, carry, encoded)
-    return carry, counted(logits)
+    carry, (output, force) = classifier.step(params, carry, encoded)
+    return carry, ({"hidden": counted(output["hidden"])}, force)
 
   def loss(params):
     code = early(classifier._replace(step=step), params, carry, xs, THETA, None)
@@ -386,7 +391,17 @@ def test_traced_lengths_out_of_range_are_clipped(engine):
 def test_bad_input(engine):
   classifier, params, carry, xs, _ = case("lstm", 4, 4)
   run = lambda step=classifier.step, carry=carry, lengths=None, encode=classifier.encode: (
-    rc_jax.unroll_to_spike(step, params, carry, xs, 0.6, lengths, encode=encode, engine=engine)
+    rc_jax.unroll_to_spike(
+      step,
+      params,
+      carry,
+      xs,
+      0.6,
+      lengths,
+      encode=encode,
+      decode=classifier.decode,
+      engine=engine,
+    )
   )
   grown = lambda p, c, e: ((c[0], jnp.concatenate([c[1], c[1]])), jnp.zeros(C))
   with pytest.raises(ValueError, match=r"step turns a carry .*\[5\].* into .*\[10\]"):
