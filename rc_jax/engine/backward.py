@@ -23,7 +23,7 @@ from rc_jax.engine.log import (
   rows_and_steps,
   write_entries,
 )
-from rc_jax.engine.rows import gather_rows, scatter_rows
+from rc_jax.engine.rows import gather_rows, scatter_rows, select_rows
 from rc_jax.engine.sharding import vary_alike
 from rc_jax.types import Array, Carry, Params
 
@@ -64,8 +64,10 @@ def run_backward(
   if dxs is not None:
     dxs = [a.reshape(-1, *a.shape[2:]) for a in dxs]
 
-  def retreat(stage: Stage, enters: Array, doutput: list[Array], s: tuple) -> tuple:
-    """One step of the rows of a stage."""
+  def retreat(
+    stage: Stage, enters: Array, doutput: list[Array], lengths: Array | None, s: tuple
+  ) -> tuple:
+    """One step of the rows of a stage, of which the other arguments are."""
     t, dcarry, dparams, dencoded, dxs = s
     start = stage.log_start + (t - stage.first) * stage.rows.size
     flat = stage.rows * steps + t
@@ -73,7 +75,8 @@ def run_backward(
     for i, a in zip(slots, dencoded, strict=True):
       residuals[i] = a
     residuals = read_entries(residuals, start, stage.rows.size)
-    inputs = None if apart else inputs_at(xs, lengths, flat)
+    valid = None if lengths is None else t < lengths
+    inputs = None if apart else inputs_at(xs, flat, valid)
     cotangents = [*dcarry, *_entering(doutput, enters == t)]
     dp, dcarry, dinputs = second_half(params, inputs, residuals, cotangents)
     if apart:
@@ -85,9 +88,10 @@ def run_backward(
   def run_stage(stage: Stage, within, s: tuple) -> tuple:
     """All steps of a stage, with its rows gathered from all and put back."""
     t, dcarry, *rest = s
-    of_rows = gather_rows((dcarry, trail.enters, doutput), stage.rows)
-    step = functools.partial(retreat, stage, *of_rows[1:])
-    t, own, *rest = lax.while_loop(within, step, (t, of_rows[0], *rest))
+    own, *others = gather_rows((dcarry, trail.enters, doutput, lengths), stage.rows)
+    t, own, *rest = lax.while_loop(
+      within, functools.partial(retreat, stage, *others), (t, own, *rest)
+    )
     return vary_alike((t, scatter_rows(dcarry, stage.rows, own), *rest), xs)[0]
 
   for stage in reversed(trail.stages):
@@ -116,5 +120,4 @@ def run_backward(
 
 def _entering(doutput: list[Array], now: Array) -> list[Array]:
   """Cotangents of the outputs of a step: those of rows `[w]` whose gradient enters now."""
-  at_spike = lambda a: jnp.where(now.reshape(-1, *(1,) * (a.ndim - 1)), a, jnp.zeros((), a.dtype))
-  return [at_spike(a) for a in doutput]
+  return select_rows(now, doutput, [jnp.zeros((), a.dtype) for a in doutput])

@@ -13,7 +13,14 @@ import jax.numpy as jnp
 from jax import lax
 
 from rc_jax.engine.float_leaves import add, vjp_of_floats
-from rc_jax.engine.log import REST, add_input_gradients, inputs_at, read_entries
+from rc_jax.engine.log import (
+  REST,
+  add_input_gradients,
+  inputs_at,
+  is_valid,
+  read_entries,
+  rows_and_steps,
+)
 from rc_jax.engine.sharding import vary_alike
 from rc_jax.types import Array, Encode, Params
 
@@ -55,10 +62,13 @@ def add_encode_gradient(
     The sums.
   """
 
+  steps = rows_and_steps(xs)[1]
+
   def add_entries(entries: Entries, gradients: Gradients) -> Gradients:
     dparams, dxs = gradients
     flat, cotangents = entries
-    dp, dx = vjp_of_floats(encode, params, inputs_at(xs, lengths, flat))(cotangents)
+    x = inputs_at(xs, flat, is_valid(flat, lengths, steps))
+    dp, dx = vjp_of_floats(encode, params, x)(cotangents)
     if dxs is not None:
       dxs = add_input_gradients(dxs, flat, dx)
     return vary_alike((add(dparams, dp), dxs), xs)[0]

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rc_jax.engine.log import Log, blank_log, inputs_at, rows_and_steps, write_entries
-from rc_jax.engine.rows import gather_rows, scatter_rows
+from rc_jax.engine.rows import gather_rows, scatter_rows, select_rows
 from rc_jax.engine.sharding import vary_alike
 from rc_jax.engine.step_vjp import split_vjp
 from rc_jax.engine.widths import loop_widths
@@ -238,10 +238,11 @@ def _run_stage(pass_: _Pass, width: int, floor: int, state: _State) -> tuple[_St
   """
   rows, steps = rows_and_steps(pass_.xs)
   index = jnp.arange(rows, dtype=jnp.int32)
-  inactive = ~_is_active(pass_, state, _last_step(pass_.lengths, steps))
-  # Sorting numbers, of which those of inactive rows are larger, is one plain sort; an argsort
-  # compiles to twice the code.
-  own_rows = jnp.sort(jnp.where(inactive, index + rows, index))[:width] % rows
+  active = _is_active(pass_, state, _last_step(pass_.lengths, steps))
+  # The active rows first: a bit above all row numbers marks the others. An argsort, which sorts
+  # pairs, compiles to twice the code.
+  bit = 1 << rows.bit_length()
+  own_rows = jnp.sort(jnp.where(active, index, index + bit))[:width] & (bit - 1)
   of_all = (state.carry, state.code, state.label, state.output)
   carry, code, label, output = gather_rows(of_all, own_rows)
   own = state._replace(carry=carry, code=code, label=label, output=output)
@@ -261,7 +262,7 @@ def _run_stage(pass_: _Pass, width: int, floor: int, state: _State) -> tuple[_St
 def _advance(pass_: _Pass, rows: Array, last: Array | int, s: _State) -> _State:
   """One step of the rows of a loop `[w]`, appended to the log where there is one."""
   flat = rows * rows_and_steps(pass_.xs)[1] + s.t
-  x = inputs_at(pass_.xs, pass_.lengths, flat)
+  x = inputs_at(pass_.xs, flat, None if pass_.lengths is None else s.t <= last)
   encode = pass_.functions.encode
   encoded = x if encode is None else encode(pass_.params, x)
   (carry, output), residuals = pass_.advance(pass_.params, s.carry, encoded)
@@ -290,8 +291,7 @@ def _record_outputs(
     label = jnp.where(speaks, jnp.argmax(logits, axis=-1).astype(jnp.int32), label)
     ends = jnp.broadcast_to(s.t == last, speaks.shape)
   # Selects here and one scatter a stage: a scatter a step costs more than a small step itself.
-  keep = lambda a, b: jnp.where(ends.reshape(-1, *(1,) * (a.ndim - 1)), a, b)
-  output = jax.tree.map(keep, output, s.output)
+  output = select_rows(ends, output, s.output)
   s = s._replace(t=s.t + 1, carry=carry, code=code, label=label, output=output)
   return vary_alike(s, pass_.xs)[0]
 

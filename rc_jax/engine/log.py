@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rc_jax.engine.float_leaves import floats
-from rc_jax.engine.rows import num_rows
+from rc_jax.engine.rows import gather_rows, num_rows, select_rows
 from rc_jax.engine.sharding import vary_alike
 from rc_jax.types import Array, Encoded
 
@@ -81,21 +81,21 @@ def read_entries(arrays: Any, start: Array, count: int) -> Any:
   return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, count, axis=0), arrays)
 
 
-def inputs_at(xs: Any, lengths: Array | None, flat: Array) -> Any:
+def inputs_at(xs: Any, flat: Array, valid: Array | None) -> Any:
   """Inputs `[n, ...]` at flat positions `[n]`.
 
-  Padding is replaced by zeros, since a NaN there times a cotangent of zero would be NaN.
+  Where `valid` `[n]` does not hold, that is in the padding, they are replaced by zeros: a NaN there
+  times a cotangent of zero would be NaN. None: all are valid.
   """
-  steps = jax.tree.leaves(xs)[0].shape[1]
+  x = gather_rows(jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), xs), flat)
+  if valid is None:
+    return x
+  return select_rows(valid, x, jax.tree.map(lambda a: jnp.zeros((), a.dtype), x))
 
-  def read(leaf: Array) -> Array:
-    x = leaf.reshape(-1, *leaf.shape[2:]).at[flat].get(mode="promise_in_bounds")
-    if lengths is None:
-      return x
-    valid = flat % steps < lengths[flat // steps]
-    return jnp.where(valid.reshape(-1, *(1,) * (x.ndim - 1)), x, jnp.zeros((), x.dtype))
 
-  return jax.tree.map(read, xs)
+def is_valid(flat: Array, lengths: Array | None, steps: int) -> Array | None:
+  """Whether flat positions `[n]` lie within their rows' lengths; None where all rows are whole."""
+  return None if lengths is None else flat % steps < lengths[flat // steps]
 
 
 def add_input_gradients(dxs: list[Array], flat: Array, gradients: list[Array]) -> list[Array]:

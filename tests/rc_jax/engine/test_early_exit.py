@@ -312,6 +312,87 @@ def test_values_a_step_closes_over():
   assert_same_gradients(gradient(gains, offsets, every_step), gradient(gains, offsets, early))
 
 
+def test_widths_are_asked_for():
+  """One width stops all rows at the slowest, two compute less; the results agree."""
+  arguments = forced_case([0] * 100 + [5] * 20 + [8] * 8, 9)
+  fractions, codes = [], []
+  for widths in (1, 2, 12):
+    engine = rc_jax.EarlyExit(widths=widths)
+    run = jax.jit(lambda *a, e=engine: counted(arguments[0], *a, THETA, None, engine=e))
+    code, fraction = run(*arguments[1:])
+    codes.append(code)
+    fractions.append(float(fraction))
+  assert fractions[0] == 1 > fractions[1] > fractions[2]
+  for code in codes[1:]:
+    assert_same(codes[0], code)
+
+
+def two_inputs():
+  """A network of a tree of inputs: numbers, and whole numbers that choose a row of a table."""
+  net = rc_jax.lstm(5, C)
+
+  def init(key, x):
+    params = net.init(key, jnp.zeros(40))
+    return params | {"table": 0.3 * jax.random.normal(key, (7, 40))}
+
+  def encode(params, x):
+    return net.encode(params, x["sound"] + params["table"][x["symbol"]])
+
+  return net._replace(init=init, encode=encode)
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_tree_of_inputs(apart):
+  """Inputs of two types, with NaN in the padding, and gradients to the floats among them."""
+  net = two_inputs()
+  classifier = net if apart else without_encode(net)
+  rows, steps = 17, 9
+  keys = jax.random.split(jax.random.key(0), 3)
+  lengths = jax.random.randint(keys[2], (rows,), 1, steps + 1)
+  padding = jnp.arange(steps, dtype=jnp.int32)[None] >= lengths[:, None]
+  sound = jax.random.normal(keys[0], (rows, steps, 40))
+  symbol = jax.random.randint(keys[1], (rows, steps), 0, 7)
+  params = classifier.init(keys[0], None)
+  carry = jax.tree.map(lambda a: jnp.broadcast_to(a, (rows, 5)), classifier.initial_carry(params))
+  arguments = (classifier, params, carry)
+  shown, hidden = (jnp.where(padding[..., None], a, sound) for a in (0.0, jnp.nan))
+  of = lambda sound: ({"sound": sound, "symbol": symbol}, 0.45, lengths)
+  want = value_and_gradients(every_step, *arguments, *of(shown))
+  got = value_and_gradients(early, *arguments, *of(hidden))
+  assert 0 < np.mean(got[0][1].spiked) < 1
+  assert np.any(got[1][2]["sound"]) and not np.any(np.isnan(got[1][2]["sound"]))
+  assert_same_gradients(want, got)
+
+
+def test_inputs_of_different_lengths_are_refused():
+  classifier, params, carry, xs, _ = case("lstm", 4, 4)
+  with pytest.raises(ValueError, match=r"leaves of shapes \[4, 4, 5\] and \[4, 3\]"):
+    early(classifier, params, carry, (xs, jnp.zeros((4, 3))), 0.6, None)
+
+
+@pytest.mark.parametrize(
+  "derivative",
+  [
+    lambda f, p: jax.jvp(f, (p,), (p,)),
+    lambda f, p: jax.jit(jax.jacfwd(f))(p),
+    lambda f, p: jax.grad(lambda q: jnp.sum(jax.grad(f)(q)["bias"]))(p),
+    lambda f, p: jax.jvp(jax.grad(f), (p,), (p,)),
+    lambda f, p: jax.jit(jax.hessian(f))(p),
+  ],
+)
+def test_other_derivatives_name_the_engine_that_has_them(derivative):
+  classifier, params, carry, xs, _ = case("lstm", 3, 5)
+
+  def f(params, engine="early_exit"):
+    functions = {"encode": classifier.encode, "decode": classifier.decode, "engine": engine}
+    code = rc_jax.unroll_to_spike(classifier.step, params, carry, xs, 0.6, **functions)
+    return jnp.sum(code.logits**2)
+
+  with pytest.raises(ValueError, match=r"one reverse derivative.*choose engine='full'"):
+    derivative(f, params)
+  derivative(functools.partial(f, engine="full"), params)
+
+
 @pytest.mark.parametrize("check_vma", [True, False])
 @pytest.mark.parametrize("features", [3, 40])
 def test_two_devices(two_devices, check_vma, features):
@@ -420,3 +501,11 @@ def test_unknown_engine():
     rc_jax.unroll_to_spike(classifier.step, params, carry, xs, 0.6, engine="fast")
   with pytest.raises(ValueError, match="engine is 'fast'; choose one of"):
     rc_jax.make_train(classifier, optax.sgd(1.0), engine="fast")
+  with pytest.raises(ValueError, match="EarlyExit has widths=0; give a whole number"):
+    rc_jax.make_train(classifier, optax.sgd(1.0), engine=rc_jax.EarlyExit(widths=0))
+
+
+def test_an_output_that_is_no_logits_asks_for_decode():
+  classifier, params, carry, xs, _ = case("lstm", 4, 4)
+  with pytest.raises(ValueError, match=r"step gives .*hidden.*give the classifier's decode"):
+    rc_jax.unroll_to_spike(classifier.step, params, carry, xs, 0.6, encode=classifier.encode)

@@ -77,6 +77,18 @@ def test_inputs_at_hand_are_not_stored():
   assert [a.shape for a in stored] == [(5, 4)]
 
 
+def test_a_residual_without_a_clear_axis_of_rows_is_refused():
+  """Rows flattened into another axis would be taken for an array without rows."""
+
+  def step(params, carry, x):
+    flat = keep(jnp.tanh(params * carry.reshape(-1)))
+    return (flat * flat).reshape(carry.shape), x
+
+  rows = jnp.ones((4, 3))
+  with pytest.raises(ValueError, match=r"shape \[6\] for 2 rows and \[9\] for 3.*engine='full'"):
+    split_vjp(step, jnp.float32(2), rows, rows, inputs_at_hand=False)
+
+
 def test_what_is_kept_is_not_computed_again():
   def step(params, carry, x, mark):
     h = jnp.tanh(mark(carry @ params) + x)

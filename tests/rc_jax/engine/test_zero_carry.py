@@ -34,11 +34,11 @@ def counter():
 
 
 NETS = {  # a network, a step's input, and how many products are left of how many
-  "lstm": (rc_jax.lstm(5, C), (4,), 1, 2),
-  "gru": (rc_jax.gru(5, C, hidden=(3,)), (4,), 2, 3),
-  "conv_lstm": (rc_jax.conv_lstm(2, C, (4, 3)), (4, 3, 1), 1, 3),  # on a CPU, and elsewhere
-  "bfloat16": (rc_jax.with_dtype(rc_jax.lstm(5, C), jnp.bfloat16), (4,), 1, 2),
-  "linen": (rc_jax.from_linen(linen.GRUCell(5), linen.Dense(C)), (4,), 4, 7),
+  "lstm": (rc_jax.lstm(5, C), (4,), 0, 1),
+  "gru": (rc_jax.gru(5, C, hidden=(3,)), (4,), 0, 1),
+  "conv_lstm": (rc_jax.conv_lstm(2, C, (4, 3)), (4, 3, 1), 0, 2),  # on a CPU, and elsewhere
+  "bfloat16": (rc_jax.with_dtype(rc_jax.lstm(5, C), jnp.bfloat16), (4,), 0, 1),
+  "linen": (rc_jax.from_linen(linen.GRUCell(5), linen.Dense(C)), (4,), 3, 6),
   "nnx": (
     rc_jax.from_nnx(
       lambda rngs: nnx.OptimizedLSTMCell(4, 5, rngs=rngs),
