@@ -43,7 +43,7 @@ docs: $(VENV)/ready ## the site of docs/ and the docstrings, into site/
 lock: $(VENV)/ready ## resolve setup.cfg anew for every supported Python
 	$(BIN)/pip install --quiet 'uv>=0.9'
 	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --extra docs --no-header \
-	  --no-annotate --no-emit-index-url --no-emit-find-links $(UPGRADE) \
+	  --no-annotate --no-emit-index-url --no-emit-find-links --quiet $(UPGRADE) \
 	  --output-file requirements.lock setup.cfg
 
 # A failed installation leaves the marker old or missing, so that the next `make` tries again.

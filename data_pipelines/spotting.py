@@ -104,9 +104,8 @@ def positive_probability(num_steps: int = NUM_STEPS) -> np.ndarray:
   belief = np.zeros((num_steps + 1, RUN + 1))
   belief[:, RUN] = 1
   for t in reversed(range(num_steps)):
-    belief[t, :RUN] = (
-      belief[t + 1, 1:] + belief[t + 1, 1]
-    ) / 2  # the run goes on, or a new one starts
+    # The next step continues the run, or starts a new one, with equal probability.
+    belief[t, :RUN] = (belief[t + 1, 1:] + belief[t + 1, 1]) / 2
   return belief
 
 

@@ -8,7 +8,7 @@ K = 48 nodes.
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
+import scipy.special
 
 from data_pipelines.two_sequence.sequences import MEAN, SIGMA_RANGE
 from rc_jax.types import Array, Carry, Classifier, Key, Params
@@ -62,7 +62,7 @@ def accuracy_after(steps: int) -> float:
   Returns:
     The fraction of right answers, exact except for the quadrature over sigma.
   """
-  right = scipy.stats.norm.cdf(MEAN * np.sqrt(steps) / _sigma)
+  right = scipy.special.ndtr(MEAN * np.sqrt(steps) / _sigma)
   return float(right @ _weights / 2)
 
 
