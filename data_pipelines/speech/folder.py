@@ -94,6 +94,7 @@ def _list_clips(root: pathlib.Path) -> dict[str, _File]:
 
 
 def _is_word_folder(entry: os.DirEntry) -> bool:
+  """Whether an entry of the data folder is a folder of a word's clips."""
   return entry.is_dir() and not entry.name.startswith(("_", "."))
 
 

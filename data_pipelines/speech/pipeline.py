@@ -130,15 +130,7 @@ def load(
   source = _open_source(dataset, data_dir, speaker_pattern, cache_path, progress)
   class_names = _choose_class_names(source.words, keywords)
 
-  skip = on_bad_file == "skip"
-  entry = cache.open_or_build(
-    cache_path,
-    source.fingerprint,
-    lambda folder: build_entry(folder, source, skip_bad=skip, progress=progress),
-  )
-  if entry.skipped and not skip:
-    raise unusable_clip_error(entry.skipped[0])
-
+  entry = _open_entry(source, cache_path, on_bad_file == "skip", progress)
   labels = {split: _label_words(entry.clips[split].words, class_names) for split in SPLITS}
   notes = _take_notes(source, entry, class_names, labels)
 
@@ -188,6 +180,25 @@ def _open_source(dataset, data_dir, speaker_pattern, cache_path, progress) -> So
       raise ValueError("dataset 'synthetic' reads no data_dir; leave it out, or choose 'folder'")
     return synthetic_source(cache_path, progress=progress)
   raise ValueError(f"dataset is {dataset!r}; choose one of {', '.join(DATASETS)}")
+
+
+def _open_entry(
+  source: Source, cache_path: pathlib.Path, skip_bad: bool, progress: bool
+) -> cache.Entry:
+  """Opens the cache entry of a source, and builds it first if need be.
+
+  Raises:
+    ValueError: if a clip cannot be used and `skip_bad` is False, even where the entry was built
+      earlier by skipping that clip.
+  """
+  entry = cache.open_or_build(
+    cache_path,
+    source.fingerprint,
+    lambda folder: build_entry(folder, source, skip_bad=skip_bad, progress=progress),
+  )
+  if entry.skipped and not skip_bad:
+    raise unusable_clip_error(entry.skipped[0])
+  return entry
 
 
 def _check_keywords(keywords: Sequence[str]) -> tuple[str, ...]:
