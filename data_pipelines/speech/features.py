@@ -146,20 +146,7 @@ def _hamming_window() -> np.ndarray:
 
 @functools.cache
 def _mel_filters() -> np.ndarray:
-  """Computes the mel filters that librosa has by default (Slaney's), `[201, 20]` float32.
+  """Computes librosa's mel filters, `[201, 20]` float32."""
+  from librosa.filters import mel  # takes a second, which only those who compute frames wait
 
-  They are computed here because importing librosa takes four seconds, and half a minute the first
-  time, when it compiles code that the filters do not need.
-  """
-  linear_step = 200 / 3  # Hz in a mel below 1000 Hz; above, mels are logarithmic
-  log_step = np.log(6.4) / 27
-  highest = 1000 / linear_step + np.log(SAMPLE_RATE / 2 / 1000) / log_step
-  mels = np.linspace(0, highest, NUM_BANDS + 2)
-  log_edges = 1000 * np.exp(log_step * (mels - 1000 / linear_step))
-  edges = np.where(mels < 1000 / linear_step, linear_step * mels, log_edges)  # in Hz
-  # Band k rises from edge k to edge k + 1 and falls to edge k + 2.
-  distance = edges[:, None] - np.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE)
-  width = np.diff(edges)[:, None]
-  triangles = np.minimum(-distance[:-2] / width[:-1], distance[2:] / width[1:])
-  triangles = np.maximum(0, triangles).astype(np.float32)
-  return (triangles * (2 / (edges[2:] - edges[:-2]))[:, None]).astype(np.float32).T
+  return mel(sr=SAMPLE_RATE, n_fft=WINDOW, n_mels=NUM_BANDS).T.astype(np.float32)

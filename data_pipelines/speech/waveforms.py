@@ -4,7 +4,6 @@ import pathlib
 
 import numpy as np
 import soundfile
-import soxr
 
 from data_pipelines.speech.features import NUM_SAMPLES, SAMPLE_RATE
 
@@ -63,25 +62,13 @@ def to_clip(samples: np.ndarray, rate: int, name: str) -> np.ndarray:
   peak = np.abs(samples).max()
   if peak > _LARGEST_PEAK:
     raise ValueError(f"{name} has samples up to {peak:.0f}; scale it to -1..1")
-  return np.clip(resample(samples, rate)[:NUM_SAMPLES], -1, 1)
+  if rate != SAMPLE_RATE:
+    import librosa  # takes a second, which only recordings of other sample rates wait
 
-
-def resample(samples: np.ndarray, rate: int) -> np.ndarray:
-  """Resamples to 16 kHz with soxr's high quality, as librosa's `resample` does.
-
-  Args:
-    samples: `[n]` float32, at least one.
-    rate: their sample rate in Hz.
-
-  Returns:
-    `[ceil(n * 16000 / rate)]` float32.
-  """
-  if rate == SAMPLE_RATE:
-    return samples
-  size = int(np.ceil(len(samples) * (SAMPLE_RATE / rate)))
-  # soxr rounds the length its own way: it may give a sample more or less.
-  resampled = soxr.resample(samples, rate, SAMPLE_RATE, quality="HQ")[:size]
-  return np.pad(resampled, (0, size - len(resampled)))
+    samples = librosa.resample(samples, orig_sr=rate, target_sr=SAMPLE_RATE)
+    if samples.size == 0:
+      raise ValueError(f"{name} is shorter than one sample at 16 kHz")
+  return np.clip(samples[:NUM_SAMPLES], -1, 1)
 
 
 def pad_to_second(samples: np.ndarray) -> np.ndarray:

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import jax
 import numpy as np
 import pytest
@@ -210,3 +213,9 @@ def test_real_recordings(shared, tmp_path):
   assert loaded.notes.clips["test"]["two"] == 262
   assert loaded.notes.missing == loaded.notes.shared_speakers == loaded.notes.skipped == ()
   assert sum(int(np.sum(split.lengths < 81)) for split in loaded.splits) == 1266
+
+
+def test_no_tensorflow():
+  code = "import sys; from data_pipelines import speech; print('tensorflow' in sys.modules)"
+  run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+  assert run.stdout.strip() == "False"
