@@ -9,9 +9,10 @@ import optax
 
 from rc_jax.checks import check_beta, check_theta
 from rc_jax.engine import initial_carries, starts_at_zero
+from rc_jax.engines import Engine, check_engine
 from rc_jax.losses import rc_loss
 from rc_jax.types import Array, Batch, Classifier, Key, Params, RankCode, Schedule
-from rc_jax.unroll import Engine, check_engine, unroll_and_count
+from rc_jax.unroll import unroll_and_count
 
 Objective = Literal["rc", "eos"]
 
