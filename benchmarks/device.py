@@ -31,7 +31,7 @@ from benchmarks.timing import alternate
 from rc_jax import Batch, Classifier, EarlyExit
 
 Row = dict[str, Any]
-SMALL = {name: shape._replace(steps=6, units=8) for name, shape in PAPER.items()}
+SMALL = {"speech": PAPER["speech"]._replace(steps=6, units=8)}
 
 
 def spike_steps(rng: np.random.Generator, rows: int, steps: int, fraction: float) -> np.ndarray:
@@ -65,14 +65,20 @@ def join_decode(classifier: Classifier) -> Classifier:
 
 
 def make_gradient(classifier: Classifier, engine: Any, rows: int) -> Callable:
-  """Jitted `(params, xs, labels) -> ((loss, rank code), gradient)` of the mean loss at the spikes."""
+  """Jitted `(params, xs, labels) -> ((mean loss at the spikes, rank code), gradient)`."""
 
   def loss(params: Any, xs: Any, labels: jax.Array) -> Any:
     spread = lambda a: jnp.broadcast_to(a, (rows, *jnp.shape(a)))
     carry = jax.tree.map(spread, classifier.initial_carry(params))
-    functions = {"encode": classifier.encode, "decode": classifier.decode}
     code = rc_jax.unroll_to_spike(
-      classifier.step, params, carry, xs, 0.95, **functions, engine=engine
+      classifier.step,
+      params,
+      carry,
+      xs,
+      0.95,
+      encode=classifier.encode,
+      decode=classifier.decode,
+      engine=engine,
     )
     return jnp.mean(rc_jax.rc_loss(code.logits, labels)), code
 
@@ -193,7 +199,7 @@ def time_updates(
     classifier, params = forced(shape.classifier()), shape.params()
     calls = {}
     for engine in ("full", "early_exit"):
-      train = rc_jax.make_train(classifier, optax.adam(1e-5), engine=engine)  # type: ignore[arg-type]
+      train = rc_jax.make_train(classifier, optax.adam(1e-5), engine=engine)
       opt_state = optax.adam(1e-5).init(params)
       state = rc_jax.TrainState(params, opt_state, jnp.int32(0), jax.random.key(0))
       calls[engine] = functools.partial(jax.jit(train.update), state, batch)
@@ -228,7 +234,7 @@ def run(minutes: float, out: pathlib.Path | None, smoke: bool) -> list[Row]:
   """Measures cell after cell until the time is over; prints and saves each row."""
   started, rows = time.monotonic(), []
   device = jax.devices()[0].device_kind
-  versions = {"jax": jax.__version__, "flax": flax.__version__}
+  versions = {"jax_version": jax.__version__, "flax_version": flax.__version__}
   for section, name, measure in list_cells(smoke):
     begun = time.monotonic()
     if begun - started > 60 * minutes:
@@ -251,7 +257,7 @@ def run(minutes: float, out: pathlib.Path | None, smoke: bool) -> list[Row]:
 def print_tables(path: pathlib.Path) -> None:
   """Markdown tables of the rows of a file, one a section."""
   rows = [json.loads(line) for line in path.read_text().splitlines()]
-  hidden = {"section", "device", "jax", "flax", "seconds", "rows"}
+  hidden = {"section", "device", "jax_version", "flax_version", "seconds", "rows"}
   for section in dict.fromkeys(row["section"] for row in rows):
     of_section = [row for row in rows if row["section"] == section]
     columns = [
