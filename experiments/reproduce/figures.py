@@ -12,15 +12,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from data_pipelines import spotting
-from experiments.figures import BLUE, GREEN, GREY, ORANGE, RED, STYLE
-from experiments.reproduce.runs import Done, Runs, speech_runs
+from experiments.harness.figures import BLUE, GREEN, GREY, ORANGE, RED, STYLE
+from experiments.reproduce.results import Done, Runs
+from experiments.reproduce.runs import speech_runs
 
 SIGN = ListedColormap([RED, "#EEEEEE", BLUE])  # negative, none, positive
 SHOWN = 14  # sequences a label in Fig. 1
 
 
 def draw(runs: Runs) -> dict[str, Figure]:
-  """Every figure whose runs are there, by its name; the caller closes them.
+  """Draws every figure whose runs are there, and returns them by name; the caller closes them.
 
   Args:
     runs: `finished(folder)`.
@@ -61,7 +62,8 @@ def _spotting(runs: Runs) -> Figure:
     _raster(inputs, examples["inputs"][order, :, 0], "Greys", 0, 1.6)
     for row in np.flatnonzero(examples["labels"][order] == 1):
       end = earliest[order][row]
-      inputs.add_patch(Rectangle((end - 3.5, row - 0.5), 5, 1, fill=False, linewidth=0.9))
+      first = end - spotting.RUN + 1.5  # left edge of the run's first step; steps count from 1
+      inputs.add_patch(Rectangle((first, row - 0.5), spotting.RUN, 1, fill=False, linewidth=0.9))
     sides = 2 * examples["labels"][order][:, None] - 1
     _raster(labels, sides, SIGN, -1, 1)
     _raster(spikes, crossed, SIGN, -1, 1)
@@ -127,11 +129,13 @@ def _mnist(runs: Runs) -> Figure:
   """Fig. 3: the code of an image, a fast training, and the switch of regimes."""
   figure = plt.figure(figsize=(7.0, 3.6))
   grid = figure.add_gridspec(3, 2, height_ratios=[1, 1.2, 1], hspace=0.5)
-  frames = runs["mnist-lstm"][0].examples["inputs"][3].reshape(10, 28, 28)
+  done = runs["mnist-lstm"][0]
+  frames = done.examples["inputs"][3].reshape(-1, *done.result["axes"]["image_shape"])
   strip = np.concatenate([np.pad(frame, 1, constant_values=0.5) for frame in frames], 1)
   top = figure.add_subplot(grid[0, :])
   top.imshow(strip, cmap="Greys")
-  top.set_xticks(15 + 30 * np.arange(10), [str(step) for step in range(1, 11)])
+  steps, width = len(frames), frames.shape[2] + 2  # of a padded frame
+  top.set_xticks(width * (np.arange(steps) + 0.5), [str(step + 1) for step in range(steps)])
   top.set_yticks([])
   top.set_title("A  one image: each pixel spikes once, ink first (step)", loc="left")
   switch = [
@@ -235,7 +239,7 @@ def _speech_curves(runs: Runs) -> Figure:
     axes[column].plot(*zip(*sorted(at_theta), strict=True), "o-", color=RED, markersize=3)
     kind = "RC-trained" if column == 0 else "trained at the end"
     axes[column].set_title(f"{'AB'[column]}  {kind}", loc="left")
-    axes[column].set_xlabel("mean spike step, 10 ms each")
+    axes[column].set_xlabel(f"mean spike step, {rc[0][1].result['step_ms']:g} ms each")
     axes[column].legend(title="beta", loc="lower right", title_fontsize=7)
   best = max(done.result["rc_accuracy"] for _, done in rc + eos)
   axes[0].set_ylim(max(0, 100 * best - 25), 100 * best + 2)

@@ -1,12 +1,10 @@
 """Members of a population against the same runs alone."""
 
-import json
-
 import chex
 import jax
 import pytest
 from absl.testing import flagsaver
-from metrics import lines
+from running import lines, read_json
 
 from experiments import population, two_sequence
 
@@ -44,10 +42,8 @@ def test_members_equal_lone_runs(tmp_path):
   assert_same_lines(tmp_path / "p" / "beta-0" / "7", tmp_path / "b")
   assert lines(ahead)[-1]["mean_spike_step"] < 30
   assert lines(ahead) != lines(tmp_path / "p" / "beta-0" / "0")
-  result = json.loads((tmp_path / "p" / "beta-0" / "7" / "result.json").read_text())
-  assert result["rc_accuracy"] == pytest.approx(
-    json.loads((tmp_path / "b" / "result.json").read_text())["rc_accuracy"], abs=2e-3
-  )
+  ours, theirs = (read_json(p)["rc_accuracy"] for p in (tmp_path / "p/beta-0/7", tmp_path / "b"))
+  assert ours == pytest.approx(theirs, abs=2e-3)
 
 
 def test_on_a_gpu_members_go_through_the_full_scan_at_once(tmp_path, monkeypatch):

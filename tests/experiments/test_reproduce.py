@@ -6,9 +6,11 @@ import re
 import numpy as np
 import pytest
 
-from experiments.reproduce import page, rows
-from experiments.reproduce.__main__ import _missing, main
-from experiments.reproduce.runs import NOT_IN_SMOKE, PARTS, RUNS, Done, finished, members
+from experiments.reproduce import measures, page, rows
+from experiments.reproduce.__main__ import _find_missing, main
+from experiments.reproduce.records import PARTS
+from experiments.reproduce.results import Done
+from experiments.reproduce.runs import RUNS, finished, members
 
 CURVE = {"mean_spike_step": [1.2, 1.4, 9.0], "accuracy": [0.90, 0.96, 0.98]}
 
@@ -54,9 +56,9 @@ def test_the_ceiling_is_read_at_the_same_mean_step():
 
 
 def test_a_curve_is_not_read_beyond_its_ends():
-  assert rows.at_mean_step(1.3)(done(frontier=CURVE).result) == pytest.approx(0.93)
-  assert rows.at_mean_step(1.1)(done(frontier=CURVE).result) is None
-  assert rows.at_mean_step(9.5)(done(frontier=CURVE).result) is None
+  assert measures.at_mean_step(1.3)(done(frontier=CURVE).result) == pytest.approx(0.93)
+  assert measures.at_mean_step(1.1)(done(frontier=CURVE).result) is None
+  assert measures.at_mean_step(9.5)(done(frontier=CURVE).result) is None
 
 
 def test_curves_are_means_over_seeds_where_all_reach():
@@ -68,15 +70,16 @@ def test_curves_are_means_over_seeds_where_all_reach():
   assert first[1:3] == ("", "80.00 %") and first[7] == "90.00 %"
 
 
-def test_every_row_names_a_run_and_every_run_a_part():
-  assert {row.run for row in rows.ROWS} <= {m for name in RUNS for m in members(name)}
+def test_every_run_is_of_a_part_and_no_two_rows_have_one_name():
   assert {run.part for run in RUNS.values()} == set(PARTS)
+  names = [(run.label, row.text) for run in RUNS.values() for row in run.rows]
+  assert len(names) > 80 and len(set(names)) == len(names)
 
 
 def test_commands_have_the_values_that_a_run_had():
   flags = {"beta": "0", "shift": 1, "epochs": 14.0, "dataset": "mnist", "choose": "last", "seed": 3}
   old = Done(0, {"flags": flags}, {}, [], {})
-  assert page._command("mnist-lstm-shift", {"mnist-lstm-shift": [old]}) == (
+  assert page._format_command("mnist-lstm-shift", {"mnist-lstm-shift": [old]}) == (
     "temporal_mnist --beta=0 --shift=1 --choose=last --epochs=14 --dataset=mnist"
   )
 
@@ -99,14 +102,14 @@ def test_what_is_missing(tmp_path):
     (tmp_path / run / "result.json").touch()
     (tmp_path / run / "config.json").write_text(json.dumps({"flags": flags}))
   names = [name for name, run in RUNS.items() if run.part in ("spotting", "speech")]
-  jobs = _missing(tmp_path, names, 3, {})
+  jobs = _find_missing(tmp_path, names, 3)
   assert jobs[0] == ("spotting", [], [0, 2])
   assert ("speech-betas", ["0", "0.4"], [0]) in jobs
   assert [seeds for name, _, seeds in jobs if name == "speech"] == [[1], [2]]
   assert [seeds for name, _, seeds in jobs if name == "speech-cnn"] == [[0]]
   assert jobs.index(("speech", [], [1])) > jobs.index(("speech-ours", [], [0]))
   assert [seeds for name, _, seeds in jobs if name == "speech-eos"] == [[0], [1], [2]]
-  assert _missing(tmp_path, ["spotting"], 0, {}) == []
+  assert _find_missing(tmp_path, ["spotting"], 0) == []
 
 
 def test_the_whole_pipeline(tmp_path, capfd, monkeypatch):
@@ -116,7 +119,7 @@ def test_the_whole_pipeline(tmp_path, capfd, monkeypatch):
   assert main(given) == 0
   folder = tmp_path / "smoke"
   runs = finished(folder)
-  names = [name for name in RUNS if name not in NOT_IN_SMOKE]
+  names = [name for name, run in RUNS.items() if run.smoke is not None]
   assert list(runs) == [member for name in names for member in members(name)]
   for member, (done,) in runs.items():
     of = RUNS[member.partition("/")[0]]

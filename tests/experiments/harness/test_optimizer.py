@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.optimizer import averaged, make_optimizer
+from experiments.harness.optimizer import averaged, make_optimizer
 
 PARAMS = {"w": jnp.array([1.0, -2.0])}
 GRADIENTS = [{"w": jnp.array([float(k), 1.0 - k])} for k in range(5)]

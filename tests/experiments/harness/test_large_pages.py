@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from experiments import large_pages
+from experiments.harness import large_pages
 
 TOUCH = """
 import ctypes, mmap, resource

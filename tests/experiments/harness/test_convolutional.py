@@ -7,7 +7,7 @@ import optax
 from flax import linen
 
 import rc_jax
-from experiments.convolutional import Front, Network, halved, memoryless
+from experiments.harness.convolutional import Front, Network, halved, memoryless
 
 CLASSIFIER = memoryless(Network((3, 4), 8, 5))
 

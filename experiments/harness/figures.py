@@ -1,7 +1,10 @@
-"""The pictures of a run, drawn from its files alone."""
+"""The pictures of a run, drawn from its files alone.
+
+What a step or a sample measures is in the result's `axes` and `step_ms`, which the task hands over.
+"""
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib
@@ -40,11 +43,11 @@ Result = dict[str, Any]
 def draw_all(
   folder: pathlib.Path, result: Result, metrics: list[Result], theta: float
 ) -> list[str]:
-  """Draws every picture that the files allow into `folder/figures`.
+  """Draws every picture that the files allow into `folder/figures`, which must be there.
 
   Args:
     folder: of the run.
-    result: its result.json.
+    result: its result, as `read_result` gives it.
     metrics: lines of its metrics.jsonl.
     theta: threshold of the run.
 
@@ -73,7 +76,7 @@ def draw_all(
 
 
 def training(result: Result, metrics: list[Result]) -> Figure:
-  """Validation accuracy and mean spike step while training (Fig. 4)."""
+  """Draws validation accuracy and mean spike step over the training (Fig. 4)."""
   figure, (top, bottom) = plt.subplots(2, 1, sharex=True, figsize=(COLUMN, 3.2))
   key, unit, label = _progress(metrics)
   x = [line[key] / unit for line in metrics]
@@ -96,7 +99,7 @@ def training(result: Result, metrics: list[Result]) -> Figure:
 
 
 def cost(metrics: list[Result]) -> Figure:
-  """What an update computes and takes while training."""
+  """Draws what an update computes, and the milliseconds it takes, over the training."""
   figure, (top, bottom) = plt.subplots(2, 1, sharex=True, figsize=(COLUMN, 2.6))
   key, unit, label = _progress(metrics)
   lines = [line for line in metrics if line.get("update_ms")]
@@ -113,7 +116,7 @@ def cost(metrics: list[Result]) -> Figure:
 
 
 def spike_steps(result: Result) -> Figure:
-  """Histogram of the spike steps on the test split, by true class where there are two."""
+  """Draws a histogram of the test split's spike steps, by true class where there are two."""
   counts = np.asarray(result["spike_steps"])
   silent = np.asarray(result["silent_steps"])
   x = np.arange(1, counts.shape[1] + 1)
@@ -140,7 +143,7 @@ def spike_steps(result: Result) -> Figure:
 
 
 def frontier(result: Result, theta: float) -> Figure:
-  """Accuracy against mean spike step over theta (Fig. 5)."""
+  """Draws accuracy against mean spike step over theta (Fig. 5)."""
   curve = {k: np.asarray(v) for k, v in result["frontier"].items()}
   figure, axes = plt.subplots(figsize=(COLUMN, 2.3))
   axes.axhline(result["eos_accuracy"], color=GREY, linewidth=0.8, label="read at the end")
@@ -163,7 +166,7 @@ def frontier(result: Result, theta: float) -> Figure:
 
 
 def example_sequences(result: Result, examples: Result, most: int = 4) -> Figure:
-  """Sequences above, class probabilities with threshold and spike below (Fig. 1 A-D)."""
+  """Draws sequences above, class probabilities with threshold and spike below (Fig. 1 A-D)."""
   number = min(most, len(examples["labels"]))
   figure, grid = plt.subplots(
     2, number, sharex=True, squeeze=False, figsize=(1.75 * number, 2.6),
@@ -171,7 +174,7 @@ def example_sequences(result: Result, examples: Result, most: int = 4) -> Figure
   )  # fmt: skip
   for i in range(number):
     top, bottom = grid[:, i]
-    _draw_input(top, examples["inputs"][i])
+    _draw_input(top, examples["inputs"][i], result["axes"]["image_shape"])
     _draw_probabilities(bottom, result, examples, i)
     top.set_title(f"truth: {result['class_names'][examples['labels'][i]]}")
     bottom.set_xlabel("step")
@@ -184,17 +187,18 @@ def example_sequences(result: Result, examples: Result, most: int = 4) -> Figure
 
 
 def spoken_words(result: Result, examples: Result, most: int = 3) -> Figure:
-  """Waveform, log-mel spectrogram and class probabilities, with the moment of decision."""
+  """Draws waveform, log-mel spectrogram and class probabilities, with the moment of decision."""
   number = min(most, len(examples["labels"]))
   figure, grid = plt.subplots(
     3, number, sharex=True, squeeze=False, figsize=(2.3 * number, 3.6),
     gridspec_kw={"height_ratios": [0.7, 1, 1.2]},
   )  # fmt: skip
-  step_s = result["step_ms"] / 1000
+  axes_of, step_s = result["axes"], result["step_ms"] / 1000
+  heard = axes_of["first_heard_s"] + np.arange(result["num_steps"]) * step_s
   for i in range(number):
     wave, mel, below = grid[:, i]
     audio = examples["waveform"][i]
-    times = np.arange(len(audio)) / 16_000
+    times = np.arange(len(audio)) / axes_of["sample_rate"]
     wave.plot(times, audio, color="black", linewidth=0.3)
     wave.set_yticks([])
     wave.set_title(f"truth: {result['class_names'][examples['labels'][i]]}")
@@ -203,14 +207,13 @@ def spoken_words(result: Result, examples: Result, most: int = 3) -> Figure:
       frames.T, origin="lower", aspect="auto", cmap="magma",
       extent=(0, len(frames) * step_s, 0, frames.shape[1]),
     )  # fmt: skip
-    # Step s is decided once the frames up to s + 20 are heard: draw it at that moment.
-    heard = (np.arange(result["num_steps"]) + 20) * step_s + 0.0125
+    # A step is decided once its last frame is heard: draw it at that moment.
     spike = _draw_probabilities(below, result, examples, i, heard)
     for axes in (wave, mel):
       axes.axvline(heard[spike], color=RED, linewidth=1)
     below.set_xlabel("heard, seconds")
-    below.set_xlim(0, 1.02)
-    below.set_xticks([0, 0.5, 1])
+    below.set_xlim(0, 1.02 * axes_of["clip_s"])
+    below.set_xticks([0, axes_of["clip_s"] / 2, axes_of["clip_s"]])
     if i:
       below.set_yticklabels([])
       mel.set_yticks([])
@@ -221,7 +224,8 @@ def spoken_words(result: Result, examples: Result, most: int = 3) -> Figure:
   return figure
 
 
-def _draw_input(axes: Axes, inputs: np.ndarray) -> None:
+def _draw_input(axes: Axes, inputs: np.ndarray, image_shape: Sequence[int] | None) -> None:
+  """Draws one sequence `[T, ...]`: a line, spikes, an image that spikes in time, or features."""
   steps = len(inputs)
   x = np.arange(1, steps + 1)
   if inputs.ndim == 2 and inputs.shape[1] == 1:
@@ -232,9 +236,9 @@ def _draw_input(axes: Axes, inputs: np.ndarray) -> None:
     else:
       axes.axhline(0, color=GREY, linewidth=0.5)
       axes.plot(x, values, ".-", color="black", markersize=2, linewidth=0.5)
-  elif inputs[0].size == 784:
+  elif image_shape is not None and inputs[0].size == np.prod(image_shape):
     # Spikes in time on an image: the earlier, the darker.
-    image = sum((steps - t) * inputs[t].reshape(28, 28) for t in range(steps))
+    image = sum((steps - t) * inputs[t].reshape(image_shape) for t in range(steps))
     axes.imshow(image, cmap="Greys", extent=(1, steps, 0, 1), aspect="auto")
     axes.set_yticks([])
   else:
@@ -248,7 +252,11 @@ def _draw_input(axes: Axes, inputs: np.ndarray) -> None:
 def _draw_probabilities(
   axes: Axes, result: Result, examples: Result, i: int, x: np.ndarray | None = None
 ) -> int:
-  """Draws the classes that matter; solid up to the spike, faint after it. Returns its step."""
+  """Draws the classes that matter, solid up to the spike, faint after it, over `x` `[T]`.
+
+  Returns:
+    The zero-based step of the spike, or the sequence's last where there is none.
+  """
   probabilities = examples["probabilities"][i]
   theta, length = float(examples["theta"]), int(examples["lengths"][i])
   crossed = np.flatnonzero(probabilities[:length].max(1) >= theta)
@@ -274,14 +282,14 @@ def _draw_probabilities(
 
 
 def _progress(metrics: list[Result]) -> tuple[str, float, str]:
-  """How far training is: the key of a line, its unit, and the axis's label."""
+  """Says how to show how far training is: key of a line, its unit, and label of the axis."""
   if "epoch" in metrics[0]:
     return "epoch", 1.0, "epoch"
   return "examples", 1e6, "million training examples"
 
 
 def _legend_above(axes: Axes, columns: int = 2) -> None:
-  """A legend that covers no data."""
+  """Draws a legend above the axes, where it covers no data."""
   axes.legend(
     loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=columns, handlelength=1.2,
     borderpad=0.1, columnspacing=1,
@@ -289,6 +297,7 @@ def _legend_above(axes: Axes, columns: int = 2) -> None:
 
 
 def _milliseconds(result: Result) -> str:
+  """Says in an axis's label how many steps there are, and how long one is."""
   return f" (of {result['num_steps']})" + (
     f", {result['step_ms']:g} ms each" if result["step_ms"] else ""
   )
