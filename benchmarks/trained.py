@@ -25,29 +25,41 @@ from benchmarks.shapes import PAPER
 from benchmarks.timing import alternate
 from experiments.harness.checkpoints import Checkpoints
 from experiments.harness.flags import default_values
-from experiments.harness.settings import make_settings
+from experiments.harness.settings import Settings, make_settings
+from experiments.harness.task import Task
 from experiments.harness.updates import in_dtype, initial_state, make_update
 from experiments.registry import load_binary
-from rc_jax import evaluate
+from rc_jax import TrainState, evaluate
 
 TURN = 10  # updates of one contender before the next
 
 
-def measure(workdir: pathlib.Path, repeats: int, batch: int | None = None) -> dict[str, float]:
-  """Median milliseconds, and what they depend on; `batch` replaces the run's own batch size."""
+def load(workdir: pathlib.Path, batch: int | None) -> tuple[Task, Settings, TrainState]:
+  """Rebuilds the task, settings and latest state of a run from its files.
+
+  Args:
+    workdir: of the run.
+    batch: examples an update; None for the run's own.
+
+  Raises:
+    OSError: the folder has no config.json.
+    ValueError: it holds no checkpoint.
+  """
   config = json.loads((workdir / "config.json").read_text())
   binary = load_binary(config["experiment"])
   defaults = default_values(binary.EXPERIMENT)  # of flags that are younger than the run
   changes = {"progress": False} | ({} if batch is None else {"batch_size": batch})
   settings = make_settings(binary.EXPERIMENT, defaults | config["flags"] | changes, defaults)
-  task = binary.setup(settings)
-  task = in_dtype(task, settings)
-  state = initial_state(task, settings)
-  snapshot = Checkpoints(workdir / "checkpoints").restore(state)
+  task = in_dtype(binary.setup(settings), settings)
+  snapshot = Checkpoints(workdir / "checkpoints").restore(initial_state(task, settings))
   if snapshot is None:
     raise ValueError(f"{workdir} holds no checkpoint; train first")
-  state = snapshot.state
+  return task, settings, snapshot.state
 
+
+def measure(workdir: pathlib.Path, repeats: int, batch: int | None = None) -> dict[str, float]:
+  """Median milliseconds, and what they depend on; `batch` replaces the run's own batch size."""
+  task, settings, state = load(workdir, batch)
   means: dict[str, list[Any]] = {"full": [], "early_exit": []}
   calls: dict[str, Callable[[], Any]] = {}
   for engine in means:

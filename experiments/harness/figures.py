@@ -1,7 +1,4 @@
-"""The pictures of a run, drawn from its files alone.
-
-What a step or a sample measures is in the result's `axes` and `step_ms`, which the task hands over.
-"""
+"""The pictures of a run, drawn from its files alone; its result says what the axes measure."""
 
 import pathlib
 from collections.abc import Callable, Sequence
@@ -54,17 +51,15 @@ def draw_all(
   Returns:
     Names of the pictures, in the order of the report.
   """
-  examples_path = folder / "examples.npz"
-  examples = dict(np.load(examples_path)) if examples_path.exists() else None
-  pictures: dict[str, Callable[[], Figure]] = {
-    "training": lambda: training(result, metrics),
-  }
+  path = folder / "examples.npz"
+  pictures: dict[str, Callable[[], Figure]] = {"training": lambda: training(result, metrics)}
   if result["num_steps"] > 1:  # else there is no time to choose
     pictures["spike_steps"] = lambda: spike_steps(result)
     pictures["frontier"] = lambda: frontier(result, theta)
   if any(line.get("update_ms") for line in metrics):
     pictures["cost"] = lambda: cost(metrics)
-  if examples is not None:
+  if path.exists():
+    examples = dict(np.load(path))
     draw = spoken_words if "log_mel" in examples else example_sequences
     pictures["examples"] = lambda: draw(result, examples)
   with plt.rc_context(STYLE):

@@ -44,7 +44,7 @@ CAPTIONS = {
 }
 
 
-def table(workdir: pathlib.Path) -> str:
+def tabulate(workdir: pathlib.Path) -> str:
   """Returns the result of a finished run as a Markdown table.
 
   Args:
@@ -80,7 +80,14 @@ def write(workdir: pathlib.Path) -> None:
   result = read_result(workdir)
   theta = parse_points("theta", str(config["flags"]["theta"]))[-1][1]
   names = figures.draw_all(workdir, result, read_metrics(workdir), theta=theta)
-  text = [f"# {result['experiment']}", "", f"`{_format_command(config)}`", "", table(workdir), ""]
+  text = [
+    f"# {result['experiment']}",
+    "",
+    f"`{_format_command(config)}`",
+    "",
+    tabulate(workdir),
+    "",
+  ]
   chosen = {
     "best": "Parameters: those of the best validation accuracy at the first spike.",
     "last": "Parameters: those of the end of the training.",

@@ -70,13 +70,13 @@ def run_together(members: Sequence[tuple[Task, Settings]]) -> int:
     )
     for task, settings in members
   ]
-  if members[0][1].progress and (advice := large_pages.advice()):
+  if members[0][1].progress and (advice := large_pages.advise()):
     print(advice, file=sys.stderr)
   ended = train(runs)
   for one in runs:
     if ended:
       finish(one)
-      print(report.table(one.workdir.path))
+      print(report.tabulate(one.workdir.path))
     one.close()
   if not ended:
     steps = ", ".join(str(one.step) for one in runs)

@@ -11,7 +11,7 @@ import numpy as np
 import tensorboardX
 
 from experiments.harness.checkpoints import Checkpoints, Snapshot
-from experiments.harness.optimizer import averaged
+from experiments.harness.optimizer import read_average
 from experiments.harness.settings import Settings
 from experiments.harness.task import Task
 from experiments.harness.updates import count_updates, initial_state
@@ -60,7 +60,7 @@ class RunState:
   @property
   def params(self) -> Params:
     """The parameters to validate and report: their average where the optimizer keeps one."""
-    return averaged(self.state.opt_state, self.state.params)
+    return read_average(self.state.opt_state, self.state.params)
 
   def _restore(self) -> None:
     """Goes on from the latest checkpoint, or begins; drops metrics of what came after it."""

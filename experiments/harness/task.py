@@ -167,31 +167,47 @@ def stored(
     ValueError: the training split has fewer records than one batch.
   """
   data, item, fetch = _access_records(splits.train, on_device)
-
-  def take_examples() -> tuple[Batch, dict[str, np.ndarray]]:
-    labels = splits.test.labels
-    index = np.concatenate([np.flatnonzero(labels == label)[:1] for label in np.unique(labels)])
-    return prepare(jax.tree.map(jnp.asarray, splits.test[index])), pictures(index)
-
-  def make_ready(key: Key, batch: Batch) -> Batch:
-    steps = prepare(augment(key, batch))
-    # Not 0 or 1: those are the halves into which `augment` may split its key.
-    return steps if excerpt is None else excerpt(jax.random.fold_in(key, 2), steps)
-
+  per_epoch = len(splits.train) // batch_size
   return Task(
     name,
     classifier,
     class_names,
     items=shuffled_indices(len(splits.train), batch_size, seed).map(item),
     fetch=fetch,
-    augment=make_ready,
+    augment=_make_ready(prepare, augment, excerpt),
     data=data,
     validation=_read_set(splits.validation, prepare, on_device),
     test=_read_set(splits.test, prepare, on_device),
-    evaluate_every=len(splits.train) // batch_size,
-    updates_per_epoch=len(splits.train) // batch_size,
-    pictures=take_examples,
+    evaluate_every=per_epoch,
+    updates_per_epoch=per_epoch,
+    pictures=lambda: _take_examples(splits.test, prepare, pictures),
   )
+
+
+def _make_ready(
+  prepare: Callable[[Batch], Batch],
+  augment: Callable[[Key, Batch], Batch],
+  excerpt: Callable[[Key, Batch], Batch] | None,
+) -> Callable[[Key, Batch], Batch]:
+  """Returns `(key, records) -> steps` of training; its arguments are those of `stored`."""
+
+  def make_ready(key: Key, batch: Batch) -> Batch:
+    steps = prepare(augment(key, batch))
+    # Not 0 or 1: those are the halves into which `augment` may split its key.
+    return steps if excerpt is None else excerpt(jax.random.fold_in(key, 2), steps)
+
+  return make_ready
+
+
+def _take_examples(
+  split: Split,
+  prepare: Callable[[Batch], Batch],
+  pictures: Callable[[np.ndarray], dict[str, np.ndarray]],
+) -> tuple[Batch, dict[str, np.ndarray]]:
+  """Takes the first sequence of each class, and what else the task draws of them."""
+  labels = split.labels
+  index = np.concatenate([np.flatnonzero(labels == label)[:1] for label in np.unique(labels)])
+  return prepare(jax.tree.map(jnp.asarray, split[index])), pictures(index)
 
 
 def _access_records(split: Split, on_device: bool) -> tuple[Any, Callable, Callable]:

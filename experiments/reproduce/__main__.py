@@ -26,7 +26,7 @@ import sys
 from experiments.harness import large_pages
 from experiments.reproduce import page
 from experiments.reproduce.records import GENERATED, PARTS
-from experiments.reproduce.runs import RUNS, is_done, members
+from experiments.reproduce.runs import RUNS, is_done, list_members
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
   for name, betas, seeds in _find_missing(folder, names, given.seeds, smoke=smoke):
     command = _make_command(name, betas, seeds, folder / name, given)
     print(f"{name}: {shlex.join(command)}", flush=True)
-    environment = large_pages.environment() | (_smoke_environment(folder) if smoke else {})
+    environment = large_pages.make_environment() | (_smoke_environment(folder) if smoke else {})
     if status := _wait(command, environment):
       page.write(folder)
       print(f"error: {name} ended with status {status}; see above", file=sys.stderr)
@@ -97,7 +97,7 @@ def _find_missing(
         wanted = range(first, min(first + 1, most))
       flags = _own_flags(name, smoke)
       lacks = lambda member, seed, flags=flags: not is_done(folder / member / str(seed), flags)
-      todo = [seed for seed in wanted if any(lacks(member, seed) for member in members(name))]
+      todo = [seed for seed in wanted if any(lacks(member, seed) for member in list_members(name))]
       betas = [b for b in run.betas if any(lacks(f"{name}/beta-{b}", seed) for seed in todo)]
       found += [(name, betas, todo)] if todo else []
   return found

@@ -13,7 +13,7 @@ from experiments.harness.workdir import write_text
 from experiments.reproduce import figures, rows
 from experiments.reproduce.records import PARTS
 from experiments.reproduce.results import Runs
-from experiments.reproduce.runs import command, finished, part_of
+from experiments.reproduce.runs import list_command, part_of, read_finished
 
 INTRODUCTION = """Test data; mean ± standard deviation over seeds. No seed was chosen: the best one
 only shows the spread, row by row. "theta for a mean step" reads the curve of test accuracy over
@@ -76,7 +76,7 @@ def write(folder: pathlib.Path) -> str:
   Returns:
     The pages as Markdown.
   """
-  runs = finished(folder)
+  runs = read_finished(folder)
   folder.mkdir(parents=True, exist_ok=True)
   for part in PARTS:
     if of_part := {name: done for name, done in runs.items() if part_of(name) == part}:
@@ -103,15 +103,15 @@ def _format_page(part: str, runs: Runs, pictures: list[str]) -> str:
   """Returns a part's page as Markdown."""
   page = PAGES[part]
   texts = [f"# {page.title}", f"{INTRODUCTION}\n{page.ceiling}"]
-  texts.append(format_table(rows.COLUMNS, rows.table(runs)))
+  texts.append(format_table(rows.COLUMNS, rows.tabulate(runs)))
   for name in pictures:
     texts += [f"![{name}](figures/{name}.png)", CAPTIONS[name]]
-  if curves := rows.speech_curves(runs):
+  if curves := rows.tabulate_curves(runs):
     title = "## Test accuracy where theta makes the mean step"
     texts += [title, format_table(rows.CURVE_COLUMNS, curves)]
   texts += [
     "## Each run",
-    format_table(rows.RUN_COLUMNS, rows.each_run(runs)),
+    format_table(rows.RUN_COLUMNS, rows.list_runs(runs)),
     _describe_machines(runs),
   ]
   commands = [(name, f"`python -m experiments.{_format_command(name, runs)}`") for name in runs]
@@ -126,7 +126,7 @@ def _format_page(part: str, runs: Runs, pictures: list[str]) -> str:
 
 def _format_command(name: str, runs: Runs) -> str:
   """Returns a run's binary and flags, and which data it had, by the values of its config.json."""
-  binary, *given = command(name)
+  binary, *given = list_command(name)
   own = runs[name][0].config["flags"]
   names = [flag.removeprefix("--").partition("=")[0] for flag in given]
   values = {key: own[key] for key in (*names, "dataset", "keywords") if own.get(key) is not None}

@@ -5,7 +5,7 @@ import statistics
 from experiments.reproduce.measures import AT_END, AT_SPIKE, STEP, Measure, read_curve
 from experiments.reproduce.records import POINTS, SHARE, STEPS, Row
 from experiments.reproduce.results import Done, Result, Runs
-from experiments.reproduce.runs import RUNS, speech_runs
+from experiments.reproduce.runs import RUNS, pick_speech_runs
 
 COLUMNS = ("quantity", "paper", "ours", "best seed", "ceiling", "seeds", "trained", "test examples")
 CURVE_COLUMNS = ("mean step", *(str(step) for step in range(30, 80, 5)))
@@ -15,11 +15,11 @@ RUN_COLUMNS = (
 )
 
 
-def table(runs: Runs) -> list[tuple[str, ...]]:
+def tabulate(runs: Runs) -> list[tuple[str, ...]]:
   """Returns the rows of what has been run, as texts in the order of COLUMNS.
 
   Args:
-    runs: `finished(folder)`, or some of them.
+    runs: `read_finished(folder)`, or some of them.
   """
   found = [(name, row) for name, run in RUNS.items() for row in run.rows if name in runs]
   found.sort(key=lambda pair: pair[1].group)  # stable: within a group by run
@@ -68,7 +68,7 @@ def _format_length(result: Result) -> str:
   return f"{trained['examples']:,} examples"
 
 
-def each_run(runs: Runs) -> list[tuple[str, ...]]:
+def list_runs(runs: Runs) -> list[tuple[str, ...]]:
   """Returns a row for every finished run, as texts in the order of RUN_COLUMNS."""
   return [
     (
@@ -87,13 +87,13 @@ def each_run(runs: Runs) -> list[tuple[str, ...]]:
   ]  # fmt: skip
 
 
-def speech_curves(runs: Runs) -> list[tuple[str, ...]]:
+def tabulate_curves(runs: Runs) -> list[tuple[str, ...]]:
   """Returns Fig. 5 in numbers: test accuracy at the theta with each mean step of CURVE_COLUMNS.
 
   First come the means of runs that have several seeds, then each beta's first seed. A cell is
   empty where a curve, or one of several, does not reach the step.
   """
-  by_beta = [(kind, *run) for kind, members in speech_runs(runs).items() for run in members]
+  by_beta = [(kind, *run) for kind, members in pick_speech_runs(runs).items() for run in members]
   means = [
     (f"{kind}, beta {beta:g}, mean of {len(several)} seeds", *_format_curve(several))
     for kind, beta, several in by_beta

@@ -12,7 +12,7 @@ from experiments.reproduce.runs_speech import EOS_BETAS, RC_BETAS
 RUNS: dict[str, Run] = runs_generated.RUNS | runs_mnist.RUNS | runs_speech.RUNS
 
 
-def members(name: str) -> list[str]:
+def list_members(name: str) -> list[str]:
   """Lists the runs that one of RUNS is; each has a folder of that name, with one a seed in it."""
   return [f"{name}/beta-{beta}" for beta in RUNS[name].betas] or [name]
 
@@ -22,7 +22,7 @@ def part_of(member: str) -> str:
   return RUNS[member.partition("/")[0]].part
 
 
-def command(member: str) -> list[str]:
+def list_command(member: str) -> list[str]:
   """Lists binary and flags of a run, without the seed, the workdir and where the data is."""
   name, _, beta = member.partition("/beta-")
   return [RUNS[name].binary, *RUNS[name].flags, *([f"--beta={beta}"] if beta else [])]
@@ -42,17 +42,17 @@ def is_done(workdir: pathlib.Path, flags: tuple[str, ...]) -> bool:
   return all(_normalize(had.get(name)) == _normalize(value) for name, value in wanted.items())
 
 
-def finished(folder: pathlib.Path) -> Runs:
+def read_finished(folder: pathlib.Path) -> Runs:
   """Reads the runs under `folder/RUN/SEED` that have ended, in the order of RUNS and of seeds."""
   found: Runs = {}
-  for member in (member for name in RUNS for member in members(name)):
+  for member in (member for name in RUNS for member in list_members(name)):
     seeds = [int(path.parent.name) for path in (folder / member).glob("*/result.json")]
     for seed in sorted(seeds):
       found.setdefault(member, []).append(read_done(folder / member / str(seed), seed))
   return found
 
 
-def speech_runs(runs: Runs) -> dict[str, list[tuple[float, list[Done]]]]:
+def pick_speech_runs(runs: Runs) -> dict[str, list[tuple[float, list[Done]]]]:
   """Picks the runs with the paper's network and data: of "RC" and "eos", `[(beta, seeds)]`."""
   rc = {0.1: "speech-early", 0.15: "speech-middle", 0.2: "speech"}
   rc |= {float(beta): f"speech-betas/beta-{beta}" for beta in RC_BETAS}

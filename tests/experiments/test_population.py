@@ -10,7 +10,7 @@ from experiments import population, two_sequence
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 GIVEN = {
-  "batch_size": "32", "num_examples": "3200", "num_test": "4000", "units": "8", "theta": "0.55",
+  "batch_size": "16", "num_examples": "1600", "num_test": "4000", "units": "8", "theta": "0.55",
   "learning_rate": "0.01", "progress": "false",
 }  # fmt: skip
 
@@ -36,7 +36,7 @@ def test_members_equal_lone_runs(tmp_path):
   assert alone(tmp_path / "a", seed="0", beta="0.3") == 0
   assert alone(tmp_path / "b", seed="7", beta="0") == 0
   ahead = tmp_path / "p" / "beta-0.3" / "0"
-  assert alone(ahead, seed="0", beta="0.3", num_examples="1600") == 0
+  assert alone(ahead, seed="0", beta="0.3", num_examples="800") == 0
   assert together(tmp_path / "p", seeds="0,7", betas="0.3,0") == 0
   assert_same_lines(ahead, tmp_path / "a")
   assert_same_lines(tmp_path / "p" / "beta-0" / "7", tmp_path / "b")
@@ -49,8 +49,8 @@ def test_members_equal_lone_runs(tmp_path):
 def test_on_a_gpu_members_go_through_the_full_scan_at_once(tmp_path, monkeypatch):
   monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
   monkeypatch.setattr(jax.lax, "map", None)  # one by one
-  assert alone(tmp_path / "a", seed="7", num_examples="1600") == 0
-  assert together(tmp_path / "p", seeds="0,7", num_examples="1600") == 0
+  assert alone(tmp_path / "a", seed="7", num_examples="800") == 0
+  assert together(tmp_path / "p", seeds="0,7", num_examples="800") == 0
   assert all(line["computed_fraction"] == 1 for line in lines(tmp_path / "p" / "0"))
   assert_same_lines(tmp_path / "p" / "7", tmp_path / "a", count=1)
 

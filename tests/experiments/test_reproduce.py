@@ -10,7 +10,7 @@ from experiments.reproduce import measures, page, rows
 from experiments.reproduce.__main__ import _find_missing, main
 from experiments.reproduce.records import PARTS
 from experiments.reproduce.results import Done
-from experiments.reproduce.runs import RUNS, finished, members
+from experiments.reproduce.runs import RUNS, list_members, read_finished
 
 CURVE = {"mean_spike_step": [1.2, 1.4, 9.0], "accuracy": [0.90, 0.96, 0.98]}
 
@@ -26,7 +26,7 @@ def cells(table, start):
 
 def test_mean_deviation_and_best():
   shared = {"mean_spike_step": 14.0, "ideal_accuracy": 0.95}
-  table = rows.table(
+  table = rows.tabulate(
     {
       "two_sequence": [
         done(0, rc_accuracy=0.94, regret=0.01, **shared),
@@ -45,14 +45,16 @@ def test_mean_deviation_and_best():
 def test_the_ceiling_is_read_at_the_same_mean_step():
   ours = done(rc_accuracy=0.92, mean_spike_step=1.3)
   runs = {"mnist-lstm": [ours], "mnist-cnn": [done(frontier=CURVE, eos_accuracy=0.99)]}
-  table = rows.table(runs)
+  table = rows.tabulate(runs)
   assert cells(table, "temporal MNIST, LSTM-340: at the first")[3] == "93.00 %"
   assert cells(table, "temporal MNIST, a CNN of any step: the last")[1] == "99.00 %"
   deep = {"mnist-cnn-lstm": [done(mean_spike_step=1.3, frontier=CURVE)]}
   at_a_step = "temporal MNIST, LSTM-128 on a CNN, ours: theta for a mean step of 1.4"
-  assert cells(rows.table(runs | deep), at_a_step)[3] == "96.00 %"
+  assert cells(rows.tabulate(runs | deep), at_a_step)[3] == "96.00 %"
   beyond = done(rc_accuracy=0.92, mean_spike_step=1.1)
-  assert cells(rows.table(runs | {"mnist-lstm": [beyond]}), "temporal MNIST, LSTM-340: at")[3] == ""
+  assert (
+    cells(rows.tabulate(runs | {"mnist-lstm": [beyond]}), "temporal MNIST, LSTM-340: at")[3] == ""
+  )
 
 
 def test_a_curve_is_not_read_beyond_its_ends():
@@ -64,7 +66,9 @@ def test_a_curve_is_not_read_beyond_its_ends():
 def test_curves_are_means_over_seeds_where_all_reach():
   late = {"mean_spike_step": [35.0, 60.0], "accuracy": [0.80, 0.90]}
   early = {"mean_spike_step": [30.0, 55.0], "accuracy": [0.60, 0.90]}
-  (both, first) = rows.speech_curves({"speech": [done(0, frontier=late), done(1, frontier=early)]})
+  (both, first) = rows.tabulate_curves(
+    {"speech": [done(0, frontier=late), done(1, frontier=early)]}
+  )
   assert both[0] == "RC, beta 0.2, mean of 2 seeds" and first[0] == "RC, beta 0.2, seed 0"
   assert both[1:4] == ("", "73.00 %", "77.00 %") and both[7] == ""  # steps 30, 35, 40 and 60
   assert first[1:3] == ("", "80.00 %") and first[7] == "90.00 %"
@@ -118,9 +122,9 @@ def test_the_whole_pipeline(tmp_path, capfd, monkeypatch):
   given = [f"--workdir={tmp_path}", "--budget=smoke"]
   assert main(given) == 0
   folder = tmp_path / "smoke"
-  runs = finished(folder)
+  runs = read_finished(folder)
   names = [name for name, run in RUNS.items() if run.smoke is not None]
-  assert list(runs) == [member for name in names for member in members(name)]
+  assert list(runs) == [member for name in names for member in list_members(name)]
   for member, (done,) in runs.items():
     of = RUNS[member.partition("/")[0]]
     of_cnn = "--model=cnn" in of.flags

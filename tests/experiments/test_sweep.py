@@ -14,7 +14,8 @@ from experiments.harness import workdir
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 GIVEN = {
-  "dataset": "digits", "epochs": "1", "units": "4", "batch_size": "512", "progress": "false",
+  "dataset": "digits", "epochs": "1", "units": "4", "batch_size": "512", "engine": "full",
+  "progress": "false",
 }  # fmt: skip
 
 
