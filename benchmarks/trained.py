@@ -24,10 +24,10 @@ from benchmarks.rivals import rivals
 from benchmarks.shapes import PAPER
 from benchmarks.timing import alternate
 from experiments.harness.checkpoints import Checkpoints
-from experiments.harness.flags import default_values
+from experiments.harness.flags import read_defaults
 from experiments.harness.settings import Settings, make_settings
 from experiments.harness.task import Task
-from experiments.harness.updates import in_dtype, initial_state, make_update
+from experiments.harness.updates import make_initial_state, make_update, set_dtype
 from experiments.registry import load_binary
 from rc_jax import TrainState, evaluate
 
@@ -47,11 +47,11 @@ def load(workdir: pathlib.Path, batch: int | None) -> tuple[Task, Settings, Trai
   """
   config = json.loads((workdir / "config.json").read_text())
   binary = load_binary(config["experiment"])
-  defaults = default_values(binary.EXPERIMENT)  # of flags that are younger than the run
+  defaults = read_defaults(binary.EXPERIMENT)  # of flags that are younger than the run
   changes = {"progress": False} | ({} if batch is None else {"batch_size": batch})
   settings = make_settings(binary.EXPERIMENT, defaults | config["flags"] | changes, defaults)
-  task = in_dtype(binary.setup(settings), settings)
-  snapshot = Checkpoints(workdir / "checkpoints").restore(initial_state(task, settings))
+  task = set_dtype(binary.setup(settings), settings)
+  snapshot = Checkpoints(workdir / "checkpoints").restore(make_initial_state(task, settings))
   if snapshot is None:
     raise ValueError(f"{workdir} holds no checkpoint; train first")
   return task, settings, snapshot.state
@@ -63,7 +63,7 @@ def measure(workdir: pathlib.Path, repeats: int, batch: int | None = None) -> di
   means: dict[str, list[Any]] = {"full": [], "early_exit": []}
   calls: dict[str, Callable[[], Any]] = {}
   for engine in means:
-    update = jax.jit(make_update(task, settings._replace(engine=engine)), donate_argnums=0)
+    update = jax.jit(make_update(task, settings.replace(engine=engine)), donate_argnums=0)
     items = iter(task.items)
     copy = [jax.tree.map(jnp.copy, state)]
 

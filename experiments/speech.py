@@ -54,7 +54,7 @@ flags.DEFINE_integer("mask_bands", 0, "Widest gap in frequency in each training 
 
 
 def _defaults(values: Values) -> dict[str, Any]:
-  """The paper's values, and those of the network of whole clips, which it does not have."""
+  """Returns the paper's values, and those of the network of whole clips, which it does not have."""
   whole = values["model"] == "cnn"
   return dict(
     beta=0 if whole else 0.2,
@@ -107,7 +107,7 @@ def setup(settings: Settings) -> Task:
     seed=settings.seed,
     on_device=settings.data_on_device,
     augment=functools.partial(
-      speech.augment, amount=_augmentation(settings), fill=data.statistics.mean
+      speech.augment, amount=_make_augmentation(settings), fill=data.statistics.mean
     ),
     pictures=take_audio,
   )
@@ -132,7 +132,7 @@ def _load(settings: Settings) -> speech.Speech:
   )
 
 
-def _augmentation(settings: Settings) -> speech.Augmentation:
+def _make_augmentation(settings: Settings) -> speech.Augmentation:
   given = settings.flags
   return speech.Augmentation(
     shift=given["shift_frames"],

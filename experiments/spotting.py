@@ -55,7 +55,7 @@ def setup(settings: Settings) -> Task:
   return task._replace(measure=measure)
 
 
-def positive_only(classifier: Classifier, theta: float) -> Classifier:
+def ignore_negative_spikes(classifier: Classifier, theta: float) -> Classifier:
   """Makes a two-class classifier whose negative spikes are ignored.
 
   A row that never spikes positive is answered negative. In this scheme section 3.1 reads the
@@ -103,7 +103,9 @@ def _measure_contrast(
   """Measures the test split as Fig. 1 E-G reads it, beside the ideal observer's mean steps."""
   positive = evaluation.label == 1
   first_negative = positive & evaluation.spiked & (evaluation.predicted == 0)
-  only = evaluate(positive_only(task.classifier, theta), params, task.test.batches(), theta)
+  only = evaluate(
+    ignore_negative_spikes(task.classifier, theta), params, task.test.batches(), theta
+  )
   values = {
     "positives_with_negative_first_spike": float(first_negative.sum() / positive.sum()),
     "positive_only_accuracy": only.rc_accuracy,

@@ -75,7 +75,7 @@ flags.DEFINE_integer(
 
 
 def _defaults(values: Values) -> dict[str, Any]:
-  """The paper's values, and those of networks that it does not have."""
+  """Returns the paper's values, and those of networks that it does not have."""
   model = values["model"]
   return dict(
     beta=0 if model == "cnn" else 0.165,

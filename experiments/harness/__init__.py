@@ -12,5 +12,5 @@
 - `workdir` and `checkpoints` write and read the files, from which alone `report`, `figures` and
   `tables` draw.
 
-Nothing here knows an experiment, a data set or a model by name.
+Nothing here depends on an experiment, a data set or a model; only the texts of `flags` name them.
 """

@@ -52,15 +52,15 @@ def draw_all(
     Names of the pictures, in the order of the report.
   """
   path = folder / "examples.npz"
-  pictures: dict[str, Callable[[], Figure]] = {"training": lambda: training(result, metrics)}
+  pictures: dict[str, Callable[[], Figure]] = {"training": lambda: draw_training(result, metrics)}
   if result["num_steps"] > 1:  # else there is no time to choose
-    pictures["spike_steps"] = lambda: spike_steps(result)
-    pictures["frontier"] = lambda: frontier(result, theta)
+    pictures["spike_steps"] = lambda: draw_spike_steps(result)
+    pictures["frontier"] = lambda: draw_frontier(result, theta)
   if any(line.get("update_ms") for line in metrics):
-    pictures["cost"] = lambda: cost(metrics)
+    pictures["cost"] = lambda: draw_cost(metrics)
   if path.exists():
     examples = dict(np.load(path))
-    draw = spoken_words if "log_mel" in examples else example_sequences
+    draw = draw_spoken_words if "log_mel" in examples else draw_example_sequences
     pictures["examples"] = lambda: draw(result, examples)
   with plt.rc_context(STYLE):
     for name, picture in pictures.items():
@@ -70,10 +70,10 @@ def draw_all(
   return list(pictures)
 
 
-def training(result: Result, metrics: list[Result]) -> Figure:
+def draw_training(result: Result, metrics: list[Result]) -> Figure:
   """Draws validation accuracy and mean spike step over the training (Fig. 4)."""
   figure, (top, bottom) = plt.subplots(2, 1, sharex=True, figsize=(COLUMN, 3.2))
-  key, unit, label = _progress(metrics)
+  key, unit, label = _choose_time_axis(metrics)
   x = [line[key] / unit for line in metrics]
   get = lambda name: [line[name] for line in metrics]
   top.plot(x, get("eos_accuracy"), color=GREY, label="read at the end")
@@ -84,7 +84,7 @@ def training(result: Result, metrics: list[Result]) -> Figure:
   top.set_ylabel("validation accuracy")
   low = min(np.quantile(get("rc_accuracy"), 0.1), np.quantile(get("eos_accuracy"), 0.1))
   top.set_ylim(max(0.0, low - 0.05), 1.005)
-  _legend_above(top)
+  _put_legend_above(top)
   bottom.plot(x, get("mean_spike_step"), color=BLUE)
   bottom.set_ylim(0, result["num_steps"] * 1.03)
   bottom.set_ylabel("mean spike step")
@@ -93,10 +93,10 @@ def training(result: Result, metrics: list[Result]) -> Figure:
   return figure
 
 
-def cost(metrics: list[Result]) -> Figure:
+def draw_cost(metrics: list[Result]) -> Figure:
   """Draws what an update computes, and the milliseconds it takes, over the training."""
   figure, (top, bottom) = plt.subplots(2, 1, sharex=True, figsize=(COLUMN, 2.6))
-  key, unit, label = _progress(metrics)
+  key, unit, label = _choose_time_axis(metrics)
   lines = [line for line in metrics if line.get("update_ms")]
   x = [line[key] / unit for line in lines]
   top.plot(x, [line["computed_fraction"] for line in lines], color=BLUE)
@@ -110,7 +110,7 @@ def cost(metrics: list[Result]) -> Figure:
   return figure
 
 
-def spike_steps(result: Result) -> Figure:
+def draw_spike_steps(result: Result) -> Figure:
   """Draws a histogram of the test split's spike steps, by true class where there are two."""
   counts = np.asarray(result["spike_steps"])
   silent = np.asarray(result["silent_steps"])
@@ -124,7 +124,7 @@ def spike_steps(result: Result) -> Figure:
   for row, name, colour in [*rows, (silent, "no spike", GREY)]:
     axes.bar(x, row, bottom=bottom, color=colour, width=0.9, label=name)
     bottom += row
-  _legend_above(axes, columns=3)
+  _put_legend_above(axes, columns=3)
   mean = result["mean_spike_step"]
   axes.axvline(mean, color="black", linewidth=0.8, linestyle="--")
   axes.annotate(
@@ -132,12 +132,12 @@ def spike_steps(result: Result) -> Figure:
     ha="left" if mean < 0.7 * counts.shape[1] else "right",
   )  # fmt: skip
   axes.set_xlim(0.4, counts.shape[1] + 0.6)
-  axes.set_xlabel("first spike, steps seen" + _milliseconds(result))
+  axes.set_xlabel("first spike, steps seen" + _describe_steps(result))
   axes.set_ylabel("test examples")
   return figure
 
 
-def frontier(result: Result, theta: float) -> Figure:
+def draw_frontier(result: Result, theta: float) -> Figure:
   """Draws accuracy against mean spike step over theta (Fig. 5)."""
   curve = {k: np.asarray(v) for k, v in result["frontier"].items()}
   figure, axes = plt.subplots(figsize=(COLUMN, 2.3))
@@ -154,13 +154,13 @@ def frontier(result: Result, theta: float) -> Figure:
     y = np.interp(value, curve["theta"], curve["accuracy"])
     axes.plot(x, y, ".", color=BLUE, markersize=4)
     axes.annotate(f"{value:g}", (x, y), textcoords="offset points", xytext=(3, -8), fontsize=6)
-  axes.set_xlabel("mean spike step" + _milliseconds(result))
+  axes.set_xlabel("mean spike step" + _describe_steps(result))
   axes.set_ylabel("test accuracy")
-  _legend_above(axes, columns=3)
+  _put_legend_above(axes, columns=3)
   return figure
 
 
-def example_sequences(result: Result, examples: Result, most: int = 4) -> Figure:
+def draw_example_sequences(result: Result, examples: Result, most: int = 4) -> Figure:
   """Draws sequences above, class probabilities with threshold and spike below (Fig. 1 A-D)."""
   number = min(most, len(examples["labels"]))
   figure, grid = plt.subplots(
@@ -181,7 +181,7 @@ def example_sequences(result: Result, examples: Result, most: int = 4) -> Figure
   return figure
 
 
-def spoken_words(result: Result, examples: Result, most: int = 3) -> Figure:
+def draw_spoken_words(result: Result, examples: Result, most: int = 3) -> Figure:
   """Draws waveform, log-mel spectrogram and class probabilities, with the moment of decision."""
   number = min(most, len(examples["labels"]))
   figure, grid = plt.subplots(
@@ -276,14 +276,14 @@ def _draw_probabilities(
   return spike
 
 
-def _progress(metrics: list[Result]) -> tuple[str, float, str]:
+def _choose_time_axis(metrics: list[Result]) -> tuple[str, float, str]:
   """Says how to show how far training is: key of a line, its unit, and label of the axis."""
   if "epoch" in metrics[0]:
     return "epoch", 1.0, "epoch"
   return "examples", 1e6, "million training examples"
 
 
-def _legend_above(axes: Axes, columns: int = 2) -> None:
+def _put_legend_above(axes: Axes, columns: int = 2) -> None:
   """Draws a legend above the axes, where it covers no data."""
   axes.legend(
     loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=columns, handlelength=1.2,
@@ -291,7 +291,7 @@ def _legend_above(axes: Axes, columns: int = 2) -> None:
   )  # fmt: skip
 
 
-def _milliseconds(result: Result) -> str:
+def _describe_steps(result: Result) -> str:
   """Says in an axis's label how many steps there are, and how long one is."""
   return f" (of {result['num_steps']})" + (
     f", {result['step_ms']:g} ms each" if result["step_ms"] else ""

@@ -145,16 +145,16 @@ def read_settings(experiment: Experiment) -> Settings:
   Raises:
     ValueError: as `make_settings`; the message names the flag.
   """
-  values = {name: FLAGS[name].value for name in _names(experiment)}
-  return make_settings(experiment, values, default_values(experiment))
+  values = {name: FLAGS[name].value for name in _list_names(experiment)}
+  return make_settings(experiment, values, read_defaults(experiment))
 
 
-def default_values(experiment: Experiment) -> dict[str, Any]:
+def read_defaults(experiment: Experiment) -> dict[str, Any]:
   """Returns the default of every flag of an experiment, by name; None where the task has one."""
-  return {name: FLAGS[name].default for name in _names(experiment)}
+  return {name: FLAGS[name].default for name in _list_names(experiment)}
 
 
-def _names(experiment: Experiment) -> list[str]:
+def _list_names(experiment: Experiment) -> list[str]:
   shared = [flag.name for flag in FLAGS.flags_by_module_dict()[__name__]]
   return sorted([*shared, *experiment.own_flags])
 

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from experiments.harness.run_state import RunState
-from experiments.harness.updates import Update, example_inputs, make_update
+from experiments.harness.updates import Update, make_update, take_example_inputs
 from rc_jax import Metrics, TrainState, choose_engine
 from rc_jax.types import Array
 
@@ -40,7 +40,7 @@ def make_joint_update(runs: Sequence[RunState]) -> Update:
   members = jnp.arange(len(runs))
   engine = settings.engine
   if engine == "auto":
-    engine = choose_engine(settings.batch_size, example_inputs(task).shape[1])
+    engine = choose_engine(settings.batch_size, take_example_inputs(task).shape[1])
 
   def update(state: TrainState, data: Any, item: Any) -> tuple[TrainState, Metrics]:
     if engine == "full" or task.vmap_members:

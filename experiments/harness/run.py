@@ -12,7 +12,7 @@ from experiments.harness.loop import train
 from experiments.harness.run_state import RunState, naming_split, summarize
 from experiments.harness.settings import Settings
 from experiments.harness.task import Task
-from experiments.harness.updates import count_updates, in_dtype
+from experiments.harness.updates import count_updates, set_dtype
 from experiments.harness.workdir import Workdir, read_metrics, write_json
 from rc_jax import (
   Evaluation,
@@ -61,7 +61,7 @@ def run_together(members: Sequence[tuple[Task, Settings]]) -> int:
     _check_fit(task, settings)
   for note in dict.fromkeys(note for task, _ in members for note in task.notes):
     print(note)
-  classifier = in_dtype(*members[0]).classifier  # one object, so that each function compiles once
+  classifier = set_dtype(*members[0]).classifier  # one object, so that each function compiles once
   runs = [
     RunState(
       task._replace(classifier=classifier),
@@ -117,8 +117,8 @@ def _describe_training(run: RunState) -> dict[str, Any]:
     "experiment": task.name,
     "best_validation_rc_accuracy": run.best.rc_accuracy,
     "chosen": run.settings.choose,
-    "chosen_at": run.position(run.step if last else run.best.step),
-    "trained": run.position(run.step),
+    "chosen_at": run.describe_position(run.step if last else run.best.step),
+    "trained": run.describe_position(run.step),
     "stopped_early": run.stopped_early,
     "computed_fraction": last_line["computed_fraction"],
     "update_ms": last_line.get("update_ms"),

@@ -14,7 +14,7 @@ from experiments.harness.checkpoints import Checkpoints, Snapshot
 from experiments.harness.optimizer import read_average
 from experiments.harness.settings import Settings
 from experiments.harness.task import Task
-from experiments.harness.updates import count_updates, initial_state
+from experiments.harness.updates import count_updates, make_initial_state
 from experiments.harness.workdir import Workdir
 from rc_jax import Evaluation, Metrics, evaluate
 from rc_jax.types import Params
@@ -41,7 +41,7 @@ class RunState:
   def __init__(self, task: Task, settings: Settings, workdir: Workdir):
     self.task, self.settings, self.workdir = task, settings, workdir
     self.updates = count_updates(task, settings)
-    self.state = initial_state(task, settings)
+    self.state = make_initial_state(task, settings)
     self.step = 0
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=16)
     self.items: Any = iter(task.items.to_iter_dataset(options))
@@ -132,7 +132,7 @@ class RunState:
     """Adds a validation to metrics.jsonl, and its scalars to TensorBoard's events."""
     trained = self._train_means()
     line: dict[str, Any] = {
-      **self.position(self.step),
+      **self.describe_position(self.step),
       **{f"train_{name}": value for name, value in trained.items()},
       **summarize(evaluation),
       **self.task.measure("validation", evaluation, params),
@@ -155,7 +155,7 @@ class RunState:
     """Median milliseconds of those updates: a mean would count compilation."""
     return 1e3 * float(np.median(self.update_seconds)) if self.update_seconds else None
 
-  def position(self, step: int) -> dict[str, float]:
+  def describe_position(self, step: int) -> dict[str, float]:
     """Says a number of updates also in examples and, of stored data, in epochs."""
     per_epoch = self.task.updates_per_epoch
     epoch = {} if per_epoch is None else {"epoch": step / per_epoch}

@@ -28,13 +28,13 @@ def count_updates(task: Task, settings: Settings) -> int:
   return updates
 
 
-def initial_state(task: Task, settings: Settings) -> TrainState:
+def make_initial_state(task: Task, settings: Settings) -> TrainState:
   """Returns the state before the first update."""
   key = jax.random.fold_in(jax.random.key(settings.seed), 0)
-  return jax.jit(_make_training(task, settings).init)(key, example_inputs(task)[0, 0])
+  return jax.jit(_make_training(task, settings).init)(key, take_example_inputs(task)[0, 0])
 
 
-def example_inputs(task: Task) -> Array:
+def take_example_inputs(task: Task) -> Array:
   """Returns inputs `[B, T, ...]` of one batch, for their shape and type."""
   return next(iter(task.validation.batches())).inputs
 
@@ -51,7 +51,7 @@ def make_update(task: Task, settings: Settings, beta: Schedule | None = None) ->
   return lambda state, data, item: train.update(state, task.fetch(data, item))
 
 
-def in_dtype(task: Task, settings: Settings) -> Task:
+def set_dtype(task: Task, settings: Settings) -> Task:
   """Returns the task with its classifier computed in `settings.dtype`."""
   return task._replace(classifier=with_dtype(task.classifier, settings.dtype))
 

@@ -69,7 +69,7 @@ class Workdir:
   def append_metrics(self, line: dict[str, Any]) -> None:
     """Adds a line to metrics.jsonl."""
     with open(self.path / "metrics.jsonl", "a") as file:
-      file.write(json.dumps(plain(line)) + "\n")
+      file.write(json.dumps(to_plain(line)) + "\n")
 
   def rewind_metrics(self, step: int) -> None:
     """Drops the lines after `step`: a run that was killed goes on from its last checkpoint."""
@@ -112,7 +112,7 @@ def read_result(path: pathlib.Path) -> dict[str, Any]:
 
 def write_json(path: pathlib.Path, value: Any) -> None:
   """Writes JSON atomically."""
-  write_text(path, json.dumps(plain(value), indent=2) + "\n")
+  write_text(path, json.dumps(to_plain(value), indent=2) + "\n")
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
@@ -122,12 +122,12 @@ def write_text(path: pathlib.Path, text: str) -> None:
   os.replace(partial, path)
 
 
-def plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
   """Turns NumPy and JAX values in dicts, lists and tuples into JSON values."""
   if isinstance(value, dict):
-    return {str(k): plain(v) for k, v in value.items()}
+    return {str(k): to_plain(v) for k, v in value.items()}
   if isinstance(value, list | tuple):
-    return [plain(v) for v in value]
+    return [to_plain(v) for v in value]
   if isinstance(value, np.ndarray | np.generic | jax.Array):
     return np.asarray(value).tolist()
   return value
@@ -169,9 +169,9 @@ def _refuse_other(
     new: config of the run that is to use it.
     flag_defaults: what a run had of the flags that its config does not know.
   """
-  after = {"experiment": new["experiment"], **plain(new["flags"])}
+  after = {"experiment": new["experiment"], **to_plain(new["flags"])}
   before = {
-    **{name: plain(flag_defaults.get(name)) for name in new["flags"]},
+    **{name: to_plain(flag_defaults.get(name)) for name in new["flags"]},
     "experiment": old.get("experiment"),
     **old.get("flags", {}),
   }

@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
   return 0
 
 
-def _own_flags(name: str, smoke: bool) -> tuple[str, ...]:
+def _list_flags(name: str, smoke: bool) -> tuple[str, ...]:
   """Returns the flags of one of RUNS; those of a smoke run come last, since the last counts."""
   run = RUNS[name]
   return (*run.flags, *((run.smoke or ()) if smoke else ()))
@@ -69,7 +69,7 @@ def _make_command(
 ) -> list[str]:
   """Returns the binary and its flags that train a run with these seeds, and betas if any."""
   run = RUNS[name]
-  command = [run.binary, *_own_flags(name, given.budget == "smoke")]
+  command = [run.binary, *_list_flags(name, given.budget == "smoke")]
   command += shlex.split(vars(given).get(f"{run.part}_flags", ""))
   if not betas and len(seeds) == 1:
     return [*command, f"--seed={seeds[0]}", f"--workdir={workdir / str(seeds[0])}"]
@@ -95,7 +95,7 @@ def _find_missing(
         wanted = range(most) if first == 0 else range(0)
       else:
         wanted = range(first, min(first + 1, most))
-      flags = _own_flags(name, smoke)
+      flags = _list_flags(name, smoke)
       lacks = lambda member, seed, flags=flags: not is_done(folder / member / str(seed), flags)
       todo = [seed for seed in wanted if any(lacks(member, seed) for member in list_members(name))]
       betas = [b for b in run.betas if any(lacks(f"{name}/beta-{b}", seed) for seed in todo)]

@@ -157,7 +157,7 @@ def _draw_mnist(runs: Runs) -> Figure:
       step.plot(x, [line["mean_spike_step"] for line in done.metrics], color=colour, label=label)
       if column:
         for axes in (accuracy, step):
-          axes.axvline(_epoch_of_switch(done), color=colour, linestyle=":", linewidth=0.8)
+          axes.axvline(_read_switch(done), color=colour, linestyle=":", linewidth=0.8)
     values = [100 * line["rc_accuracy"] for _, done in lines for line in done.metrics]
     accuracy.set_ylim(max(np.quantile(values, 0.2) - 1, 0), 100)
     accuracy.set_title(title, loc="left")
@@ -172,7 +172,7 @@ def _draw_mnist(runs: Runs) -> Figure:
   return figure
 
 
-def _epoch_of_switch(done: Done) -> float:
+def _read_switch(done: Done) -> float:
   """Returns the epoch at which a run's beta changes."""
   return float(done.config["flags"]["beta"].split(",")[1].split(":")[0])
 
@@ -182,14 +182,14 @@ def _pick_shades(colours: str, members: list[tuple[float, Done]]) -> list[Any]:
   return list(plt.get_cmap(colours)(np.linspace(0.35, 1, len(members))))
 
 
-def _first_seeds(runs: Runs) -> list[list[tuple[float, Done]]]:
+def _pick_first_seeds(runs: Runs) -> list[list[tuple[float, Done]]]:
   """Picks of RC and of eos the first seed of each beta."""
   return [[(beta, of[0]) for beta, of in members] for members in pick_speech_runs(runs).values()]
 
 
 def _draw_speech_training(runs: Runs) -> Figure:
   """Draws Fig. 4: validation accuracy and spike time while training, over beta."""
-  rc, eos = _first_seeds(runs)
+  rc, eos = _pick_first_seeds(runs)
   figure, grid = plt.subplots(2, 2, figsize=(7.0, 4.2), sharex=True, sharey="row")
   for column, members, colours in ((0, rc, "Blues"), (1, eos, "Greens")):
     top, bottom = grid[:, column]
@@ -231,7 +231,7 @@ def _draw_speech_training(runs: Runs) -> Figure:
 
 def _draw_speech_curves(runs: Runs) -> Figure:
   """Draws Fig. 5: test accuracy against mean spike step over theta, and over beta at one theta."""
-  rc, eos = _first_seeds(runs)
+  rc, eos = _pick_first_seeds(runs)
   figure, axes = plt.subplots(1, 2, figsize=(7.0, 2.8), sharex=True, sharey=True)
   for column, members, colours in ((0, rc, "Blues"), (1, eos, "Greens")):
     for (beta, done), colour in zip(members, _pick_shades(colours, members), strict=True):

@@ -49,7 +49,7 @@ def test_negative_spikes_are_ignored():
   says = Classifier(lambda key, x: (), lambda params: (), lambda params, carry, x: (carry, x))
   z = np.array([[-9, 9, -9], [-9, -9, -9], [-9, 1, -9]], np.float32)
   batch = Batch(np.stack([0 * z, z], -1), np.array([1, 0, 1], np.int32), np.full(3, 3, np.int32))
-  read = evaluate(spotting.positive_only(says, 0.95), (), [batch], 0.95)
+  read = evaluate(spotting.ignore_negative_spikes(says, 0.95), (), [batch], 0.95)
   assert read.predicted.tolist() == [1, 0, 0]
   assert read.spiked.tolist() == [True, False, False]
   assert read.step[0] == 1

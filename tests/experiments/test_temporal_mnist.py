@@ -13,7 +13,7 @@ from experiments.harness import workdir
 
 
 def test_the_ceiling_of_temporal_mnist_sees_the_frames_so_far(tmp_path):
-  given = dict(dataset="digits", epochs="3", model="cnn", shift="1", batch_size="32")
+  given = dict(dataset="digits", epochs="2", model="cnn", shift="1", batch_size="32")
   assert run(temporal_mnist, tmp_path, **given) == 0
   result, config = read_json(tmp_path), read_json(tmp_path, "config.json")
   given = [config["flags"][name] for name in ("model", "objective", "beta")]

@@ -8,7 +8,7 @@ import pytest
 from running import BINARIES, lines, mnist_setup, read_json, run
 
 from experiments.harness import run_state, workdir
-from experiments.harness.updates import in_dtype, initial_state
+from experiments.harness.updates import make_initial_state, set_dtype
 from rc_jax import evaluate
 
 
@@ -82,8 +82,8 @@ def test_early_stop_below_the_largest_class(tmp_path, monkeypatch):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_dtype_is_of_the_computation_not_of_the_parameters(dtype):
   task, settings = mnist_setup(dtype=dtype)
-  task = in_dtype(task, settings)
-  state = initial_state(task, settings)
+  task = set_dtype(task, settings)
+  state = make_initial_state(task, settings)
   carry = task.classifier.initial_carry(state.params)
   assert {str(a.dtype) for a in jax.tree.leaves(state.params)} == {"float32"}
   assert {str(a.dtype) for a in jax.tree.leaves(carry)} == {dtype}

@@ -14,7 +14,7 @@ HARNESS = pathlib.Path(flags.__file__).parent
 
 
 def settings_of(binary, **given):
-  defaults = flags.default_values(binary.EXPERIMENT)
+  defaults = flags.read_defaults(binary.EXPERIMENT)
   return make_settings(binary.EXPERIMENT, defaults | given, defaults)
 
 

@@ -5,12 +5,12 @@ from running import read_json
 
 from experiments import speech
 from experiments.harness import workdir
-from experiments.harness.flags import default_values
+from experiments.harness.flags import read_defaults
 from experiments.harness.settings import make_settings
 
 
 def test_a_workdir_from_before_the_flag_of_the_model_goes_on(tmp_path):
-  defaults = default_values(speech.EXPERIMENT)
+  defaults = read_defaults(speech.EXPERIMENT)
   now = make_settings(speech.EXPERIMENT, defaults, defaults).flags
   before = {name: value for name, value in now.items() if name != "model"}
   assert now["model"] == "lstm" and now["objective"] == "rc"
