@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def read_finished(tmp_path_factory):
+def finished(tmp_path_factory):
   """A finished run of spotting, for tests that leave it as it is."""
   folder = tmp_path_factory.mktemp("finished")
   module, given = BINARIES["spotting"]
