@@ -87,7 +87,7 @@ def two_inputs():
 
   def init(key, x):
     keys = jax.random.split(key, 4)
-    draw = lambda k, *shape: 2 * jax.random.normal(keys[k], shape)
+    draw = lambda k, *shape: jax.random.normal(keys[k], shape)
     audio, imu = x["audio"].size, x["imu"].size
     return {"A": draw(0, audio, 5), "I": draw(1, imu, 5), "U": draw(2, 5, 5), "V": draw(3, 5, C)}
 

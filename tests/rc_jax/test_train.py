@@ -346,6 +346,29 @@ def assert_same_run(got, expected):
     chex.assert_trees_all_close(m, e, atol=1e-6)
 
 
+@pytest.mark.parametrize("engine", ["full", "early_exit"])
+def test_inputs_may_be_a_tree(engine):
+  """A network with two inputs a step learns as the one that gets both in one array."""
+  joined = lambda params, x: jnp.concatenate([x["audio"], x["imu"].reshape(-1)])
+  two_inputs = elman._replace(init=lambda key, x: elman.init(key, joined(None, x)), encode=joined)
+  data = batch(features=5)
+  tree = {"audio": data.inputs[..., :1], "imu": data.inputs[..., 1:].reshape(B, T, 2, 2)}
+  states = []
+  for classifier, inputs in ((elman, data.inputs), (two_inputs, tree)):
+    train = rc_jax.make_train(classifier, optax.sgd(0.5), theta=0.7, engine=engine)
+    state = jax.jit(train.init)(
+      jax.random.key(4), jax.tree.map(lambda a: jnp.asarray(a[0, 0]), inputs)
+    )
+    after, metrics = jax.jit(train.update)(state, data._replace(inputs=inputs))
+    states.append((after.params, metrics))
+  chex.assert_trees_all_close(*states, atol=1e-5)
+  assert 1 < states[0][1].mean_spike_step < T
+  short = data._replace(inputs=tree | {"imu": tree["imu"][:3]})
+  message = r"inputs\['imu'\] has shape .*, but inputs\['audio'\] has 8 rows of 5 steps"
+  with pytest.raises(ValueError, match=message):
+    train.update(state, short)
+
+
 @pytest.mark.parametrize("check_vma", [True, False])
 def test_two_devices_equal_one_with_the_whole_batch(two_devices, check_vma):
   train = rc_jax.make_train(
