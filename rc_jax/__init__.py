@@ -2,7 +2,8 @@
 
 from rc_jax.adapters import from_linen, from_nnx, with_dtype, with_encoder
 from rc_jax.checks import check_batch, check_beta, check_theta
-from rc_jax.classifiers import conv_lstm, convolve, gru, lstm
+from rc_jax.classifiers import conv_lstm, gru, lstm
+from rc_jax.convolution import convolve
 from rc_jax.engine import keep, loop_widths
 from rc_jax.evaluate import Evaluation, Frontier, accuracy_at_step, evaluate, frontier
 from rc_jax.losses import cross_entropy, entropy, rc_loss

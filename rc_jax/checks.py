@@ -143,3 +143,18 @@ def check_batch(batch: Batch, num_classes: int, *, first: int = 0) -> None:
     if outside.size:
       row = outside[0]
       raise ValueError(f"{name}[{first + row}] is {values[row]}; it must lie in {low}..{high}")
+
+
+def check_float(name: str, x: Any) -> None:
+  """Raises ValueError if one step's input to the classifier `name` is not one array of floats."""
+  if not hasattr(x, "dtype"):
+    raise ValueError(
+      f"{name} takes one array a step, but a step is {jax.tree.structure(x)}; join its leaves first"
+    )
+  if not jax.numpy.issubdtype(x.dtype, jax.numpy.floating):
+    scaled = x.dtype == np.uint8  # an image's bytes
+    cast = "x.astype(jnp.float32) / 255" if scaled else "x.astype(jnp.float32)"
+    raise ValueError(
+      f"{name} takes float inputs, but a step is {x.dtype}{list(x.shape)}; "
+      f"{'scale and ' if scaled else ''}cast it first, as {cast}"
+    )
