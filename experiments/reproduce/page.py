@@ -107,7 +107,7 @@ def _format_page(part: str, runs: Runs, pictures: list[str]) -> str:
   for name in pictures:
     texts += [f"![{name}](figures/{name}.png)", CAPTIONS[name]]
   if curves := rows.tabulate_curves(runs):
-    title = "## Test accuracy where theta makes the mean step"
+    title = "## Test accuracy at the theta of each mean step"
     texts += [title, format_table(rows.CURVE_COLUMNS, curves)]
   texts += [
     "## Each run",
