@@ -1,4 +1,4 @@
-"""Classifiers made of other things: Flax cells, heads and encoders, another float type."""
+"""Classifiers made of Flax cells, heads and encoders, or computed in another float type."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,13 +7,15 @@ import jax
 import jax.numpy as jnp
 from flax import linen, nnx
 
-from rc_jax.types import Array, Carry, Classifier, Encoded, Key, Output, Params
+from rc_jax.checks import check_float
+from rc_jax.types import Array, Carry, Classifier, Encoded, Inputs, Key, Output, Params
 
 
 def from_linen(cell: Any, head: Any, *, input_shape: tuple[int, ...] = (1,)) -> Classifier:
-  """A classifier of a Flax linen recurrent cell and any linen head.
+  """Makes a classifier of a Flax linen recurrent cell and any linen head.
 
-  The carry starts as the cell's `carry_init` says: zeros by default, the same draw each time else.
+  The cell's `carry_init` gives the first carry: zeros by default; one that draws random numbers
+  gives the same ones for every sequence.
 
   Args:
     cell: a linen `RNNCellBase`, or any module with its `initialize_carry` and `(carry, x)` call.
@@ -24,7 +26,8 @@ def from_linen(cell: Any, head: Any, *, input_shape: tuple[int, ...] = (1,)) -> 
     Classifier; its `step` is the cell, its `decode` the head.
 
   Raises:
-    ValueError: the cell wants an input of another rank than `input_shape`, or keeps state.
+    ValueError: the cell takes an input of another rank than `input_shape`; at `init`, a module has
+      variables besides its parameters.
   """
   axes = getattr(cell, "num_feature_axes", len(input_shape))
   if axes != len(input_shape):
@@ -47,7 +50,7 @@ def from_linen(cell: Any, head: Any, *, input_shape: tuple[int, ...] = (1,)) -> 
 
   def step(params: Params, carry: Carry, x: Array) -> tuple[Carry, Output]:
     carry, output = cell.apply(params["cell"], carry, x)
-    return carry, {"output": output}  # no bare array, which could be taken for logits
+    return carry, {"output": output}  # a dict, so that without `decode` it is not taken for logits
 
   def decode(params: Params, output: Output) -> Array:
     return head.apply(params["head"], output["output"])
@@ -61,11 +64,12 @@ def from_nnx(
   *,
   input_shape: tuple[int, ...] = (1,),
 ) -> Classifier:
-  """A classifier of a Flax nnx recurrent cell and any nnx head.
+  """Makes a classifier of a Flax nnx recurrent cell and any nnx head.
 
   An nnx module holds its parameters from its construction on, and `init` must draw new ones from
-  its key; so this takes the constructors: `lambda rngs: nnx.LSTMCell(28, 64, rngs=rngs)`. The carry
-  starts as the cell's `carry_init` says: zeros by default, the same draw each time else.
+  its key; so this takes the constructors: `lambda rngs: nnx.LSTMCell(28, 64, rngs=rngs)`. The
+  cell's `carry_init` gives the first carry: zeros by default; one that draws random numbers gives
+  the same ones for every sequence.
 
   Args:
     cell: `rngs -> cell`, an nnx `RNNCellBase`.
@@ -73,22 +77,18 @@ def from_nnx(
     input_shape: of one step's input, for cells whose carry depends on it.
 
   Returns:
-    Classifier; its `step` is the cell's and the head's, without `encode`.
+    Classifier; its `step` is the cell, its `decode` the head.
 
   Raises:
-    ValueError: something other than a constructor, or a module that keeps state besides params or
-      draws random numbers in a step.
+    ValueError: something other than a constructor, or a module that has state besides parameters;
+      at a step, a module that draws random numbers.
   """
   if isinstance(cell, nnx.Module) or isinstance(head, nnx.Module):
     raise ValueError(
       "from_nnx takes constructors `rngs -> module`, not modules: `lambda rngs: ...`"
     )
   example = (cell(nnx.Rngs(0)), head(nnx.Rngs(0)))
-  graph, *states = nnx.split(example, nnx.Param, ...)
-  rest = states[1]
-  kept = {type(v).__name__ for _, v in nnx.to_flat_state(rest) if not isinstance(v, nnx.RngState)}
-  if kept:
-    raise ValueError(f"the modules keep {sorted(kept)}, which a step cannot hand on")
+  apply_cell, apply_head = map(_make_apply, example)
 
   def init(key: Key, x: Array) -> Params:
     del x
@@ -100,31 +100,51 @@ def from_nnx(
     del params
     return example[0].initialize_carry(input_shape, nnx.Rngs(0))
 
-  def step(params: Params, carry: Carry, x: Array) -> tuple[Carry, Array]:
-    state = nnx.state(example, nnx.Param)
+  def step(params: Params, carry: Carry, x: Array) -> tuple[Carry, Output]:
+    carry, output = apply_cell(params[0], carry, x)
+    return carry, {"output": output}  # a dict, so that without `decode` it is not taken for logits
+
+  def decode(params: Params, output: Output) -> Array:
+    return apply_head(params[1], output["output"])
+
+  return Classifier(init, initial_carry, step, decode=decode)
+
+
+def _make_apply(module: Any) -> Callable[..., Any]:
+  """Makes a pure function `(params, *arguments) -> result` of an nnx module."""
+  graph, *states = nnx.split(module, nnx.Param, ...)
+  params_state, rest = states
+  kept = {type(v).__name__ for _, v in nnx.to_flat_state(rest) if not isinstance(v, nnx.RngState)}
+  if kept:
+    raise ValueError(
+      f"the modules keep {sorted(kept)}, which a step cannot hand on; use modules without state"
+    )
+
+  def apply(params: Params, *arguments: Any) -> Any:
+    state = jax.tree.map(lambda a: a, params_state)  # a copy, since the next line writes to it
     nnx.replace_by_pure_dict(state, params)
-    modules = nnx.merge(graph, state, rest, copy=True)
-    drawn = _draws(modules)
-    carry, output = modules[0](carry, x)
-    logits = modules[1](output)
-    if any(a is not b for a, b in zip(drawn, _draws(modules), strict=True)):
+    merged = nnx.merge(graph, state, rest, copy=True)
+    draws = _count_draws(merged)
+    result = merged(*arguments)
+    # A draw puts another count in place of the old one.
+    if any(a is not b for a, b in zip(draws, _count_draws(merged), strict=True)):
       raise ValueError(
         "the modules draw random numbers in a step (nnx.Dropout?); a step must not, so put noise "
         "into `augment` of make_train"
       )
-    return carry, logits
+    return result
 
-  return Classifier(init, initial_carry, step)
+  return apply
 
 
 def with_encoder(classifier: Classifier, encoder: Any) -> Classifier:
-  """The classifier of what a Flax linen module makes of each step's input.
+  """Puts a Flax linen module between each step's input and a classifier.
 
-  The module becomes a part of `encode`: it needs no carry, so the engine computes it up to a spike
-  alone and, where it has many weights, forms their gradient in few large products.
+  The module becomes a part of `encode`: it needs no carry, so early exit computes it only up to a
+  row's spike and, where it has many weights, forms their gradient in few large products.
 
   Args:
-    classifier: takes what `encoder` gives.
+    classifier: takes the encoder's output as one step's input.
     encoder: a linen module of one step's input, without randomness, e.g. a convolutional network of
       a frame.
 
@@ -132,33 +152,38 @@ def with_encoder(classifier: Classifier, encoder: Any) -> Classifier:
     Classifier with parameters `{"encoder", "classifier"}`.
 
   Raises:
-    ValueError: no linen module, or one that keeps state (at `init`).
+    ValueError: the encoder is no linen module; at `init`, it has variables besides its parameters;
+      at `init` and `encode`, a step holds integers that the module would silently promote.
   """
   _check_linen(encoder)
 
-  def init(key: Key, x: Array) -> Params:
+  def init(key: Key, x: Inputs) -> Params:
     encoder_key, classifier_key = jax.random.split(key)
     variables = encoder.init(encoder_key, x)
     _check_stateless(encoder, variables)
+    _check_promotion(encoder, variables, x)
     inner = classifier.init(classifier_key, encoder.apply(variables, x))
     return {"encoder": variables, "classifier": inner}
+
+  def encode(params: Params, x: Inputs) -> Encoded:
+    _check_promotion(encoder, params["encoder"], x)
+    return classifier.encode(params["classifier"], encoder.apply(params["encoder"], x))
 
   return Classifier(
     init,
     initial_carry=lambda params: classifier.initial_carry(params["classifier"]),
     step=lambda params, carry, encoded: classifier.step(params["classifier"], carry, encoded),
-    encode=lambda params, x: classifier.encode(
-      params["classifier"], encoder.apply(params["encoder"], x)
-    ),
+    encode=encode,
     decode=lambda params, output: classifier.decode(params["classifier"], output),
   )
 
 
 def with_dtype(classifier: Classifier, dtype: Any) -> Classifier:
-  """The classifier computed in another float type; parameters and logits stay float32.
+  """Computes a classifier in another float type; parameters and logits stay float32.
 
-  So confidence and loss are those of float32, and an optimizer's small steps are not lost. Inputs,
-  the carry and what `encode` gives are of the type too: half the memory for bfloat16.
+  Float32 logits keep confidence and loss exact, and float32 parameters keep an optimizer's small
+  steps. Inputs, the carry and the results of `encode` have the other type, which halves their
+  memory for bfloat16.
 
   Args:
     classifier: any `Classifier`.
@@ -168,7 +193,7 @@ def with_dtype(classifier: Classifier, dtype: Any) -> Classifier:
     Classifier with the same `init`.
 
   Raises:
-    ValueError: not a floating type.
+    ValueError: `dtype` is not a floating type.
   """
   if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
     raise ValueError(f"dtype is {dtype}; give a floating type, as jnp.bfloat16")
@@ -177,7 +202,7 @@ def with_dtype(classifier: Classifier, dtype: Any) -> Classifier:
     is_float = lambda a: jnp.issubdtype(jnp.result_type(a), jnp.floating)
     return jax.tree.map(lambda a: jnp.asarray(a, dtype) if is_float(a) else a, tree)
 
-  def step(params: Params, carry: Carry, encoded: Encoded) -> tuple[Carry, Array]:
+  def step(params: Params, carry: Carry, encoded: Encoded) -> tuple[Carry, Output]:
     return cast(classifier.step(cast(params), carry, encoded))
 
   def decode(params: Params, output: Output) -> Array:
@@ -200,9 +225,34 @@ def _check_linen(encoder: Any) -> None:
 
 def _check_stateless(module: Any, variables: Any) -> None:
   if extra := set(variables) - {"params"}:
-    raise ValueError(f"{type(module).__name__} keeps {sorted(extra)}, which a step cannot hand on")
+    name = type(module).__name__
+    raise ValueError(
+      f"{name} keeps {sorted(extra)}, which a step cannot hand on; use a module without state"
+    )
 
 
-def _draws(modules: Any) -> list[Array]:
-  """Counts of random draws so far, as objects: a draw puts another one in its place."""
-  return jax.tree.leaves(nnx.state(modules, nnx.RngCount))
+def _count_draws(module: Any) -> list[Array]:
+  return jax.tree.leaves(nnx.state(module, nnx.RngCount))
+
+
+def _check_promotion(encoder: Any, variables: Any, x: Inputs) -> None:
+  """Raises ValueError if the encoder would silently promote integers, such as an image's bytes.
+
+  An embedding takes integers and a module may cast them itself, so the encoder is traced without
+  implicit promotion: it is refused only if floats then pass and the integers do not.
+  """
+  for leaf in jax.tree.leaves(x):
+    if jnp.issubdtype(leaf.dtype, jnp.floating):
+      continue
+    floats = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, jnp.float32), x)
+    if _passes_strictly(encoder, variables, floats) and not _passes_strictly(encoder, variables, x):
+      check_float(type(encoder).__name__, leaf)
+
+
+def _passes_strictly(encoder: Any, variables: Any, x: Inputs) -> bool:
+  try:
+    with jax.numpy_dtype_promotion("strict"):
+      jax.eval_shape(encoder.apply, variables, x)
+  except (TypeError, ValueError):
+    return False
+  return True

@@ -36,11 +36,12 @@ def pad_batches(
   size = first = classes = 0
   for batch in [batches] if isinstance(batches, Batch) else batches:
     if not isinstance(batch, Batch):
-      raise ValueError(f"batches has a {type(batch).__name__}; give a Batch, or several of them")
-    rows = len(batch.labels)
-    if not rows:
+      raise ValueError(
+        f"batches holds a {type(batch).__name__}; give one Batch, or an iterable of Batch"
+      )
+    if not np.size(batch.labels):
       continue
-    _, steps = check_shapes(batch)
+    rows, steps = check_shapes(batch)
     classes = classes or _count_classes(classifier, params, batch)
     if theta is not None:
       check_theta(theta, classes, steps)

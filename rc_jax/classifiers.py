@@ -215,7 +215,7 @@ def _stack(
     params = cell.init(input_key, recurrent_key, x.shape[0])
     params["head"] = head_init(head_key, cell.units)
     if upper_keys:
-      pairs = map(jax.random.split, upper_keys)
+      pairs = [jax.random.split(k) for k in upper_keys]
       params["upper"] = [cell.init(pair[0], pair[1], cell.units) for pair in pairs]
     return params
 

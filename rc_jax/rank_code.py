@@ -1,4 +1,7 @@
-"""When and what: the first step at which a class probability reaches theta (Algorithm 1, eq. 1)."""
+"""Finds when a network decides and which class it names (Algorithm 1, eq. 1).
+
+It decides at its first spike: the first step at which a class probability reaches theta.
+"""
 
 from typing import Any
 
@@ -12,12 +15,25 @@ from rc_jax.types import Array, RankCode
 def confidence(logits: Array) -> Array:
   """The largest class probability: `[..., C]` logits -> `[...]` float32 in [1/C, 1]."""
   logits = logits.astype(jnp.float32)
+  # The largest term of the softmax's sum is exp(0) = 1, so the probability is one division.
   largest = jnp.max(logits, axis=-1, keepdims=True)
   return 1 / jnp.sum(jnp.exp(logits - largest), axis=-1)
 
 
 def thresholds(theta: Any, steps: int, classes: int) -> Array:
-  """Checks theta, a scalar or `[T]`, against T and C: float32 `[T]`, one a step."""
+  """Checks theta against T and C, and gives one threshold a step.
+
+  Args:
+    theta: threshold in (1/C, 1): a scalar, or `[T]`.
+    steps: T.
+    classes: C.
+
+  Returns:
+    `[T]` float32.
+
+  Raises:
+    ValueError: C < 2, or a theta that is out of range or of the wrong shape.
+  """
   if classes < 2:
     raise ValueError(
       f"logits have {classes} class; give [..., T, C] with C >= 2 (one sigmoid output z: [0, z])"
@@ -27,12 +43,12 @@ def thresholds(theta: Any, steps: int, classes: int) -> Array:
 
 
 def first_crossing(logits: Array, theta: Any, lengths: Array | None = None) -> tuple[Array, Array]:
-  """The first step at which the confidence reaches theta (Algorithm 1, lines 5-13).
+  """Finds the first step at which the confidence reaches theta (Algorithm 1, lines 5-13).
 
   Args:
     logits: `[..., T, C]` outputs of every step, before the softmax; C >= 2.
     theta: threshold in (1/C, 1): a scalar, or `[T]`, one a step.
-    lengths: `[...]` int in `1..T`; steps from there on are not looked at. None means T.
+    lengths: `[...]` int in `1..T`; later steps change nothing. None means T.
 
   Returns:
     step: `[...]` int32, zero-based; `length - 1` where no step crosses.
@@ -58,17 +74,17 @@ def first_crossing(logits: Array, theta: Any, lengths: Array | None = None) -> t
 
 
 def at_step(logits: Array, step: Array) -> Array:
-  """Picks `[..., C]` out of `[..., T, C]` at `[...]` steps; gradients flow to those alone."""
+  """Picks `[..., C]` out of `[..., T, C]` at `[...]` steps; gradients flow to those steps alone."""
   return jnp.take_along_axis(logits, step[..., None, None], axis=-2)[..., 0, :]
 
 
 def rank_code(logits: Array, theta: Any, lengths: Array | None = None) -> RankCode:
-  """Reads the first spike of outputs that are known at every step.
+  """Reads the first spike from logits of every step.
 
   Args:
     logits: `[..., T, C]` outputs of every step, before the softmax; C >= 2.
     theta: threshold in (1/C, 1): a scalar, or `[T]`, one a step.
-    lengths: `[...]` int in `1..T`; steps from there on are not looked at. None means T.
+    lengths: `[...]` int in `1..T`; later steps change nothing. None means T.
 
   Returns:
     RankCode with leading axes `[...]`.

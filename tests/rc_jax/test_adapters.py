@@ -39,9 +39,45 @@ def test_from_nnx_refuses_a_module_that_draws_random_numbers():
   head = lambda rngs: nnx.Sequential(nnx.Dropout(0.5, rngs=rngs), nnx.Linear(3, 2, rngs=rngs))
   classifier = rc_jax.from_nnx(lambda rngs: nnx.GRUCell(4, 3, rngs=rngs), head)
   params = classifier.init(jax.random.key(0), jnp.zeros(4))
-  for step in (classifier.step, jax.jit(classifier.step)):
+  for decode in (classifier.decode, jax.jit(classifier.decode)):
     with pytest.raises(ValueError, match="the modules draw random numbers in a step"):
-      step(params, classifier.initial_carry(params), jnp.zeros(4))
+      decode(params, {"output": jnp.zeros(3)})
+
+
+class NoisyCell(nnx.GRUCell):
+  """A cell that draws in its step."""
+
+  def __init__(self, *sizes, rngs):
+    super().__init__(*sizes, rngs=rngs)
+    self.noise = nnx.Dropout(0.5, rngs=rngs)
+
+  def __call__(self, carry, x):
+    return super().__call__(carry, self.noise(x))
+
+
+def test_from_nnx_refuses_a_cell_that_draws_random_numbers():
+  classifier = rc_jax.from_nnx(
+    lambda rngs: NoisyCell(4, 3, rngs=rngs), lambda rngs: nnx.Linear(3, 2, rngs=rngs)
+  )
+  params = classifier.init(jax.random.key(0), jnp.zeros(4))
+  with pytest.raises(ValueError, match="the modules draw random numbers in a step"):
+    classifier.step(params, classifier.initial_carry(params), jnp.zeros(4))
+
+
+def test_from_nnx_decodes_by_its_head():
+  """Cell and head equal the modules that are built from the same keys."""
+  make_cell = lambda rngs: nnx.GRUCell(4, 3, rngs=rngs)
+  make_head = lambda rngs: nnx.Linear(3, 2, rngs=rngs)
+  classifier = rc_jax.from_nnx(make_cell, make_head)
+  x, carry = jnp.linspace(-1, 1, 4), jnp.array([0.3, -0.2, 0.1])
+  for seed in (0, 1):  # the second parameters find nothing left of the first
+    params = classifier.init(jax.random.key(seed), x)
+    cell_key, head_key = jax.random.split(jax.random.key(seed))
+    expected, output = make_cell(nnx.Rngs(cell_key))(carry, x)
+    got, hidden = classifier.step(params, carry, x)
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+    logits = make_head(nnx.Rngs(head_key))(output)
+    np.testing.assert_allclose(classifier.decode(params, hidden), logits, rtol=1e-6)
 
 
 def sequences(features=5, rows=6, steps=7):
@@ -101,6 +137,40 @@ def test_an_encoder_that_keeps_state_is_refused():
   classifier = rc_jax.with_encoder(rc_jax.gru(8, 3), linen.BatchNorm(use_running_average=True))
   with pytest.raises(ValueError, match=r"BatchNorm keeps \['batch_stats'\]"):
     classifier.init(jax.random.key(0), jnp.zeros(5))
+
+
+class ScaledDense(linen.Module):
+  """An encoder that casts an image's bytes itself."""
+
+  @linen.compact
+  def __call__(self, x):
+    return linen.Dense(4)(x.astype(jnp.float32) / 255)
+
+
+@jax.numpy_dtype_promotion("standard")  # in which Flax promotes without a word
+def test_bytes_that_an_encoder_would_promote_are_refused():
+  image = jnp.zeros(6, jnp.uint8)
+  message = r"Dense takes float inputs, but a step is uint8\[6\]; scale and cast it first"
+  classifier = rc_jax.with_encoder(rc_jax.gru(8, 3), linen.Dense(4))
+  with pytest.raises(ValueError, match=message):
+    classifier.init(jax.random.key(0), image)
+  params = classifier.init(jax.random.key(0), jnp.zeros(6))
+  with pytest.raises(ValueError, match=message):
+    classifier.encode(params, image)
+
+
+@pytest.mark.parametrize(
+  "encoder, x",
+  [
+    (ScaledDense(), jnp.zeros(6, jnp.uint8)),
+    (linen.Sequential([linen.Embed(256, 4), jnp.ravel]), jnp.zeros(2, jnp.uint8)),
+    (linen.Embed(9, 4), jnp.int32(3)),
+  ],
+)
+def test_an_encoder_may_take_integers_itself(encoder, x):
+  classifier = rc_jax.with_encoder(rc_jax.gru(8, 3), encoder)
+  params = classifier.init(jax.random.key(0), x)
+  assert classifier.encode(params, x).shape == (24,)
 
 
 def test_float32_changes_nothing():

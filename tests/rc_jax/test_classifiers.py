@@ -425,7 +425,7 @@ def test_bad_sizes(construct, message):
     (
       rc_jax.lstm(4, 3),
       jnp.zeros(3, jnp.int32),
-      r"lstm takes float inputs, but a step is int32\[3\]; cast it first, as x\.astype\(jnp\.float32\)$",
+      r"a step is int32\[3\]; cast it first, as x\.astype\(jnp\.float32\)$",
     ),
     (
       rc_jax.lstm(4, 3),

@@ -363,8 +363,14 @@ def test_theta_of_another_length():
 
 
 def test_what_is_no_batch():
-  with pytest.raises(ValueError, match="batches has a ndarray; give a Batch, or several of them"):
+  with pytest.raises(ValueError, match="batches holds a ndarray; give one Batch, or an iterable"):
     rc_jax.evaluate(READER, PARAMS, (DATA.inputs, DATA.labels), 0.8)
+
+
+def test_one_example_without_an_axis_of_rows():
+  single = jax.tree.map(lambda a: a[0], DATA)
+  with pytest.raises(ValueError, match=r"labels has shape \(\); inputs have 6 rows, so \[6\]"):
+    rc_jax.evaluate(READER, PARAMS, single, 0.8)
 
 
 @pytest.mark.parametrize("batches", [[], cut(DATA, 0, 13)[:1]])
