@@ -156,4 +156,4 @@ def test_the_index_of_decisions_has_every_page():
 
 def test_the_api_page_has_every_public_name():
   page = (ROOT / "docs" / "api.md").read_text()
-  assert set(rc_jax.__all__) <= set(re.findall(r"(?:::: rc_jax\.|`)(\w+)", page))
+  assert set(rc_jax.__all__) <= set(re.findall(r"(?:^::: rc_jax\..*?|`)(\w+)(?:$|\W)", page, re.M))
