@@ -2,11 +2,13 @@
 # exact versions of requirements.lock. PYTHON=python3.12 uses another interpreter.
 
 PYTHON ?= python3
-VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+VENV := .venv-$(VERSION)
 BIN := $(VENV)/bin
+NEWEST := .venv-newest-$(VERSION)
 DEMO := runs/demo
 
-.PHONY: demo test test-slow lint types lock clean
+.PHONY: demo test test-slow test-newest lint types docs lock clean help
 
 demo: $(VENV)/ready ## train on words spoken by a synthesizer, no download; under 10 minutes
 	$(BIN)/python -m experiments.speech --dataset=synthetic --beta=0.2 --epochs=40 --workdir=$(DEMO)
@@ -15,22 +17,36 @@ demo: $(VENV)/ready ## train on words spoken by a synthesizer, no download; unde
 test: lint types ## lint, types and tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-slow: $(VENV)/ready ## the tests that take minutes
+test-slow: $(VENV)/ready ## the tests that take minutes, or a package index
 	$(BIN)/python -m pytest -m slow
 
-lint: $(VENV)/ready
+# An environment of its own, made anew each time, without setup.cfg's bounds and without the lock:
+# what passes here says whether the upper bound of JAX may rise. The tests run from the tree.
+test-newest: ## the numerical tests on the newest JAX that PYTHON can install
+	$(PYTHON) -m venv --clear $(NEWEST)
+	$(NEWEST)/bin/pip install --quiet jax flax optax numpy chex equinox hypothesis pytest pytest-xdist
+	$(NEWEST)/bin/python -c 'import jax; print("JAX", jax.__version__)'
+	$(NEWEST)/bin/python -m pytest -n 2 --dist worksteal tests/rc_jax
+
+lint: $(VENV)/ready ## ruff's lint, and whether its format is kept
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/ready
+types: $(VENV)/ready ## mypy
 	$(BIN)/mypy
 
+docs: $(VENV)/ready ## the site of docs/ and the docstrings, into site/
+	$(BIN)/mkdocs build --strict
+
+# Versions that still satisfy setup.cfg stay as they are. UPGRADE=--upgrade takes the newest ones,
+# UPGRADE='--upgrade-package jax' those of one package.
 lock: $(VENV)/ready ## resolve setup.cfg anew for every supported Python
 	$(BIN)/pip install --quiet 'uv>=0.9'
-	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --no-header \
-	  --no-annotate --no-emit-index-url --no-emit-find-links --upgrade \
+	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --extra docs --no-header \
+	  --no-annotate --no-emit-index-url --no-emit-find-links --quiet $(UPGRADE) \
 	  --output-file requirements.lock setup.cfg
 
+# A failed installation leaves the marker old or missing, so that the next `make` tries again.
 $(VENV)/ready: requirements.lock setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --requirement requirements.lock
@@ -38,4 +54,7 @@ $(VENV)/ready: requirements.lock setup.cfg pyproject.toml
 	touch $@
 
 clean: ## remove environments and caches, keep runs
-	rm -rf .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist site *.egg-info
+
+help: ## list what make can do
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14

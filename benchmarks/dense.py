@@ -10,17 +10,16 @@ one process, each once untimed and once timed; a time is the median of the repea
 import argparse
 import functools
 import json
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.rivals import rivals
-from benchmarks.shapes import PAPER, SHAPES, Shape, loss
+from benchmarks.shapes import PAPER, SHAPES, Shape, make_loss
 from benchmarks.timing import alternate
-from rc_jax import with_dtype
-from rc_jax.engine import initial_carries
-from rc_jax.unroll import Engine
+from rc_jax import Engine, with_dtype
 
 
 def measure(shape: Shape, rows: int, repeats: int, dtype: str) -> dict[str, float]:
@@ -29,14 +28,12 @@ def measure(shape: Shape, rows: int, repeats: int, dtype: str) -> dict[str, floa
   xs = 0.1 * rng.standard_normal((rows, shape.steps, *shape.features), np.float32)
   labels = rng.integers(0, shape.classes, rows).astype(np.int32)
   classifier, params = with_dtype(shape.classifier(), dtype), shape.params()
-  carry = initial_carries(classifier, params, rows)
-  arguments = params, carry, jnp.asarray(xs), jnp.asarray(labels)
-  engines: tuple[Engine, ...] = ("full", "early_exit")
-  calls = {}
-  for engine in engines:
-    function = functools.partial(loss, classifier, engine, to_end=True, zero_carry=True)
-    gradient = jax.value_and_grad(function, has_aux=True)
-    calls[engine] = functools.partial(jax.jit(gradient).lower(*arguments).compile(), *arguments)
+  arguments = params, jnp.asarray(xs), jnp.asarray(labels)
+  calls: dict[str, Any] = {}
+  engines: dict[str, Engine] = {"full": "full", "early_exit": "early_exit"}
+  for name, engine in engines.items():
+    gradient = jax.value_and_grad(make_loss(classifier, engine, "eos"), has_aux=True)
+    calls[name] = functools.partial(jax.jit(gradient).lower(*arguments).compile(), *arguments)
   return alternate(calls | rivals(shape, xs, labels), repeats)
 
 

@@ -9,7 +9,8 @@ each once untimed and once timed; a time is the median of the repeats. Memory is
 program holds beside its arguments and results. For a really trained network see benchmarks.trained.
 
 Contenders: `early_exit`; `full`, the masked full scan with `encode` over all steps at once;
-`in_step`, the same with `encode` in the step; `slowest`, which stops at the slowest row of a batch.
+`in_step`, the same with `encode` in the step; `slowest`, which stops at the slowest row of a batch;
+`twelve`, early exit with twelve widths; `own`, early exit of an LSTM as a user may write it.
 """
 
 import argparse
@@ -22,13 +23,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.shapes import PAPER, SHAPES, Shape, forced, loss
+from benchmarks.shapes import PAPER, SHAPES, Shape, forced, make_loss
 from benchmarks.timing import alternate
 from rc_jax import Classifier, EarlyExit, Engine
-from rc_jax.engine import initial_carries
+from rc_jax.types import identity
 
 FRACTIONS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)  # 0: every row spikes at its first step
-CONTENDERS = ("full", "early_exit", "in_step", "slowest")
+CONTENDERS = ("full", "early_exit", "in_step", "slowest", "twelve", "own")
 
 
 def spike_steps(rng: np.random.Generator, rows: int, steps: int, fraction: float) -> np.ndarray:
@@ -39,20 +40,38 @@ def spike_steps(rng: np.random.Generator, rows: int, steps: int, fraction: float
   return np.clip(np.ceil(share * steps) - 1, 0, steps - 1).astype(int)
 
 
-def contender(name: str, classifier: Classifier, kind: str, arguments: tuple) -> Any:
-  """The compiled function of `(params, carry, xs, labels)`."""
-  net = classifier
+def compile_contender(name: str, shape: Shape, kind: str, arguments: tuple) -> Any:
+  """The compiled function of `(params, xs, labels)`."""
+  classifier = forced(shape.classifier())
   if name == "in_step":
     inside = lambda p, c, x: classifier.step(p, c, classifier.encode(p, x))
-    net = Classifier(classifier.init, classifier.initial_carry, inside, decode=classifier.decode)
-
-  engines: dict[str, Engine] = {"early_exit": "early_exit", "slowest": EarlyExit(widths=1)}
-  engine = engines.get(name, "full")
-  # As training does, and a pass that only reads does not.
-  function: Any = functools.partial(loss, net, engine, zero_carry=kind == "gradient")
+    classifier = classifier._replace(step=inside, encode=identity)
+  if name == "own":
+    classifier = forced(make_own_lstm(shape))
+  engines: dict[str, Engine] = {
+    "early_exit": "early_exit",
+    "own": "early_exit",
+    "slowest": EarlyExit(widths=1),
+    "twelve": EarlyExit(widths=12),
+  }
+  function = make_loss(classifier, engines.get(name, "full"))
   if kind == "gradient":
     function = jax.value_and_grad(function, has_aux=True)
   return jax.jit(function).lower(*arguments).compile()
+
+
+def make_own_lstm(shape: Shape) -> Classifier:
+  """The same LSTM as a user may write it: logits from the step, and nothing marked by `keep`."""
+  ours = shape.classifier()
+
+  def step(params: Any, carry: Any, encoded: Any) -> Any:
+    c, h = carry
+    i, f, g, o = jnp.split(encoded + h @ params["recurrent"], 4)
+    c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+    h = jax.nn.sigmoid(o) * jnp.tanh(c)
+    return (c, h), ours.decode(params, {"hidden": h})
+
+  return ours._replace(step=step, decode=identity)
 
 
 def measure(
@@ -61,7 +80,6 @@ def measure(
   """One row of results a fraction."""
   rng = np.random.default_rng(0)
   params = shape.params()
-  carry = initial_carries(shape.classifier(), params, rows)
   labels = jnp.asarray(rng.integers(0, shape.classes, rows), jnp.int32)
   channels = (*shape.features[:-1], shape.features[-1] + 1)
 
@@ -72,22 +90,20 @@ def measure(
     xs.reshape(rows, shape.steps, -1)[..., -1] = 30.0 * (np.arange(shape.steps) == spikes[:, None])
     return jnp.asarray(xs), spikes
 
-  arguments = (params, carry, inputs(0.0)[0], labels)
-  build = functools.partial(
-    contender, classifier=forced(shape.classifier()), kind=kind, arguments=arguments
-  )
-  functions = {name: build(name) for name in names}
+  arguments = (params, inputs(0.0)[0], labels)
+  functions = {name: compile_contender(name, shape, kind, arguments) for name in names}
   memory = {f"{n}_mb": f.memory_analysis().temp_size_in_bytes / 2**20 for n, f in functions.items()}
   results = []
   for fraction in fractions:
     xs, spikes = inputs(fraction)
-    calls = {n: functools.partial(f, params, carry, xs, labels) for n, f in functions.items()}
+    calls = {n: functools.partial(f, params, xs, labels) for n, f in functions.items()}
     computed = {}
     for name, call in calls.items():
       output = call()
-      step, share = (output[0] if kind == "gradient" else output)[1]
-      np.testing.assert_array_equal(step, spikes)  # the net spiked when it was told to
-      computed[name] = float(share)
+      metrics = (output[0] if kind == "gradient" else output)[1]
+      # The net spiked when it was told to.
+      np.testing.assert_allclose(metrics.mean_spike_step, np.mean(spikes + 1), rtol=1e-6)
+      computed[name] = float(metrics.computed_fraction)
     times = alternate(calls, repeats)
     f = float(np.mean(spikes + 1) / shape.steps)
     results.append(

@@ -2,9 +2,10 @@
 
   python -m benchmarks.features [--clips=512] [--rounds=25] [--json]
 
-From decoded audio to frames `[N, 101, 20]`, no files. The ways take turns in one process. Medians
-of the rounds, and the best round, which says more on a machine that others use. Seen on 2 free
-cores: 8 times the loop's speed; beside other work 5 to 7. The program uses both, the loop one.
+Each way turns decoded audio into frames `[N, 101, 20]`; no file is read. The ways take turns in one
+process. The table has the median round, and the best round, which says more on a machine that
+others use. On 2 free cores the program was 8 times as fast as the loop, and 5 to 7 times beside
+other work. The program uses both cores, the loop one.
 """
 
 import argparse
@@ -23,8 +24,8 @@ from data_pipelines.speech import features
 from data_pipelines.speech.build import BATCH_SIZE
 
 
-def by_librosa(audio: np.ndarray) -> np.ndarray:
-  """`[..., 16000]` -> `[..., 101, 20]`."""
+def compute_by_librosa(audio: np.ndarray) -> np.ndarray:
+  """Computes frames `[..., 101, 20]` from samples `[..., 16000]` with librosa."""
   mel = librosa.feature.melspectrogram(
     y=audio,
     sr=features.SAMPLE_RATE,
@@ -39,37 +40,45 @@ def by_librosa(audio: np.ndarray) -> np.ndarray:
   return np.log(mel + features.LOG_OFFSET).swapaxes(-1, -2)
 
 
-def librosa_loop(audio: np.ndarray) -> np.ndarray:
-  """One clip at a time, as pipelines are commonly written."""
-  return np.stack([by_librosa(clip) for clip in audio])
+def loop_over_librosa(audio: np.ndarray) -> np.ndarray:
+  """Computes frames clip by clip with librosa, as data pipelines are commonly written."""
+  return np.stack([compute_by_librosa(clip) for clip in audio])
 
 
-def jitted(audio: np.ndarray) -> np.ndarray:
-  """Batches through one compiled program, from a thread for each core."""
+def run_jitted(audio: np.ndarray) -> np.ndarray:
+  """Computes frames batch by batch with one compiled program, called from a thread per core."""
   batches = audio.reshape(-1, BATCH_SIZE, audio.shape[-1])
   return np.concatenate(list(_pool.map(lambda batch: np.asarray(_log_mel(batch)), batches)))
 
 
 _log_mel = jax.jit(features.log_mel)
-# Within a batch XLA's threads wait for each other after each of five short steps: on two cores, one
-# batch after the other took half as long again. More threads than cores were no faster.
+# Within a batch, XLA's threads wait for each other after each of five short steps, so that several
+# batches run at once: one after the other they took 1.5 times as long on two cores. More threads
+# than cores were no faster.
 _pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
 
 WAYS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-  "librosa, a clip at a time": librosa_loop,
-  "librosa, all clips at once": by_librosa,
-  f"jax, batches of {BATCH_SIZE}": jitted,
+  "librosa, a clip at a time": loop_over_librosa,
+  "librosa, all clips at once": compute_by_librosa,
+  f"jax, batches of {BATCH_SIZE}": run_jitted,
 }
 
 
 def measure(num_clips: int, rounds: int) -> list[dict[str, float | str]]:
-  """Milliseconds a clip of each way, and how many times the loop's speed that is."""
+  """Measures each way: milliseconds per clip, and its speed relative to the loop's.
+
+  Raises:
+    ValueError: if there is no round, or if the clips are not a multiple of a batch.
+  """
   if num_clips < BATCH_SIZE or num_clips % BATCH_SIZE or rounds < 1:
-    raise ValueError(f"give a multiple of {BATCH_SIZE} clips and at least one round")
+    raise ValueError(
+      f"clips is {num_clips} and rounds is {rounds}; give a multiple of {BATCH_SIZE} clips and at "
+      "least one round"
+    )
   noise = np.random.default_rng(0).uniform(-0.3, 0.3, (num_clips, features.NUM_SAMPLES))
   audio = noise.astype(np.float32)
-  expected = librosa_loop(audio)
-  for way in WAYS.values():  # compiles, and shows that all do the same work
+  expected = loop_over_librosa(audio)
+  for way in WAYS.values():  # compiles the program, and shows that all ways agree
     np.testing.assert_allclose(way(audio), expected, atol=1e-4, rtol=0)
   seconds: dict[str, list[float]] = {name: [] for name in WAYS}
   for _ in range(rounds):
@@ -91,7 +100,7 @@ def measure(num_clips: int, rounds: int) -> list[dict[str, float | str]]:
 
 
 def main() -> None:
-  """Prints a table, or JSON."""
+  """Reads the command line and prints the measurements as a table or as JSON."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--clips", type=int, default=512)
   parser.add_argument("--rounds", type=int, default=25)

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from benchmarks.early_exit import spike_steps
-from experiments.figures import BLUE, COLUMN, GREY, PALETTE, RED, STYLE
+from experiments.harness.figures import BLUE, COLUMN, GREY, PALETTE, RED, STYLE
 from rc_jax import loop_widths
 
 ROWS, STEPS, FRACTION = 128, 81, 0.3  # of the example on the left

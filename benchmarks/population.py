@@ -19,6 +19,7 @@ import optax
 
 from benchmarks.timing import alternate
 from data_pipelines import spotting, two_sequence
+from experiments.harness.tables import format_head, format_row
 from rc_jax import lstm, make_train
 
 TASKS = {"spotting": spotting.sample, "two_sequence": two_sequence.sample}
@@ -58,8 +59,9 @@ def main() -> None:
   parser.add_argument("--json", action="store_true")
   given = parser.parse_args()
   if not given.json:
-    print("| task | engine | computed | together, ms a member | alone, ms | ratio |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print(
+      format_head(("task", "engine", "computed", "together, ms a member", "alone, ms", "ratio"))
+    )
   for task in TASKS:
     for theta in THETAS:
       for engine in ENGINES:
@@ -67,8 +69,9 @@ def main() -> None:
         if given.json:
           print(json.dumps(row), flush=True)
         else:
-          ms = f"{row['together_ms']:.2f} | {row['alone_ms']:.2f} | {row['ratio']:.2f}"
-          print(f"| {task} | {engine} | {row['computed']:.0%} | {ms} |", flush=True)
+          numbers = (row["together_ms"], row["alone_ms"], row["ratio"])
+          cells = (task, engine, f"{row['computed']:.0%}", *(f"{n:.2f}" for n in numbers))
+          print(format_row(cells), flush=True)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
-from rc_jax import Classifier, conv_lstm, lstm, rc_loss
-from rc_jax.unroll import Engine, unroll_and_count
+from rc_jax import Batch, Classifier, Engine, Metrics, conv_lstm, lstm, make_train
 
 
 class Shape(NamedTuple):
@@ -59,29 +59,12 @@ def forced(classifier: Classifier) -> Classifier:
   return classifier._replace(encode=encode, step=step, decode=decode)
 
 
-def loss(
-  classifier: Classifier,
-  engine: Engine,
-  params: Any,
-  carry: Any,
-  xs: jax.Array,
-  labels: jax.Array,
-  *,
-  to_end: bool = False,
-  zero_carry: bool = False,
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-  """Mean loss of B rows at theta .95, with their spike steps `[B]` and the share computed."""
-  code, computed = unroll_and_count(
-    classifier.step,
-    params,
-    carry,
-    xs,
-    0.95,
-    None,
-    encode=classifier.encode,
-    decode=classifier.decode,
-    engine=engine,
-    to_end=to_end,
-    zero_carry=zero_carry,
-  )
-  return jnp.mean(rc_loss(code.logits, labels)), (code.step, computed)
+def make_loss(classifier: Classifier, engine: Engine = "auto", objective: Any = "rc") -> Any:
+  """What training differentiates, `(params, xs, labels) -> (mean loss, Metrics)`, at theta .95."""
+  train = make_train(classifier, optax.identity(), objective=objective, engine=engine)
+
+  def loss(params: Any, xs: jax.Array, labels: jax.Array) -> tuple[jax.Array, Metrics]:
+    lengths = jnp.full(xs.shape[0], xs.shape[1], jnp.int32)
+    return train.loss(params, Batch(xs, labels, lengths), jnp.int32(0))
+
+  return loss

@@ -11,7 +11,6 @@ some updates each, as within an epoch: what one leaves in the caches is its own.
 
 import argparse
 import functools
-import importlib
 import json
 import pathlib
 from collections.abc import Callable
@@ -24,34 +23,47 @@ import numpy as np
 from benchmarks.rivals import rivals
 from benchmarks.shapes import PAPER
 from benchmarks.timing import alternate
-from experiments.checkpoints import Checkpoints
-from experiments.flags import FLAGS
-from experiments.training import in_dtype, initial_state, update_of
-from rc_jax import evaluate
+from experiments.harness.checkpoints import Checkpoints
+from experiments.harness.flags import read_defaults
+from experiments.harness.settings import Settings, make_settings
+from experiments.harness.task import Task
+from experiments.harness.updates import make_initial_state, make_update, set_dtype
+from experiments.registry import load_binary
+from rc_jax import TrainState, evaluate
 
 TURN = 10  # updates of one contender before the next
 
 
-def measure(workdir: pathlib.Path, repeats: int, batch: int | None = None) -> dict[str, float]:
-  """Median milliseconds, and what they depend on; `batch` replaces the run's own batch size."""
+def load(workdir: pathlib.Path, batch: int | None) -> tuple[Task, Settings, TrainState]:
+  """Rebuilds the task, settings and latest state of a run from its files.
+
+  Args:
+    workdir: of the run.
+    batch: examples an update; None for the run's own.
+
+  Raises:
+    OSError: the folder has no config.json.
+    ValueError: it holds no checkpoint.
+  """
   config = json.loads((workdir / "config.json").read_text())
-  binary = importlib.import_module(f"experiments.{config['experiment']}")
-  given = {k: v for k, v in config["flags"].items() if v is not None} | {"progress": False}
-  given |= {} if batch is None else {"batch_size": batch}
-  joined = {k: ",".join(v) if isinstance(v, list) else v for k, v in given.items()}
-  FLAGS([config["experiment"], *(f"--{k}={v}" for k, v in joined.items())])
-  task, settings = binary.setup()
-  task = in_dtype(task, settings)
-  state = initial_state(task, settings)
-  snapshot = Checkpoints(workdir / "checkpoints").restore(state)
+  binary = load_binary(config["experiment"])
+  defaults = read_defaults(binary.EXPERIMENT)  # of flags that are younger than the run
+  changes = {"progress": False} | ({} if batch is None else {"batch_size": batch})
+  settings = make_settings(binary.EXPERIMENT, defaults | config["flags"] | changes, defaults)
+  task = set_dtype(binary.setup(settings), settings)
+  snapshot = Checkpoints(workdir / "checkpoints").restore(make_initial_state(task, settings))
   if snapshot is None:
     raise ValueError(f"{workdir} holds no checkpoint; train first")
-  state = snapshot.state
+  return task, settings, snapshot.state
 
+
+def measure(workdir: pathlib.Path, repeats: int, batch: int | None = None) -> dict[str, float]:
+  """Median milliseconds, and what they depend on; `batch` replaces the run's own batch size."""
+  task, settings, state = load(workdir, batch)
   means: dict[str, list[Any]] = {"full": [], "early_exit": []}
   calls: dict[str, Callable[[], Any]] = {}
   for engine in means:
-    update = jax.jit(update_of(task, settings._replace(engine=engine)), donate_argnums=0)
+    update = jax.jit(make_update(task, settings.replace(engine=engine)), donate_argnums=0)
     items = iter(task.items)
     copy = [jax.tree.map(jnp.copy, state)]
 
@@ -62,7 +74,7 @@ def measure(workdir: pathlib.Path, repeats: int, batch: int | None = None) -> di
 
     calls[f"update_{engine}_ms"] = call
   batches = list(task.test.batches())
-  if given["model"] == "lstm":
+  if settings.model == "lstm":
     index = np.arange(settings.batch_size) % len(batches[0].labels)
     xs, labels = (np.asarray(a)[index] for a in (batches[0].inputs, batches[0].labels))
     others = rivals(PAPER[task.name], xs, labels, update=True)

@@ -1,4 +1,4 @@
-"""Knowing in a second, not after minutes of retries, that there is no network."""
+"""A check for the network, which fails in seconds where a download would retry for minutes."""
 
 import socket
 import urllib.parse
@@ -6,15 +6,17 @@ import urllib.request
 
 
 def require_network(url: str, otherwise: str, timeout: float = 10.0) -> None:
-  """Checks that the host of a download answers, or the proxy that the environment names for it.
+  """Checks that the host of a URL accepts connections.
+
+  Where the environment names a proxy for the URL's scheme, the proxy is checked in its place.
 
   Args:
-    url: of the download.
-    otherwise: what to do without it, for the message: a sentence.
-    timeout: seconds.
+    url: the address of the download.
+    otherwise: a sentence that says what to do without a network; it ends the error message.
+    timeout: how long to wait for the host, in seconds.
 
   Raises:
-    ValueError: no connection to the host can be made.
+    ValueError: if no connection can be made.
   """
   scheme = urllib.parse.urlsplit(url).scheme
   parts = urllib.parse.urlsplit(urllib.request.getproxies().get(scheme, url))

@@ -1,4 +1,8 @@
-"""Continuous sequence spotting (section 3.1): is there a run of five equal steps?"""
+"""Continuous sequence spotting (section 3.1): does a sequence hold a run of five equal steps?
+
+Beside the sequences, this module computes when their labels become certain, which bounds the spike
+step of a classifier that is always right.
+"""
 
 from typing import NamedTuple
 
@@ -14,14 +18,17 @@ CLASS_NAMES = ("negative", "positive")
 
 
 def sample(key: Key, batch_size: int) -> Batch:
-  """Draws spike trains of rate 0.5; about 55 % of them are positive.
+  """Draws spike trains whose steps are 0 or 1 with equal probability (section 3.1).
+
+  About 55 % of them are positive.
 
   Args:
     key: consumed.
     batch_size: B.
 
   Returns:
-    Batch of inputs `[B, 25, 1]` in {0, 1}, labels `[B]` (1: a run of five or more equal steps).
+    Batch of inputs `[B, 25, 1]` float32 in {0, 1} and labels `[B]` int32, 1 where five or more
+    equal steps follow each other. All lengths are 25.
   """
   inputs = jax.random.bernoulli(key, 0.5, (batch_size, NUM_STEPS, 1)).astype(jnp.float32)
   labels = jnp.any(run_complete(inputs), axis=-1).astype(jnp.int32)
@@ -29,8 +36,17 @@ def sample(key: Key, batch_size: int) -> Batch:
 
 
 def run_complete(inputs: Array) -> Array:
-  """Where the last five steps are equal: `[..., T, 1]` -> `[..., T]` bool."""
+  """Marks the steps that complete a run of five: that step and the four before it are equal.
+
+  Args:
+    inputs: `[..., T, 1]`.
+
+  Returns:
+    `[..., T]` bool. A longer run is marked at its fifth and at each later step.
+  """
   x = inputs[..., 0]
+  # A run of five is four steps in succession that equal their predecessor; a difference of two
+  # cumulative sums counts those among the last four.
   same = jnp.concatenate([jnp.zeros_like(x[..., :1], bool), x[..., 1:] == x[..., :-1]], axis=-1)
   count = jnp.cumsum(same, axis=-1)
   before = jnp.concatenate(
@@ -40,13 +56,14 @@ def run_complete(inputs: Array) -> Array:
 
 
 def earliest_step(inputs: Array) -> Array:
-  """The first step at which the label "positive" is certain.
+  """Finds the first step at which the label "positive" is certain.
 
   Args:
     inputs: `[..., T, 1]`.
 
   Returns:
-    `[...]` int32, zero-based step that completes the first run of five; `T - 1` without one.
+    `[...]` int32, the zero-based step that completes the first run of five, or `T - 1` in a
+    sequence that has no such run.
   """
   complete = run_complete(inputs)
   first = jnp.argmax(complete, axis=-1).astype(jnp.int32)
@@ -54,13 +71,16 @@ def earliest_step(inputs: Array) -> Array:
 
 
 class Earliest(NamedTuple):
-  """When the label becomes certain, over all sequences; times are numbers of steps seen.
+  """When the label becomes certain, on average over all sequences, in numbers of steps seen.
+
+  A positive label is certain once a run of five is complete. A negative label is certain once the
+  remaining steps are too few to complete one.
 
   Attributes:
-    positive_fraction: share of positive sequences.
-    positive_mean_spike_step: mean over positives: a run of five is complete.
-    negative_mean_spike_step: mean over negatives: none can be completed any more.
-    mean_spike_step: mean over all.
+    positive_fraction: the fraction of positive sequences.
+    positive_mean_spike_step: the mean over positive sequences.
+    negative_mean_spike_step: the mean over negative sequences.
+    mean_spike_step: the mean over all sequences.
   """
 
   positive_fraction: float
@@ -70,39 +90,45 @@ class Earliest(NamedTuple):
 
 
 def positive_probability(num_steps: int = NUM_STEPS) -> np.ndarray:
-  """What an ideal observer believes, by backward induction over the length of the last run.
+  """Computes the probability of "positive" in each state of the sequence, by backward induction.
+
+  Only two numbers bear on the label: the steps seen, and the length of the run they end with.
 
   Args:
     num_steps: T.
 
   Returns:
-    `[T + 1, 6]` float64, exact: entry `[t, r]` is the probability of "positive" after t steps, the
-    last r of them equal (as yet, for r < 5, without a run of five; r = 5 is a complete one).
+    `[T + 1, 6]` float64, exact. Entry `[t, r]` with r < 5 is the probability after t steps that
+    hold no run of five and whose last r are equal. Entry `[t, 5]` is 1: there has been a run.
   """
   belief = np.zeros((num_steps + 1, RUN + 1))
   belief[:, RUN] = 1
   for t in reversed(range(num_steps)):
-    belief[t, :RUN] = (belief[t + 1, 1:] + belief[t + 1, 1]) / 2  # the run goes on, or a new one
+    # The next step continues the run, or starts a new one, with equal probability.
+    belief[t, :RUN] = (belief[t + 1, 1:] + belief[t + 1, 1]) / 2
   return belief
 
 
 def earliest(num_steps: int = NUM_STEPS) -> Earliest:
-  """How soon the label can be certain: nobody who is always right is faster.
+  """Computes when the label becomes certain; no classifier that is always right is faster.
 
-  At T = 25 no belief lies between 15/16 and 1, so to reach theta = .95 is to be certain.
+  At T = 25 no probability lies between 15/16 and 1, so that an ideal observer which reaches
+  theta = .95 is certain.
 
   Args:
     num_steps: T >= 5.
 
   Returns:
-    Earliest, exact.
+    The fraction of positive sequences and the mean times, exact.
   """
   belief = positive_probability(num_steps)
-  undecided = np.eye(RUN + 1)[0]  # probability of each length of the last run, and of no certainty
-  share, time = np.zeros(2), np.zeros(2)  # by label
+  # `undecided[r]` is the probability that the label is still open and that the last run has length
+  # r. Both arrays below are indexed by label.
+  undecided = np.eye(RUN + 1)[0]
+  share, time = np.zeros(2), np.zeros(2)
   for t in range(1, num_steps + 1):
     reached = np.append(undecided.sum(), undecided[:-1]) / 2
-    reached[:2] = 0, reached[:2].sum()  # a new run has length 1
+    reached[:2] = 0, reached[:2].sum()  # a new run has length 1; so has the first step
     for label in (0, 1):
       certain = reached[belief[t] == label].sum()
       share[label] += certain

@@ -1,4 +1,8 @@
-"""Temporal MNIST (section 3.3): every pixel spikes once in ten steps, ink first."""
+"""Temporal MNIST (section 3.3): each pixel spikes once in ten steps, the brightest first.
+
+`load` gives images as uint8. On the device `shift` and `warp` change a training batch of images,
+and `prepare` or `prepare_accumulated` spreads images over steps.
+"""
 
 import gzip
 import hashlib
@@ -27,43 +31,66 @@ MD5 = {
 
 
 def spike_step(images: Array) -> Array:
-  """The zero-based step at which each pixel spikes: `[...]` uint8 -> `[...]` int32 in 0..9.
+  """Computes the step at which each pixel spikes (section 3.3; binned as in the authors' notebook).
 
-  A value v spikes at `10 - max(ceil(10 v / 255), 1)`, so pixels >= 230 come first and the
-  background last (section 3.3; the binning of the authors' notebook).
+  A pixel of value v spikes at step `10 - max(ceil(10 v / 255), 1)`: values from 230 on spike first,
+  the background last.
+
+  Args:
+    images: `[...]` uint8.
+
+  Returns:
+    `[...]` int32, zero-based steps in 0..9.
   """
   tenths = (images.astype(jnp.int32) * NUM_STEPS + 254) // 255
   return NUM_STEPS - jnp.maximum(tenths, 1)
 
 
 def encode(images: Array) -> Array:
-  """Spreads images over time: `[B, ...]` uint8 -> `[B, 10, ...]` float32 in {0, 1}."""
+  """Encodes images as spikes: 1 at the step at which a pixel spikes, 0 at all others.
+
+  Args:
+    images: `[B, ...]` uint8.
+
+  Returns:
+    `[B, 10, ...]` float32 in {0, 1}.
+  """
   step = spike_step(images)[:, None]
-  return (step == _each_step(images)).astype(jnp.float32)
+  return (step == _number_steps(images)).astype(jnp.float32)
 
 
 def accumulate(images: Array) -> Array:
-  """All that is known at each step: `[B, ...]` uint8 -> `[B, 10, ...]` float32.
+  """Encodes images so that each step shows all pixels that have spiked up to it.
 
-  A pixel is 0 until it spikes and `1 - spike_step / 10` from then on: the first step is the binary
-  image of pixels >= 230, the last one the whole image in tenths.
+  A pixel is 0 before it spikes and `1 - spike_step / 10` from then on. The first step is thus the
+  binary image of values from 230 on, and the last step is the whole image in tenths.
+
+  Args:
+    images: `[B, ...]` uint8.
+
+  Returns:
+    `[B, 10, ...]` float32 in 0..1.
   """
   step = spike_step(images)[:, None]
   earliness = (NUM_STEPS - step).astype(jnp.float32) / NUM_STEPS
-  return jnp.where(step <= _each_step(images), earliness, 0.0)
+  return jnp.where(step <= _number_steps(images), earliness, 0.0)
 
 
-def _each_step(images: Array) -> Array:
-  """0 to 9, int32 `[1, 10, 1, ...]`: compares with `[B, 1, ...]`, made of images `[B, ...]`."""
+def _number_steps(images: Array) -> Array:
+  """Numbers the steps 0 to 9 along axis 1, `[1, 10, 1, ...]` int32, for images `[B, ...]`."""
   return jnp.arange(NUM_STEPS, dtype=jnp.int32).reshape(1, -1, *(1,) * (images.ndim - 1))
 
 
 def prepare(batch: Batch, *, flat: bool) -> Batch:
-  """Turns stored images `[B, 28, 28]` into steps, on the device.
+  """Turns a batch of images into steps of spikes, by `encode`.
 
   Args:
-    batch: of a `Split` made by `load`.
-    flat: True gives inputs `[B, 10, 784]`, False `[B, 10, 28, 28, 1]`.
+    batch: inputs `[B, 28, 28]` uint8, from a split that `load` made.
+    flat: whether each step is a vector instead of an image.
+
+  Returns:
+    The batch with float32 inputs `[B, 10, 784]` if flat, else `[B, 10, 28, 28, 1]`. Labels and
+    lengths stay.
   """
   images = batch.inputs
   images = images.reshape(len(images), -1) if flat else images[..., None]
@@ -71,14 +98,19 @@ def prepare(batch: Batch, *, flat: bool) -> Batch:
 
 
 def prepare_accumulated(batch: Batch, *, prefix: int | None = None) -> Batch:
-  """Turns stored images `[B, 28, 28]` into steps of `accumulate`, on the device.
+  """Turns a batch of images into steps that each show all spikes so far, by `accumulate`.
 
   Args:
-    batch: of a `Split` made by `load`.
-    prefix: 1 to 10, keep only this step, which shows all pixels that have spiked by then.
+    batch: inputs `[B, 28, 28]` uint8, from a split that `load` made.
+    prefix: None keeps all ten steps. A number from 1 to 10 keeps only that step, which shows the
+      pixels that have spiked within so many steps.
+
+  Returns:
+    The batch with inputs `[B, 10, 28, 28, 1]` float32; with a prefix the inputs have one step and
+    the lengths are 1. Labels stay.
 
   Raises:
-    ValueError: another prefix.
+    ValueError: if prefix is out of range.
   """
   if prefix is not None and not 1 <= prefix <= NUM_STEPS:
     raise ValueError(f"prefix is {prefix}; it must lie in 1..{NUM_STEPS}")
@@ -90,11 +122,14 @@ def prepare_accumulated(batch: Batch, *, prefix: int | None = None) -> Batch:
 
 
 def random_step(key: Key, batch: Batch) -> Batch:
-  """Keeps one step of each row, drawn uniformly, as a sequence of length 1.
+  """Keeps a single step of each row, drawn uniformly from the row's own steps.
 
   Args:
     key: consumed.
-    batch: inputs `[B, T, ...]`.
+    batch: inputs `[B, T, ...]`; steps beyond a row's length are never drawn.
+
+  Returns:
+    The batch with inputs `[B, 1, ...]` and lengths 1. Labels stay.
   """
   step = jax.random.randint(key, batch.labels.shape, 0, batch.lengths)
   inputs = jax.vmap(lambda x, t: x[t][None])(batch.inputs, step)
@@ -102,12 +137,17 @@ def random_step(key: Key, batch: Batch) -> Batch:
 
 
 def shift(key: Key, batch: Batch, pixels: int) -> Batch:
-  """Moves each image by its own random number of pixels; what comes in is background.
+  """Shifts each image by a random number of whole pixels along both axes.
+
+  Background fills the edge from which an image moves away.
 
   Args:
     key: consumed.
-    batch: of a `Split` made by `load`, images `[B, 28, 28]` uint8.
-    pixels: each direction is drawn uniformly from `-pixels..pixels`; 0 changes nothing.
+    batch: inputs `[B, 28, 28]` uint8, from a split that `load` made.
+    pixels: the shift along each axis is drawn uniformly from `-pixels..pixels`; 0 changes nothing.
+
+  Returns:
+    The batch with changed inputs of the same shape. Labels and lengths stay.
   """
   if not pixels:
     return batch
@@ -119,17 +159,21 @@ def shift(key: Key, batch: Batch, pixels: int) -> Batch:
 
 
 def warp(key: Key, batch: Batch, *, degrees: float, zoom: float) -> Batch:
-  """Turns each image about its centre and stretches both axes, by random amounts of its own.
+  """Rotates each image about its centre and stretches both its axes, by random amounts.
 
-  Each pixel takes the value of the nearest one, so that grey values stay as frequent as they are:
-  interpolating would leave 58 instead of 85 of a thousand pixels to the first step.
+  Each pixel takes the value of the nearest source pixel, so that grey values stay as frequent as
+  they are. Interpolation would blur bright pixels: 58 of a thousand pixels would spike at the first
+  step, where 85 do.
 
   Args:
     key: consumed.
-    batch: of a `Split` made by `load`, images `[B, 28, 28]` uint8.
+    batch: inputs `[B, 28, 28]` uint8, from a split that `load` made.
     degrees: the angle is drawn uniformly from `-degrees..degrees`.
-    zoom: each axis is stretched by a factor drawn uniformly from `1 - zoom..1 + zoom`. With 0 and 0
-      nothing changes.
+    zoom: each axis has its own factor, drawn uniformly from `1 - zoom..1 + zoom`. If degrees and
+      zoom are 0, nothing changes.
+
+  Returns:
+    The batch with changed inputs of the same shape. Labels and lengths stay.
   """
   if not (degrees or zoom):
     return batch
@@ -140,58 +184,61 @@ def warp(key: Key, batch: Batch, *, degrees: float, zoom: float) -> Batch:
   centre = (jnp.array(IMAGE_SHAPE, jnp.float32)[:, None, None] - 1) / 2
   y, x = jnp.indices(IMAGE_SHAPE, jnp.float32) - centre
 
-  def warped(image: Array, angle: Array, factors: Array) -> Array:
+  def warp_image(image: Array, angle: Array, factors: Array) -> Array:
+    """Reads each pixel of an image `[28, 28]` from where the inverse map leads."""
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     source = jnp.stack([(cos * y - sin * x) / factors[0], (sin * y + cos * x) / factors[1]])
     return jax.scipy.ndimage.map_coordinates(image, list(source + centre), order=0)
 
-  images = jax.vmap(warped, (0, 0, 1))(batch.inputs.astype(jnp.float32), angle, factors)
+  images = jax.vmap(warp_image, (0, 0, 1))(batch.inputs.astype(jnp.float32), angle, factors)
   return batch._replace(inputs=images.astype(batch.inputs.dtype))
 
 
 def load(
   dataset: str = "mnist", *, data_dir: str | None = None, holdout: int | None = None
 ) -> Splits:
-  """Loads images `[N, 28, 28]` uint8, ink bright.
+  """Loads images of handwritten digits, `[N, 28, 28]` uint8, bright on a dark background.
 
   Args:
-    dataset: "mnist", or "digits": scikit-learn's bundled 8 x 8 digits, enlarged to 24 x 24, the
-      stand-in that needs no download.
-    data_dir: folder with the four original archives of MNIST; None downloads them.
-    holdout: how many training images, the last ones, are the validation split. None means 5,000
-      of MNIST and 200 of digits. With 0 training has all of them, and validation repeats the last
-      ones: then it must not choose anything.
+    dataset: "mnist", or "digits" for scikit-learn's bundled 8 x 8 digits, which are enlarged to
+      24 x 24 pixels and need no download.
+    data_dir: the folder of MNIST's four original archives; None downloads them.
+    holdout: the number of training images, the last ones, that become the validation split. None
+      means 5,000 for MNIST and 200 for digits. With 0 all images train, and the validation split
+      repeats the last ones; nothing may then be chosen by its results.
 
   Returns:
-    Splits; each record is an image with its label and length 10.
+    Splits whose records are an image, its label and the length 10.
 
   Raises:
-    ValueError: an unknown data set, archives that are missing or damaged, a holdout that leaves
-      nothing to train on, no network, or no scikit-learn.
+    ValueError: if the data set is unknown, if archives are missing or damaged, if holdout leaves
+      nothing to train on, or if there is no network or no scikit-learn where they are needed.
   """
   if dataset not in DATASETS:
     raise ValueError(f"dataset is {dataset!r}; choose one of {', '.join(DATASETS)}")
   if dataset == "digits" and data_dir:
     raise ValueError("data_dir is for --dataset=mnist; digits come with scikit-learn")
-  default, parts = (5000, _mnist(data_dir)) if dataset == "mnist" else (200, _digits())
+  default, parts = (5000, _read_mnist(data_dir)) if dataset == "mnist" else (200, _read_digits())
   (images, labels), (test_images, test_labels) = parts
   holdout = default if holdout is None else holdout
   if not 0 <= holdout < len(images):
     raise ValueError(f"holdout is {holdout}; it must lie in 0..{len(images) - 1}")
   cut, start = len(images) - holdout, len(images) - (holdout or default)
   return Splits(
-    _split(images[:cut], labels[:cut], "training"),
-    _split(images[start:], labels[start:], "validation"),
-    _split(test_images, test_labels, "test"),
+    _make_split(images[:cut], labels[:cut], "training"),
+    _make_split(images[start:], labels[start:], "validation"),
+    _make_split(test_images, test_labels, "test"),
   )
 
 
-def _split(images: np.ndarray, labels: np.ndarray, name: str) -> Split:
+def _make_split(images: np.ndarray, labels: np.ndarray, name: str) -> Split:
+  """Joins images `[N, 28, 28]` and labels `[N]` with lengths of ten steps."""
   lengths = np.full(len(images), NUM_STEPS)
   return Split(images, labels, lengths, num_classes=10, num_steps=NUM_STEPS, name=name)
 
 
-def _mnist(data_dir: str | None) -> list[tuple[np.ndarray, np.ndarray]]:
+def _read_mnist(data_dir: str | None) -> list[tuple[np.ndarray, np.ndarray]]:
+  """Reads images and labels of MNIST, for training and for testing."""
   paths = _download() if data_dir is None else {n: pathlib.Path(data_dir) / n for n in MD5}
   return [
     (
@@ -203,7 +250,10 @@ def _mnist(data_dir: str | None) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def _download() -> dict[str, pathlib.Path]:
-  """Fetches the archives once; TFDS's builder needs TensorFlow to prepare, its downloads do not."""
+  """Downloads MNIST's archives unless they are there; returns their paths by name.
+
+  TFDS downloads them, but does not prepare them: for that its own builder needs TensorFlow.
+  """
   require_network(
     URL,
     "Without a network, give the folder of the four archives with --data_dir, or use "
@@ -217,7 +267,7 @@ def _download() -> dict[str, pathlib.Path]:
 
 
 def _read_idx(name: str, paths: dict[str, pathlib.Path], item_shape: tuple[int, ...]) -> np.ndarray:
-  """Reads a checksummed idx archive: `[N, *item_shape]` uint8."""
+  """Reads an idx archive after checking its MD5: `[N, *item_shape]` uint8."""
   path = paths[name]
   if not path.is_file():
     raise ValueError(f"{path} is missing; --data_dir must hold {', '.join(MD5)}")
@@ -229,7 +279,8 @@ def _read_idx(name: str, paths: dict[str, pathlib.Path], item_shape: tuple[int, 
   return np.frombuffer(gzip.decompress(packed), np.uint8, offset=header).reshape(-1, *item_shape)
 
 
-def _digits() -> list[tuple[np.ndarray, np.ndarray]]:
+def _read_digits() -> list[tuple[np.ndarray, np.ndarray]]:
+  """Reads images and labels of scikit-learn's digits, all but the last 360 for training."""
   try:
     from sklearn import datasets
   except ImportError as error:

@@ -10,52 +10,77 @@ default) all.
 """
 
 import pathlib
+from collections.abc import Sequence
 
 from absl import flags
 
-from experiments.flags import FLAGS, Settings, experiment_module, run_experiment
-from experiments.run import run_together
-from experiments.task import Task
+from experiments.harness.flags import FLAGS, read_settings
+from experiments.harness.run import run_together
+from experiments.harness.settings import Settings
+from experiments.harness.task import Task
+from experiments.registry import Binary, load_binary, run_command
 
 flags.DEFINE_list("seeds", ["0"], "Seeds of the members.")
 flags.DEFINE_list("betas", None, "Betas of the members, each with every seed. Default: --beta.")
 
 
-def members(experiment: str) -> list[tuple[Task, Settings]]:
-  """The task and settings of each member, from the flags.
+def main(experiment: str) -> int:
+  """Trains all members and reports each.
 
   Args:
     experiment: whose flags are parsed.
 
+  Returns:
+    Exit status: 0, or 130 if a signal ended the training.
+
+  Raises:
+    ValueError: as `make_members`, or as `run_together`.
+  """
+  binary = load_binary(experiment)
+  settings = read_settings(binary.EXPERIMENT)
+  root = pathlib.Path(FLAGS.workdir or f"runs/{experiment}-population")
+  return run_together(make_members(binary, settings, FLAGS.seeds, FLAGS.betas, root))
+
+
+def make_members(
+  binary: Binary,
+  settings: Settings,
+  seeds: Sequence[str],
+  betas: Sequence[str] | None,
+  root: pathlib.Path,
+) -> list[tuple[Task, Settings]]:
+  """Makes the task and the settings of each member.
+
+  Args:
+    binary: of the experiment.
+    settings: what the members share.
+    seeds: as typed.
+    betas: as typed; None where all members have that of the settings.
+    root: folder of the members' folders.
+
   Raises:
     ValueError: no seed, one that is not a number, or one given twice; or bad flags of a member.
   """
-  setup = experiment_module(experiment).setup
-  seeds, betas = FLAGS.seeds, FLAGS.betas or [None]
-  root = pathlib.Path(FLAGS.workdir or f"runs/{experiment}-population")
-  for name, values in (("seeds", seeds), ("betas", FLAGS.betas)):
+  for name, values in (("seeds", seeds), ("betas", betas)):
     if values is not None and len(set(values)) < max(len(values), 1):
       raise ValueError(f"--{name} is {','.join(values)!r}; give one or more, each once")
-  found: list[tuple[Task, Settings]] = []
-  for beta in betas:
+  members: list[tuple[Task, Settings]] = []
+  for beta in [None] if betas is None else betas:
     for seed in seeds:
       if not seed.isdigit():
         raise ValueError(f"--seeds has {seed!r}; give whole numbers, as 0,1,2")
-      FLAGS["seed"].value = int(seed)
-      FLAGS["workdir"].value = str(root / seed if beta is None else root / f"beta-{beta}" / seed)
-      if beta is not None:
-        FLAGS["beta"].value = beta
-      task, settings = setup()
-      if found and task.updates_per_epoch is not None:
-        task = task._replace(data=found[0][0].data)  # stored data is the same for every seed
-      found.append((task, settings))
-  return found
-
-
-def main(experiment: str) -> int:
-  """Trains all members and reports each; returns the exit status."""
-  return run_together(members(experiment))
+      folder = root / seed if beta is None else root / f"beta-{beta}" / seed
+      own = settings.replace(
+        seed=int(seed),
+        workdir=str(folder),
+        beta=settings.flags["beta"] if beta is None else beta,
+      )
+      task = binary.setup(own)
+      if members and task.updates_per_epoch is not None:
+        task = task._replace(data=members[0][0].data)  # stored data is the same for every seed
+      members.append((task, own))
+  return members
 
 
 if __name__ == "__main__":
-  run_experiment(main)
+  run_command(main)

@@ -1,121 +1,27 @@
-"""report.md of a run: its table and pictures, from its files alone.
+"""Redraws the report of a finished run, its table and pictures, from its files alone.
 
 python -m experiments.report --workdir=runs/speech
 """
 
-import json
 import pathlib
-import shlex
-from typing import Any
 
-from absl import flags
-
-from experiments import figures
-from experiments.flags import FREE_FLAGS, parse_points
-from experiments.workdir import read_metrics, write_text
-
-MEASURES = {
-  "rc_accuracy": "accuracy at the first spike",
-  "mean_spike_step": "mean spike step (steps seen)",
-  "eos_accuracy": "accuracy read at the last step",
-  "no_spike_fraction": "share without a spike",
-  "positive_spikes_at_earliest_step": "positive spikes at the earliest possible step",
-  "positive_mean_spike_step": "mean spike step, positives",
-  "ideal_positive_mean_spike_step": "mean spike step, positives, of an ideal observer",
-  "negative_mean_spike_step": "mean spike step, negatives",
-  "ideal_negative_mean_spike_step": "mean spike step, negatives, of an ideal observer",
-  "positives_with_negative_first_spike": "share of positives whose first spike is negative",
-  "positive_only_accuracy": "accuracy if negative spikes are ignored",
-  "positive_only_delay": "then, steps from the earliest possible one to the first positive spike",
-  "ideal_accuracy": "accuracy of an ideal observer with a constant theta at that mean step",
-  "regret": "regret: the ideal observer's accuracy less ours",
-  "mean_heard_ms": "mean audio heard before the decision, ms",
-  "best_validation_rc_accuracy": "best validation accuracy at the first spike",
-  "num_test": "test examples",
-  "computed_fraction": "share of the row-steps computed, end of training",
-  "update_ms": "milliseconds an update, median, end of training",
-}
-CAPTIONS = {
-  "training": "Validation while training.",
-  "cost": "What training costs as spikes come earlier: the share of all row-steps that are "
-  "computed, and the median time of an update.",
-  "spike_steps": "When the network decides, on the test split.",
-  "frontier": "Speed against accuracy over the threshold, on the test split.",
-  "examples": "Test sequences: input above; below, class probabilities, threshold (dashed) and "
-  "spike (red; a cross: no spike). Faint: what the network would have said after it. Of speech: "
-  "waveform, log-mel bands, and the moment of decision, the input's look-ahead included.",
-}
-
-
-def table(workdir: pathlib.Path) -> str:
-  """The result of a run as a Markdown table."""
-  result = json.loads((workdir / "result.json").read_text())
-  rows = [(text, result[name]) for name, text in MEASURES.items() if result.get(name) is not None]
-  rows += [("trained, examples", result["trained"]["examples"])]
-  if "epoch" in result["trained"]:
-    rows += [("trained, epochs", result["trained"]["epoch"])]
-    rows += [("checkpoint chosen at epoch", result["chosen_at"]["epoch"])]
-  rows += [("training time, seconds", round(result["seconds"]))]
-  width = max(len(text) for text, _ in rows)
-  lines = [f"| {'test split':<{width}} | {result['experiment']} |", f"| {'-' * width} | --- |"]
-  lines += [f"| {text:<{width}} | {_number(value)} |" for text, value in rows]
-  return "\n".join(lines)
-
-
-def write(workdir: pathlib.Path) -> None:
-  """Draws the pictures and writes report.md.
-
-  Raises:
-    ValueError: the folder holds no finished run.
-  """
-  for name in ("config.json", "result.json", "metrics.jsonl"):
-    if not (workdir / name).exists():
-      raise ValueError(f"{workdir} has no {name}; let the run end first")
-  config = json.loads((workdir / "config.json").read_text())
-  result = json.loads((workdir / "result.json").read_text())
-  theta = parse_points("theta", str(config["flags"]["theta"]))[-1][1]
-  names = figures.draw_all(workdir, result, read_metrics(workdir), theta=theta)
-  text = [f"# {result['experiment']}", "", f"`{_command(config)}`", "", table(workdir), ""]
-  chosen = {
-    "best": "Parameters: those of the best validation accuracy at the first spike.",
-    "last": "Parameters: those of the end of the training.",
-  }
-  text += [chosen[result["chosen"]]]
-  if result["stopped_early"]:
-    text += ["The early stop of A.4 ended this run."]
-  versions = ", ".join(f"{k} {v}" for k, v in config["packages"].items())
-  text += ["", f"Python {config['python']}, {versions}; revision {config['git_revision']}; "
-           f"{config['device']}, {config['cpu_count']} cores.", ""]  # fmt: skip
-  for name in names:
-    text += [f"![{name}](figures/{name}.png)", "", CAPTIONS[name], ""]
-  write_text(workdir / "report.md", "\n".join(text))
-
-
-def _command(config: dict[str, Any]) -> str:
-  hidden = {*FREE_FLAGS, "cache_dir"} - {"epochs", "num_examples", "num_test"}
-  given = " ".join(
-    f"--{name}={shlex.quote(','.join(value) if isinstance(value, list) else str(value))}"
-    for name, value in config["flags"].items()
-    if value is not None and name not in hidden
-  )
-  return f"python -m experiments.{config['experiment']} {given}"
-
-
-def _number(value: Any) -> str:
-  return f"{value:.4f}" if isinstance(value, float) and value < 1000 else f"{value:,.0f}"
+from experiments.harness import report
+from experiments.harness.flags import FLAGS, run_main
 
 
 def main() -> int:
-  """Redraws the report of a finished run."""
-  workdir = flags.FLAGS.workdir
-  if workdir is None:
+  """Redraws the report of the run in --workdir; returns the exit status.
+
+  Raises:
+    ValueError: no --workdir, or one without a finished run.
+  """
+  if FLAGS.workdir is None:
     raise ValueError("name the folder of a finished run with --workdir")
-  write(pathlib.Path(workdir))
-  print(pathlib.Path(workdir) / "report.md")
+  workdir = pathlib.Path(FLAGS.workdir)
+  report.write(workdir)
+  print(workdir / "report.md")
   return 0
 
 
 if __name__ == "__main__":
-  from experiments.flags import run_main
-
   run_main(main)

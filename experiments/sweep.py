@@ -9,7 +9,6 @@ was stopped is taken up. Several machines share the trials through --storage, an
 takes, or through a WORKDIR on a disk that they share.
 """
 
-import json
 import os
 import pathlib
 import socket
@@ -18,10 +17,13 @@ from typing import Any
 import matplotlib.pyplot as plt
 from absl import flags
 
-from experiments.figures import BLUE, COLUMN, RED, STYLE
-from experiments.flags import FLAGS, experiment_module, run_experiment
-from experiments.run import run
-from experiments.workdir import read_metrics, write_text
+from experiments.harness.figures import BLUE, COLUMN, RED, STYLE
+from experiments.harness.flags import FLAGS, read_settings
+from experiments.harness.run import run
+from experiments.harness.settings import Settings
+from experiments.harness.tables import format_table
+from experiments.harness.workdir import read_metrics, read_result, write_text
+from experiments.registry import Binary, load_binary, run_command
 
 try:
   import optuna
@@ -39,57 +41,86 @@ State = optuna.trial.TrialState
 
 
 def main(experiment: str) -> int:
-  """Makes the trials that are missing; returns the exit status.
+  """Makes the trials that are missing, and writes sweep.md and sweep.png.
 
   Args:
     experiment: whose flags are parsed.
+
+  Returns:
+    Exit status: 0, or 130 if a signal ended a trial.
 
   Raises:
     ValueError: a range that is none, a storage that cannot be opened, or bad flags of a run.
   """
   root = pathlib.Path(FLAGS.workdir or f"runs/{experiment}-sweep")
-  low, high = _beta_range()
-  study = _open(experiment, root)
+  low, high = _parse_range(FLAGS.beta_range)
+  binary = load_binary(experiment)
+  settings = read_settings(binary.EXPERIMENT)
+  study = _open(experiment, root, FLAGS.storage)
   _take_up(study)
   while len(study.get_trials(states=(State.COMPLETE, State.RUNNING))) < FLAGS.trials:
-    study.sampler = optuna.samplers.RandomSampler(FLAGS.seed * 10_000 + len(study.trials))
-    trial = study.ask()
-    trial.set_user_attr("process", _process(os.getpid()))
-    folder = trial.user_attrs.get("folder", f"trial-{trial.number:03}")
-    trial.set_user_attr("folder", folder)
-    FLAGS["beta"].value = f"{trial.suggest_float('beta', low, high):.4f}"
-    FLAGS["workdir"].value = str(root / folder)
-    print(f"{folder}: beta {FLAGS.beta}", flush=True)
-    try:
-      status = run(*experiment_module(experiment).setup())
-    except BaseException:
-      study.tell(trial, state=State.FAIL)
-      raise
-    if status:
-      _give_up(study, trial.number)
+    study.sampler = optuna.samplers.RandomSampler(settings.seed * 10_000 + len(study.trials))
+    if status := _make_trial(study, binary, settings, root, (low, high)):
       return status
-    study.tell(trial, _validation(trial, root / folder))
     _report(study, root)
   _report(study, root)
   print((root / "sweep.md").read_text())
   return 0
 
 
-def _beta_range() -> tuple[float, float]:
+def _make_trial(
+  study: optuna.Study,
+  binary: Binary,
+  settings: Settings,
+  root: pathlib.Path,
+  beta_range: tuple[float, float],
+) -> int:
+  """Draws a beta, or takes up that of a stopped trial, and runs it; returns the exit status."""
+  trial = study.ask()
+  trial.set_user_attr("process", _name_process(os.getpid()))
+  folder = trial.user_attrs.get("folder", f"trial-{trial.number:03}")
+  trial.set_user_attr("folder", folder)
+  beta = f"{trial.suggest_float('beta', *beta_range):.4f}"
+  print(f"{folder}: beta {beta}", flush=True)
   try:
-    low, high = (float(text) for text in FLAGS.beta_range)
+    own = settings.replace(beta=beta, workdir=str(root / folder))
+    status = run(binary.setup(own), own)
+  except BaseException:
+    study.tell(trial, state=State.FAIL)
+    raise
+  if status:
+    _give_up(study, trial.number)
+  else:
+    study.tell(trial, _read_validation(trial, root / folder))
+  return status
+
+
+def _parse_range(given: list[str]) -> tuple[float, float]:
+  """Parses --beta_range.
+
+  Raises:
+    ValueError: not two numbers, or the first is negative or not below the second.
+  """
+  try:
+    low, high = (float(text) for text in given)
   except ValueError:
     low, high = 1.0, 0.0
   if not 0 <= low < high:
-    given = ",".join(FLAGS.beta_range)
-    raise ValueError(f"--beta_range is {given!r}; give the lowest and the highest, as 0.15,2")
+    raise ValueError(
+      f"--beta_range is {','.join(given)!r}; give the lowest and the highest, as 0.15,2"
+    )
   return low, high
 
 
-def _open(experiment: str, root: pathlib.Path) -> optuna.Study:
+def _open(experiment: str, root: pathlib.Path, url: str | None) -> optuna.Study:
+  """Opens the study, or makes it; `url` None keeps it in a file of the workdir.
+
+  Raises:
+    ValueError: the storage cannot be opened.
+  """
   optuna.logging.set_verbosity(optuna.logging.WARNING)
   root.mkdir(parents=True, exist_ok=True)
-  storage: Any = FLAGS.storage
+  storage: Any = url
   try:
     if storage is None:
       file = JournalFileBackend(str(root / "study.log"))
@@ -99,15 +130,16 @@ def _open(experiment: str, root: pathlib.Path) -> optuna.Study:
     )
   except Exception as error:  # each database has errors of its own
     reason = str(error).splitlines()[0]
-    raise ValueError(f"--storage={FLAGS.storage} cannot be opened: {reason}") from error
+    raise ValueError(f"--storage={url} cannot be opened: {reason}") from error
 
 
-def _process(number: int) -> str:
+def _name_process(number: int) -> str:
+  """Names a process of this machine so that others can tell it from their own."""
   return f"{socket.gethostname()}:{number}"
 
 
 def _take_up(study: optuna.Study) -> None:
-  """Trials that a killed process of this machine left behind wait to be gone on with."""
+  """Puts trials that a killed process of this machine left behind back into the queue."""
   for trial in study.get_trials(states=(State.RUNNING,)):
     host, _, number = trial.user_attrs.get("process", ":0").rpartition(":")
     if host == socket.gethostname() and not pathlib.Path(f"/proc/{number}").exists():
@@ -115,15 +147,16 @@ def _take_up(study: optuna.Study) -> None:
 
 
 def _give_up(study: optuna.Study, number: int) -> None:
+  """Ends a trial without a value and queues its beta and folder, for the next call to go on."""
   trial = study.trials[number]
   study.tell(number, state=State.FAIL)
   if "beta" in trial.params:
     study.enqueue_trial(trial.params, user_attrs={"folder": trial.user_attrs["folder"]})
 
 
-def _validation(trial: optuna.Trial, workdir: pathlib.Path) -> float:
-  """The accuracy that a trial is judged by: on validation, at the checkpoint that is reported."""
-  result = json.loads((workdir / "result.json").read_text())
+def _read_validation(trial: optuna.Trial, workdir: pathlib.Path) -> float:
+  """Returns what a trial is judged by: validation accuracy at the checkpoint that is reported."""
+  result = read_result(workdir)
   (line,) = [m for m in read_metrics(workdir) if m["step"] == result["chosen_at"]["step"]]
   trial.set_user_attr("mean_spike_step", line["mean_spike_step"])
   trial.set_user_attr("test_accuracy", result["rc_accuracy"])
@@ -132,28 +165,36 @@ def _validation(trial: optuna.Trial, workdir: pathlib.Path) -> float:
 
 
 def _report(study: optuna.Study, root: pathlib.Path) -> None:
+  """Writes sweep.md and sweep.png from the trials that are done."""
   done = sorted(study.get_trials(states=(State.COMPLETE,)), key=lambda trial: trial.params["beta"])
   best = study.best_trial
-  lines = [
+  columns = ("beta", "validation accuracy", "mean step", "test accuracy", "mean step", "folder")
+  text = [
     f"# {study.study_name}: {len(done)} values of beta",
-    "",
     f"Best on validation: beta {best.params['beta']:.4f}, {best.user_attrs['folder']}: "
     f"{best.value:.2%}. The test columns chose nothing.",
-    "",
-    "| beta | validation accuracy | mean step | test accuracy | mean step | folder |",
-    "| --- | --- | --- | --- | --- | --- |",
+    format_table(columns, [_format_trial(trial) for trial in done]),
+    "![sweep](sweep.png)",
   ]
-  for trial in done:
-    of = trial.user_attrs
-    lines.append(
-      f"| {trial.params['beta']:.4f} | {trial.value:.2%} | {of['mean_spike_step']:.2f} | "
-      f"{of['test_accuracy']:.2%} | {of['test_mean_spike_step']:.2f} | {of['folder']} |"
-    )
   _draw(done, best, root / "sweep.png")
-  write_text(root / "sweep.md", "\n".join([*lines, "", "![sweep](sweep.png)", ""]))
+  write_text(root / "sweep.md", "\n\n".join(text) + "\n")
+
+
+def _format_trial(trial: Any) -> tuple[str, ...]:
+  """Returns the cells of a trial's row."""
+  of = trial.user_attrs
+  return (
+    f"{trial.params['beta']:.4f}",
+    f"{trial.value:.2%}",
+    f"{of['mean_spike_step']:.2f}",
+    f"{of['test_accuracy']:.2%}",
+    f"{of['test_mean_spike_step']:.2f}",
+    of["folder"],
+  )
 
 
 def _draw(done: list[Any], best: Any, path: pathlib.Path) -> None:
+  """Draws validation accuracy and mean spike step over beta."""
   with plt.rc_context(STYLE):
     figure, (top, bottom) = plt.subplots(2, 1, sharex=True, figsize=(COLUMN, 3.2))
     betas = [trial.params["beta"] for trial in done]
@@ -173,4 +214,4 @@ def _draw(done: list[Any], best: Any, path: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-  run_experiment(main)
+  run_command(main)

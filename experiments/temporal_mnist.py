@@ -25,18 +25,21 @@ and learns the first step alone.
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 from absl import flags
 
 from data_pipelines import temporal_mnist
-from experiments.convolutional import Front, Network, memoryless
-from experiments.flags import FLAGS, Settings, run_main, settings
-from experiments.run import run
-from experiments.task import Task, stored
+from experiments.harness.convolutional import Front, Network, memoryless
+from experiments.harness.flags import read_settings, run_main
+from experiments.harness.run import run
+from experiments.harness.settings import Experiment, Settings, Values
+from experiments.harness.task import InputAxes, Task, stored
 from rc_jax import Batch, Classifier, conv_lstm, lstm, with_encoder
 from rc_jax.types import Key
 
+UNITS = {"lstm": 340, "conv_lstm": 10, "cnn_lstm": 128, "cnn": 32}
 flags.DEFINE_integer("kernel", 3, "Width of ConvLSTM's kernels, odd; the paper leaves it open.", 1)
 flags.DEFINE_integer(
   "shift",
@@ -71,56 +74,82 @@ flags.DEFINE_integer(
 )
 
 
-def setup() -> tuple[Task, Settings]:
-  """The task and its settings, from the flags."""
-  model = FLAGS.model
-  s = settings(
-    "temporal_mnist",
-    "epochs",
-    models=("lstm", "conv_lstm", "cnn_lstm", "cnn"),
+def _defaults(values: Values) -> dict[str, Any]:
+  """Returns the paper's values, and those of networks that it does not have."""
+  model = values["model"]
+  return dict(
     beta=0 if model == "cnn" else 0.165,
     learning_rate=0.001,
     epochs=20 if model == "cnn" else 50,
     dataset="mnist",
-    units={"lstm": 340, "conv_lstm": 10, "cnn_lstm": 128, "cnn": 32}[model],
-    choose="last" if FLAGS.holdout == 0 else "best",
+    units=UNITS[model],
+    choose="last" if values["holdout"] == 0 else "best",
   )
-  if FLAGS.holdout == 0 and s.choose == "best":
+
+
+EXPERIMENT = Experiment(
+  "temporal_mnist",
+  length="epochs",
+  defaults=_defaults,
+  models=tuple(UNITS),
+  memoryless=("cnn",),
+  own_flags=("kernel", "shift", "rotate", "zoom", "holdout", "prefix"),
+)
+
+
+def setup(settings: Settings) -> Task:
+  """Makes the task that the settings describe.
+
+  Raises:
+    ValueError: flags that do not fit together, or data that cannot be read.
+  """
+  given, model = settings.flags, settings.model
+  holdout, prefix = given["holdout"], given["prefix"]
+  if holdout == 0 and settings.choose == "best":
     raise ValueError("--choose=best needs examples held out; give --choose=last or a --holdout")
-  if FLAGS.prefix is not None and model != "cnn":
+  if prefix is not None and model != "cnn":
     raise ValueError("--prefix is for --model=cnn, the ceiling; leave it out")
-  splits = temporal_mnist.load(s.flags["dataset"], data_dir=FLAGS.data_dir, holdout=FLAGS.holdout)
+  classifier = _make_classifier(model, settings.units, given["kernel"])
+  splits = temporal_mnist.load(given["dataset"], data_dir=given["data_dir"], holdout=holdout)
   prepare: Callable[[Batch], Batch]
   if model in ("cnn", "cnn_lstm"):
-    prepare = functools.partial(temporal_mnist.prepare_accumulated, prefix=FLAGS.prefix)
+    prepare = functools.partial(temporal_mnist.prepare_accumulated, prefix=prefix)
   else:
     prepare = functools.partial(temporal_mnist.prepare, flat=model == "lstm")
-  parts = stored(
+  warp = {name: given[name] for name in ("shift", "rotate", "zoom")}
+  task = stored(
+    "temporal_mnist",
+    classifier,
+    temporal_mnist.CLASS_NAMES,
     splits,
     prepare,
-    batch_size=s.batch_size,
-    seed=s.seed,
-    on_device=FLAGS.data_on_device,
-    augment=functools.partial(_augmented, shift=FLAGS.shift, rotate=FLAGS.rotate, zoom=FLAGS.zoom),
-    excerpt=temporal_mnist.random_step if model == "cnn" and FLAGS.prefix is None else None,
+    batch_size=settings.batch_size,
+    seed=settings.seed,
+    on_device=settings.data_on_device,
+    augment=functools.partial(_augment, **warp),
+    excerpt=temporal_mnist.random_step if model == "cnn" and prefix is None else None,
   )
-  if FLAGS.prefix is not None:
-    parts["pictures"] = None  # they show what happens in time
-  classifier = _classifier(model, s.flags["units"])
-  return Task("temporal_mnist", classifier, temporal_mnist.CLASS_NAMES, **parts), s
+  task = task._replace(
+    axes=InputAxes(image_shape=temporal_mnist.IMAGE_SHAPE),
+    # A training sequence of the CNN has one step: too little for early exit, and convolutions are
+    # slow within a loop.
+    vmap_members=model == "cnn",
+  )
+  return task if prefix is None else task._replace(pictures=None)  # they show what happens in time
 
 
-def _augmented(key: Key, batch: Batch, *, shift: int, rotate: float, zoom: float) -> Batch:
+def _augment(key: Key, batch: Batch, *, shift: int, rotate: float, zoom: float) -> Batch:
+  """Warps and moves each image at random; consumes the key."""
   # Not 0 to 2: those are the halves into which `shift` splits its key, and the key of `excerpt`.
   warped = temporal_mnist.warp(jax.random.fold_in(key, 3), batch, degrees=rotate, zoom=zoom)
   return temporal_mnist.shift(key, warped, pixels=shift)
 
 
-def _classifier(model: str, units: int) -> Classifier:
+def _make_classifier(model: str, units: int, kernel: int) -> Classifier:
   if model == "lstm":
     return lstm(units, 10)
   if model == "conv_lstm":
-    return conv_lstm(units, 10, temporal_mnist.IMAGE_SHAPE, kernel=FLAGS.kernel)
+    return conv_lstm(units, 10, temporal_mnist.IMAGE_SHAPE, kernel=kernel)
   if model == "cnn_lstm":
     return with_encoder(lstm(units, 10, hidden=(64,)), Front((16, 32)))
   return memoryless(Network((units, 2 * units), 4 * units, 10))
@@ -128,7 +157,8 @@ def _classifier(model: str, units: int) -> Classifier:
 
 def main() -> int:
   """Trains and reports; returns the exit status."""
-  return run(*setup())
+  settings = read_settings(EXPERIMENT)
+  return run(setup(settings), settings)
 
 
 if __name__ == "__main__":

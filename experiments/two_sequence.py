@@ -16,52 +16,57 @@ import jax
 import numpy as np
 
 from data_pipelines import two_sequence
-from experiments.flags import Settings, run_main, settings
-from experiments.run import run
-from experiments.task import Task, generated
+from experiments.harness.flags import read_settings, run_main
+from experiments.harness.run import run
+from experiments.harness.settings import Experiment, Settings
+from experiments.harness.task import Task, generated
 from rc_jax import Evaluation, frontier, lstm
 from rc_jax.types import Params
 
 IDEAL_THETA = 1 - np.geomspace(0.4, 0.002, 40)  # thresholds of the ideal observer's curve
-
-
-def setup() -> tuple[Task, Settings]:
-  """The task and its settings, from the flags."""
-  s = settings(
-    "two_sequence",
-    "num_examples",
+EXPERIMENT = Experiment(
+  "two_sequence",
+  length="num_examples",
+  defaults=lambda values: dict(
     beta=0,
     learning_rate=3e-4,
     num_examples=2_000_000,
     num_test=20_000,
     units=125,
     choose="last",
-  )
-  parts = generated(
+  ),
+)
+
+
+def setup(settings: Settings) -> Task:
+  """Makes the task that the settings describe."""
+  task = generated(
+    "two_sequence",
+    lstm(settings.units, 2, single_output=True),
+    two_sequence.CLASS_NAMES,
     two_sequence.sample,
-    key=jax.random.fold_in(jax.random.key(s.seed), 1),
-    batch_size=s.batch_size,
+    key=jax.random.fold_in(jax.random.key(settings.seed), 1),
+    batch_size=settings.batch_size,
     num_validation=2_000,
-    num_test=s.flags["num_test"],
+    num_test=settings.flags["num_test"],
   )
 
   def measure(split: str, evaluation: Evaluation, params: Params) -> dict[str, float]:
-    """How far the network is from Bayes' posterior read at a constant theta, on the same data."""
+    """Measures the distance to Bayes' posterior read at a constant theta, on the same data."""
     del params
     if split != "test":
       return {}
-    curve = frontier(two_sequence.ideal_observer(), (), parts[split].batches(), IDEAL_THETA)
+    curve = frontier(two_sequence.ideal_observer(), (), task.test.batches(), IDEAL_THETA)
     ideal = float(np.interp(evaluation.mean_spike_step, curve.mean_spike_step, curve.accuracy))
     return {"ideal_accuracy": ideal, "regret": ideal - evaluation.rc_accuracy}
 
-  classifier = lstm(s.flags["units"], 2, single_output=True)
-  task = Task("two_sequence", classifier, two_sequence.CLASS_NAMES, **parts, measure=measure)
-  return task, s
+  return task._replace(measure=measure)
 
 
 def main() -> int:
   """Trains and reports; returns the exit status."""
-  return run(*setup())
+  settings = read_settings(EXPERIMENT)
+  return run(setup(settings), settings)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,18 @@
 
 from rc_jax.adapters import from_linen, from_nnx, with_dtype, with_encoder
 from rc_jax.checks import check_batch, check_beta, check_theta
-from rc_jax.classifiers import conv_lstm, convolve, gru, lstm
+from rc_jax.classifiers import conv_lstm, gru, lstm
+from rc_jax.convolution import convolve
 from rc_jax.engine import keep, loop_widths
-from rc_jax.evaluate import Evaluation, Frontier, accuracy_at_step, evaluate, frontier, record
-from rc_jax.losses import entropy, rc_loss
+from rc_jax.engines import EarlyExit, Engine, choose_engine
+from rc_jax.evaluate import Evaluation, Frontier, accuracy_at_step, evaluate, frontier
+from rc_jax.losses import cross_entropy, entropy, rc_loss
 from rc_jax.rank_code import confidence, first_crossing, rank_code
+from rc_jax.record import record
 from rc_jax.stream import Decision, Stream, StreamState, make_stream
 from rc_jax.train import Metrics, Train, TrainState, make_train
 from rc_jax.types import Batch, Classifier, RankCode, Step
-from rc_jax.unroll import EarlyExit, Engine, choose_engine, unroll, unroll_to_spike
+from rc_jax.unroll import unroll, unroll_to_spike
 
 __all__ = [
   "Batch",
@@ -35,6 +38,7 @@ __all__ = [
   "confidence",
   "conv_lstm",
   "convolve",
+  "cross_entropy",
   "entropy",
   "evaluate",
   "first_crossing",

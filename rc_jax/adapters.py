@@ -45,7 +45,7 @@ def from_linen(cell: Any, head: Any, *, input_shape: tuple[int, ...] = (1,)) -> 
     del params
     return cell.initialize_carry(jax.random.key(0), input_shape)
 
-  def step(params: Params, carry: Carry, x: Array) -> tuple[Carry, Array]:
+  def step(params: Params, carry: Carry, x: Array) -> tuple[Carry, Output]:
     carry, output = cell.apply(params["cell"], carry, x)
     return carry, {"output": output}  # no bare array, which could be taken for logits
 

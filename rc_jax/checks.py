@@ -1,15 +1,19 @@
-"""Checks at the door: static facts at trace time, data facts on the host."""
+"""Checks of arguments.
+
+What is known when JAX traces a function (shapes, types, Python numbers) is checked there; values of
+labels and lengths are checked on the host, where data enters.
+"""
 
 from typing import Any
 
 import jax
 import numpy as np
 
-from rc_jax.types import Batch
+from rc_jax.types import Batch, Inputs
 
 
 def check_theta(theta: Any, num_classes: int | None = None, num_steps: int | None = None) -> None:
-  """Checks a threshold, a number or an array; traced values pass unseen.
+  """Checks a threshold, a number or an array; of a traced one it checks the shape alone.
 
   Args:
     theta: scalar, or `[T]` for a threshold a step.
@@ -36,7 +40,7 @@ def check_theta(theta: Any, num_classes: int | None = None, num_steps: int | Non
 
 
 def check_beta(beta: Any) -> None:
-  """Raises ValueError if beta is no number, negative or not finite; traced values pass unseen."""
+  """Raises ValueError if beta is no number, negative or not finite; a traced one is accepted."""
   if isinstance(beta, jax.core.Tracer):
     return
   if np.ndim(beta) or not np.issubdtype(np.asarray(beta).dtype, np.number):
@@ -46,7 +50,10 @@ def check_beta(beta: Any) -> None:
 
 
 def check_lengths(lengths: Any, num_steps: int) -> None:
-  """Raises ValueError if lengths are not whole numbers in `1..T`; of traced ones the type alone."""
+  """Raises ValueError if lengths are not whole numbers in `1..T`.
+
+  Of traced lengths it checks the type alone.
+  """
   dtype = lengths.dtype if hasattr(lengths, "dtype") else np.asarray(lengths).dtype
   if not np.issubdtype(dtype, np.integer):
     raise ValueError(f"lengths are {dtype}; give whole numbers")
@@ -59,36 +66,95 @@ def check_lengths(lengths: Any, num_steps: int) -> None:
     )
 
 
-def check_inputs(inputs: Any) -> None:
-  """Raises ValueError if inputs are not `[B, T, ...]` with at least one step."""
-  shape = np.shape(inputs)
-  if len(shape) < 2 or not shape[1]:
-    raise ValueError(f"inputs have shape {shape}; give [B, T, ...], T >= 1")
+def check_inputs(inputs: Inputs) -> tuple[int, int]:
+  """Checks the shapes of inputs, at trace time.
+
+  Args:
+    inputs: `[B, T, ...]`, or a tree of such arrays.
+
+  Returns:
+    B and T.
+
+  Raises:
+    ValueError: a leaf is not `[B, T, ...]` with T >= 1 and the B and T of the first leaf, or there
+      is no leaf.
+  """
+  leaves = jax.tree_util.tree_leaves_with_path(inputs)
+  if not leaves:
+    raise ValueError("inputs is an empty tree; give at least one array [B, T, ...]")
+  first, rows_and_steps = "", None
+  for path, leaf in leaves:
+    name, shape = f"inputs{jax.tree_util.keystr(path)}", np.shape(leaf)
+    if len(shape) < 2 or not shape[1]:
+      raise ValueError(f"{name} has shape {shape}; give [B, T, ...], T >= 1")
+    if rows_and_steps is None:
+      first, rows_and_steps = name, shape[:2]
+    if shape[:2] != rows_and_steps:
+      rows, steps = rows_and_steps
+      raise ValueError(
+        f"{name} has shape {shape}, but {first} has {rows} rows of {steps} steps; give all inputs "
+        "the same B and T"
+      )
+  assert rows_and_steps is not None
+  return rows_and_steps
+
+
+def check_shapes(batch: Batch) -> tuple[int, int]:
+  """Checks the shapes and types of a batch, at trace time.
+
+  Args:
+    batch: inputs `[B, T, ...]` or a tree of such, labels `[B]`, lengths `[B]`.
+
+  Returns:
+    B and T.
+
+  Raises:
+    ValueError: shapes disagree, or labels or lengths are not whole numbers.
+  """
+  rows, steps = check_inputs(batch.inputs)
+  for name, array in (("labels", batch.labels), ("lengths", batch.lengths)):
+    dtype = array.dtype if hasattr(array, "dtype") else np.asarray(array).dtype
+    if not np.issubdtype(dtype, np.integer):
+      raise ValueError(f"{name} are {dtype}; give whole numbers")
+    if np.shape(array) != (rows,):
+      raise ValueError(f"{name} has shape {np.shape(array)}; inputs have {rows} rows, so [{rows}]")
+  return rows, steps
 
 
 def check_batch(batch: Batch, num_classes: int, *, first: int = 0) -> None:
-  """Checks the labels and lengths of a batch of concrete arrays, on the host.
+  """Checks a batch of concrete arrays, on the host: shapes, types, and values but for the inputs'.
 
   Args:
-    batch: inputs `[B, T, ...]`, labels `[B]`, lengths `[B]`.
+    batch: inputs `[B, T, ...]` or a tree of such, labels `[B]`, lengths `[B]`.
     num_classes: C.
     first: number of the batch's first row in its data set, for messages.
 
   Raises:
-    ValueError: shapes disagree, a label is outside `0..C-1` or a length outside `1..T`.
+    ValueError: shapes disagree, labels or lengths are not whole numbers, a label is outside
+      `0..C-1` or a length outside `1..T`.
   """
-  check_inputs(batch.inputs)
-  rows, steps = batch.inputs.shape[:2]
+  _, steps = check_shapes(batch)
   for name, array, low, high in (
     ("labels", batch.labels, 0, num_classes - 1),
     ("lengths", batch.lengths, 1, steps),
   ):
     values = np.asarray(array)
-    if not np.issubdtype(values.dtype, np.integer):
-      raise ValueError(f"{name} are {values.dtype}; give whole numbers")
-    if values.shape != (rows,):
-      raise ValueError(f"{name} has shape {values.shape}; inputs have {rows} rows, so [{rows}]")
     outside = np.flatnonzero((values < low) | (values > high))
     if outside.size:
       row = outside[0]
       raise ValueError(f"{name}[{first + row}] is {values[row]}; it must lie in {low}..{high}")
+
+
+def check_float(name: str, x: Any) -> None:
+  """Raises ValueError if one step's input to the classifier `name` is not one array of floats."""
+  if not hasattr(x, "dtype"):
+    raise ValueError(
+      f"{name} takes one array a step, but a step is {jax.tree.structure(x)}; join its leaves first"
+    )
+  if not jax.numpy.issubdtype(x.dtype, jax.numpy.floating):
+    scaled = x.dtype == np.uint8  # an image's bytes
+    cast = "x.astype(jnp.float32) / 255" if scaled else "x.astype(jnp.float32)"
+    raise ValueError(
+      f"{name} takes float inputs, but a step is {x.dtype}{list(x.shape)}; "
+      f"{'scale and ' if scaled else ''}cast it first, as {cast}"
+    )

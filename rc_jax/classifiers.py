@@ -2,13 +2,17 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.nn import initializers
 
+from rc_jax.checks import check_float
+from rc_jax.convolution import convolve
 from rc_jax.engine import keep
+from rc_jax.head import check_sizes, make_head
 from rc_jax.types import Array, Carry, Classifier, Key, Output, Params
 
 _input_init = initializers.lecun_normal()
@@ -19,6 +23,7 @@ def lstm(
   units: int,
   num_classes: int,
   *,
+  layers: int = 1,
   hidden: Sequence[int] = (),
   single_output: bool = False,
   forget_bias: float = 1.0,
@@ -26,107 +31,87 @@ def lstm(
   """An LSTM (Hochreiter & Schmidhuber, 1997) with a dense head, on inputs `[F]`.
 
   Args:
-    units: H.
+    units: H of each layer.
     num_classes: C.
+    layers: number of LSTM layers; each one above the first reads the h `[H]` of the one below.
     hidden: widths of dense relu layers between the LSTM and the last dense layer; `(32,)` is the
       speech model of section 3.4.
     single_output: one output neuron with a sigmoid for two classes (A.1): logits `[0, z]`.
     forget_bias: initial bias of the forget gate; the other biases start at 0.
 
   Returns:
-    Classifier whose `encode` is the input's product, `[4 H]`; gates in the order i, f, g, o.
+    Classifier whose `encode` is the product of the first layer's weights and the input, `[4 H]`;
+    gates in the order i, f, g, o. Layers above the first have their parameters in `"upper"`.
 
   Raises:
-    ValueError: sizes below 1, or a single output for other than two classes.
+    ValueError: sizes below 1, or a single output for other than two classes; at `init` and
+      `encode`, a step's input that is not float `[F]`.
   """
-  _check_sizes(units=units)
-  head_init, head = _head(num_classes, hidden, single_output)
 
-  def init(key: Key, x: Array) -> Params:
-    _check_input("lstm", x, 1)
-    input_key, recurrent_key, head_key = jax.random.split(key, 3)
+  def init(input_key: Key, recurrent_key: Key, features: int) -> Params:
     gates = jax.random.split(recurrent_key, 4)
-    bias = jnp.zeros(4 * units).at[units : 2 * units].set(forget_bias)
     return {
-      "input": _input_init(input_key, (x.shape[0], 4 * units)),
+      "input": _input_init(input_key, (features, 4 * units)),
       "recurrent": jnp.concatenate([_recurrent_init(k, (units, units)) for k in gates], axis=1),
-      "bias": bias,
-      "head": head_init(head_key, units),
+      "bias": jnp.zeros(4 * units).at[units : 2 * units].set(forget_bias),
     }
 
-  def encode(params: Params, x: Array) -> Array:
-    _check_features("lstm", x, params["input"].shape[:1])
-    return x @ params["input"] + params["bias"]
-
-  def step(params: Params, carry: Carry, encoded: Array) -> tuple[Carry, Output]:
+  def step(layer: Params, carry: Carry, encoded: Array) -> tuple[Carry, Array]:
     c, h = carry
-    c, h = _lstm_gates(c, encoded + h @ params["recurrent"])
-    return (c, h), {"hidden": h}
+    c, h = _apply_lstm_gates(c, encoded + h @ layer["recurrent"])
+    return (c, h), h
 
-  def initial_carry(params: Params) -> Carry:
-    del params
-    return jnp.zeros(units), jnp.zeros(units)
-
-  def decode(params: Params, output: Output) -> Array:
-    return head(params["head"], output["hidden"])
-
-  return Classifier(init, initial_carry, step, encode, decode)
+  initial_carry = lambda: (jnp.zeros(units), jnp.zeros(units))
+  cell = _Cell("lstm", units, init, initial_carry, step)
+  return _stack(cell, layers, num_classes, hidden, single_output)
 
 
 def gru(
-  units: int, num_classes: int, *, hidden: Sequence[int] = (), single_output: bool = False
+  units: int,
+  num_classes: int,
+  *,
+  layers: int = 1,
+  hidden: Sequence[int] = (),
+  single_output: bool = False,
 ) -> Classifier:
   """A GRU (Cho et al., 2014) with a dense head, on inputs `[F]`.
 
   Args:
-    units: H.
+    units: H of each layer.
     num_classes: C.
+    layers: number of GRU layers; each one above the first reads the h `[H]` of the one below.
     hidden: widths of dense relu layers before the last one.
     single_output: one output neuron with a sigmoid for two classes: logits `[0, z]`.
 
   Returns:
-    Classifier whose `encode` is the input's product, `[3 H]`; gates in the order r, z, n, the
-    reset gate applied after the recurrent product.
+    Classifier whose `encode` is the product of the first layer's weights and the input, `[3 H]`;
+    gates in the order r, z, n, the reset gate applied after the recurrent product. Layers above the
+    first have their parameters in `"upper"`.
 
   Raises:
     ValueError: as `lstm`.
   """
-  _check_sizes(units=units)
-  head_init, head = _head(num_classes, hidden, single_output)
 
-  def init(key: Key, x: Array) -> Params:
-    _check_input("gru", x, 1)
-    input_key, recurrent_key, head_key = jax.random.split(key, 3)
+  def init(input_key: Key, recurrent_key: Key, features: int) -> Params:
     gates = jax.random.split(recurrent_key, 3)
     return {
-      "input": _input_init(input_key, (x.shape[0], 3 * units)),
+      "input": _input_init(input_key, (features, 3 * units)),
       "recurrent": jnp.concatenate([_recurrent_init(k, (units, units)) for k in gates], axis=1),
       "bias": jnp.zeros(3 * units),
       "candidate_bias": jnp.zeros(units),
-      "head": head_init(head_key, units),
     }
 
-  def encode(params: Params, x: Array) -> Array:
-    _check_features("gru", x, params["input"].shape[:1])
-    return x @ params["input"] + params["bias"]
-
-  def step(params: Params, carry: Carry, encoded: Array) -> tuple[Carry, Output]:
+  def step(layer: Params, h: Carry, encoded: Array) -> tuple[Carry, Array]:
     from_input = jnp.split(encoded, 3)
-    from_state = jnp.split(carry @ params["recurrent"], 3)
+    from_state = jnp.split(h @ layer["recurrent"], 3)
     r = jax.nn.sigmoid(from_input[0] + from_state[0])
     z = jax.nn.sigmoid(from_input[1] + from_state[1])
-    n = jnp.tanh(from_input[2] + r * (from_state[2] + params["candidate_bias"]))
-    h = (1 - z) * n + z * carry
-    return h, {"hidden": h}
+    n = jnp.tanh(from_input[2] + r * (from_state[2] + layer["candidate_bias"]))
+    h = (1 - z) * n + z * h
+    return h, h
 
-  def initial_carry(params: Params) -> Carry:
-    del params
-    return jnp.zeros(units)
-
-  def decode(params: Params, output: Output) -> Array:
-    return head(params["head"], output["hidden"])
-
-  return Classifier(init, initial_carry, step, encode, decode)
+  cell = _Cell("gru", units, init, lambda: jnp.zeros(units), step)
+  return _stack(cell, layers, num_classes, hidden, single_output)
 
 
 def conv_lstm(
@@ -138,7 +123,7 @@ def conv_lstm(
   hidden: Sequence[int] = (),
   forget_bias: float = 1.0,
 ) -> Classifier:
-  """A convolutional LSTM (Shi et al., 2015), all-to-all to a dense head, on inputs `[Y, X, F]`.
+  """A convolutional LSTM (Shi et al., 2015) with a dense head, on inputs `[Y, X, F]`.
 
   Args:
     units: H, feature maps of the hidden layer.
@@ -152,14 +137,15 @@ def conv_lstm(
     Classifier whose `encode` is the input's convolution, `[Y, X, 4 H]`.
 
   Raises:
-    ValueError: sizes below 1, or an even kernel.
+    ValueError: sizes below 1, or an even kernel; at `init` and `encode`, a step's input that is not
+      float `[Y, X, F]`.
   """
   if len(np.shape(image_shape)) != 1 or len(image_shape) != 2:
     raise ValueError(f"image_shape is {image_shape}; give (Y, X), as (28, 28)")
-  _check_sizes(units=units, kernel=kernel)
+  check_sizes(units=units, kernel=kernel)
   if kernel % 2 == 0:
     raise ValueError(f"kernel is {kernel}; an odd width keeps the image's size")
-  head_init, head = _head(num_classes, hidden, single_output=False)
+  head_init, head = make_head(num_classes, hidden, single_output=False)
   state_shape = (*image_shape, units)
 
   def init(key: Key, x: Array) -> Params:
@@ -180,7 +166,7 @@ def conv_lstm(
 
   def step(params: Params, carry: Carry, encoded: Array) -> tuple[Carry, Output]:
     c, h = carry
-    c, h = _lstm_gates(c, encoded + convolve(h, params["recurrent"]))
+    c, h = _apply_lstm_gates(c, encoded + convolve(h, params["recurrent"]))
     return (c, h), {"hidden": h}
 
   def initial_carry(params: Params) -> Carry:
@@ -193,83 +179,92 @@ def conv_lstm(
   return Classifier(init, initial_carry, step, encode, decode)
 
 
-def _lstm_gates(c: Array, gates: Array) -> tuple[Array, Array]:
+class _Cell(NamedTuple):
+  """One recurrent layer.
+
+  Attributes:
+    name: of the classifier, for messages.
+    units: H.
+    init: `(input_key, recurrent_key, features) -> params`, with weights "input" and "bias".
+    initial_carry: `() -> carry`.
+    step: `(params, carry, encoded) -> (carry, h [H])`, where `encoded` is the input times "input"
+      plus "bias".
+  """
+
+  name: str
+  units: int
+  init: Callable[[Key, Key, int], dict[str, Any]]
+  initial_carry: Callable[[], Carry]
+  step: Callable[[Params, Carry, Array], tuple[Carry, Array]]
+
+
+def _stack(
+  cell: _Cell, layers: int, num_classes: int, hidden: Sequence[int], single_output: bool
+) -> Classifier:
+  """Makes a classifier of layers of a cell, one above the other, and a dense head.
+
+  The first layer's parameters stand beside the head's, not in a list with those of the others, and
+  one layer's carry in no tuple: so a network of one layer reads checkpoints from before `layers`.
+  """
+  check_sizes(units=cell.units, layers=layers)
+  head_init, head = make_head(num_classes, hidden, single_output)
+
+  def init(key: Key, x: Array) -> Params:
+    _check_input(cell.name, x, 1)
+    input_key, recurrent_key, head_key, *upper_keys = jax.random.split(key, 2 + layers)
+    params = cell.init(input_key, recurrent_key, x.shape[0])
+    params["head"] = head_init(head_key, cell.units)
+    if upper_keys:
+      pairs = map(jax.random.split, upper_keys)
+      params["upper"] = [cell.init(pair[0], pair[1], cell.units) for pair in pairs]
+    return params
+
+  def encode(params: Params, x: Array) -> Array:
+    _check_features(cell.name, x, params["input"].shape[:1])
+    return _multiply_input(params, x)
+
+  def step(params: Params, carry: Carry, encoded: Array) -> tuple[Carry, Output]:
+    if layers == 1:
+      carry, h = cell.step(params, carry, encoded)
+      return carry, {"hidden": h}
+    first, h = cell.step(params, carry[0], encoded)
+    carries = [first]
+    for layer, before in zip(params["upper"], carry[1:], strict=True):
+      after, h = cell.step(layer, before, _multiply_input(layer, h))
+      carries.append(after)
+    return tuple(carries), {"hidden": h}
+
+  def initial_carry(params: Params) -> Carry:
+    del params
+    carry = cell.initial_carry()
+    return carry if layers == 1 else (carry,) * layers
+
+  def decode(params: Params, output: Output) -> Array:
+    return head(params["head"], output["hidden"])
+
+  return Classifier(init, initial_carry, step, encode, decode)
+
+
+def _multiply_input(layer: Params, x: Array) -> Array:
+  return x @ layer["input"] + layer["bias"]
+
+
+def _apply_lstm_gates(c: Array, gates: Array) -> tuple[Array, Array]:
+  # Early exit stores this sum: the derivative of all that follows needs nothing before it.
   i, f, g, o = jnp.split(keep(gates), 4, axis=-1)
   c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
   return c, jax.nn.sigmoid(o) * jnp.tanh(c)
 
 
-def convolve(image: Array, kernel: Array) -> Array:
-  """A convolution of odd width, same size: `[Y, X, F]` with `[K, K, F, G]` -> `[Y, X, G]`.
-
-  XLA's CPU backend compiles a convolution inside a loop naively: 10 units, T = 10, B = 128 took
-  8.6 s a gradient step, with shifted slices and one product 1.0 s. Elsewhere it is the library's.
-  """
-  return jax.lax.platform_dependent(image, kernel, cpu=_shifted_product, default=_library_product)
-
-
-def _library_product(image: Array, kernel: Array) -> Array:
-  layout = ("NHWC", "HWIO", "NHWC")
-  return jax.lax.conv_general_dilated(
-    image[None], kernel, (1, 1), "SAME", dimension_numbers=layout
-  )[0]
-
-
-def _shifted_product(image: Array, kernel: Array) -> Array:
-  width, _, features, out = kernel.shape
-  height, length, _ = image.shape
-  margin = width // 2
-  padded = jnp.pad(image, ((margin, margin), (margin, margin), (0, 0)))
-  shifted = [
-    jax.lax.dynamic_slice(padded, (y, x, 0), image.shape)
-    for y in range(width)
-    for x in range(width)
-  ]
-  patches = jnp.concatenate(shifted, axis=-1).reshape(height * length, width * width * features)
-  return (patches @ kernel.reshape(-1, out)).reshape(height, length, out)
-
-
-def _head(
-  num_classes: int, hidden: Sequence[int], single_output: bool
-) -> tuple[Callable[[Key, int], Params], Callable[[Params, Array], Array]]:
-  """Init and apply of dense relu layers and a last dense layer, `[features] -> [C]`."""
-  _check_sizes(num_classes=num_classes, **{f"hidden[{i}]": n for i, n in enumerate(hidden)})
-  if num_classes < 2 or (single_output and num_classes != 2):
-    raise ValueError(
-      f"num_classes is {num_classes}; a head has 2 or more, one sigmoid output has 2"
-    )
-  widths = (*hidden, 1 if single_output else num_classes)
-
-  def init(key: Key, features: int) -> Params:
-    keys = jax.random.split(key, len(widths))
-    rows = (features, *widths[:-1])
-    return [
-      {"kernel": _input_init(keys[i], (rows[i], width)), "bias": jnp.zeros(width)}
-      for i, width in enumerate(widths)
-    ]
-
-  def apply(params: Params, x: Array) -> Array:
-    for layer in params[:-1]:
-      x = jax.nn.relu(x @ layer["kernel"] + layer["bias"])
-    logits = x @ params[-1]["kernel"] + params[-1]["bias"]
-    return jnp.concatenate([jnp.zeros_like(logits), logits]) if single_output else logits
-
-  return init, apply
-
-
-def _check_sizes(**sizes: int) -> None:
-  for name, size in sizes.items():
-    if size < 1:
-      raise ValueError(f"{name} is {size}; it must be 1 or more")
-
-
 def _check_input(name: str, x: Array, rank: int) -> None:
-  if x.ndim != rank or not jnp.issubdtype(x.dtype, jnp.floating):
+  check_float(name, x)
+  if x.ndim != rank:
     raise ValueError(
       f"{name} takes a float input of rank {rank} a step, but got {x.dtype}{list(x.shape)}"
     )
 
 
 def _check_features(name: str, x: Array, shape: tuple[int, ...]) -> None:
+  check_float(name, x)
   if x.shape != shape:
     raise ValueError(f"{name}'s parameters are for steps {list(shape)}, but got {list(x.shape)}")

@@ -1,11 +1,13 @@
-"""The loss at the spike (section 2, eq. 7)."""
+"""Losses of one output, and the loss at the spike (section 2, eq. 7)."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from rc_jax.checks import check_beta
-from rc_jax.types import Array
+from rc_jax.types import Array, Loss
 
 
 def entropy(logits: Array) -> Array:
@@ -14,24 +16,89 @@ def entropy(logits: Array) -> Array:
   return -jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
 
 
-def rc_loss(logits: Array, labels: Array, beta: Array | float = 0.0) -> Array:
-  """Cross-entropy minus beta times the output entropy, at the spike (eq. 7).
+def cross_entropy(logits: Array, labels: Array) -> Array:
+  """Cross-entropy of the softmax with the labels.
 
   Args:
-    logits: `[..., C]` output at `t_sp`, before the softmax.
-    labels: `[...]` int, in `0..C-1`; not checked here (see `check_batch`).
-    beta: weight of the entropy reward, >= 0. Larger is slower and more accurate. The loss of a row
-      is least where its class has probability theta if beta is
-      `1 / (theta * (log(theta / (1 - theta)) + log(C - 1)))`, 0.205 for ten classes and theta .95;
-      beyond, rows do best to stay below theta, that is silent to their end.
+    logits: `[..., C]`, before the softmax.
+    labels: `[...]` int, in `0..C-1`. A label out of that range, negative ones included, makes the
+      loss and its gradient NaN; `check_batch` says which row it is.
 
   Returns:
     `[...]` float32 loss in nats.
 
   Raises:
-    ValueError: a negative beta, where it is a Python number.
+    ValueError: the labels are not whole numbers.
+  """
+  logits = logits.astype(jnp.float32)
+  labels, valid = _read_labels(labels, logits.shape[-1])
+  logits = logits * valid[..., None]
+  return optax.softmax_cross_entropy_with_integer_labels(logits, labels) * valid
+
+
+def rc_loss(logits: Array, labels: Array, beta: Array | float = 0.0) -> Array:
+  """Cross-entropy minus beta times the output entropy, at the spike (eq. 7).
+
+  Args:
+    logits: `[..., C]` output at `t_sp`, before the softmax.
+    labels: `[...]` int, in `0..C-1`; the loss and gradient of a row with any other label are NaN.
+    beta: weight of the entropy reward, >= 0. Larger is slower and more accurate. The loss of a row
+      is least where its class has probability theta if beta is
+      `1 / (theta * (log(theta / (1 - theta)) + log(C - 1)))`, 0.205 for ten classes and theta .95;
+      with a larger beta the loss is least below theta, so that rows learn not to spike.
+
+  Returns:
+    `[...]` float32 loss in nats.
+
+  Raises:
+    ValueError: beta is negative (where it is a Python number), or labels are not whole numbers.
   """
   check_beta(beta)
+  return cross_entropy(logits, labels) - beta * entropy(logits)
+
+
+def spike_losses(loss: Loss, logits: Array, labels: Array, beta: Array | float) -> Array:
+  """Any loss of one row minus beta times the output entropy: eq. 7 with `loss` as its first term.
+
+  Args:
+    loss: `(logits [C] float32, label int32) -> float scalar` of one row.
+    logits: `[B, C]`, before the softmax.
+    labels: `[B]` int, in `0..C-1`; the loss and gradient of a row with any other label are NaN.
+    beta: weight of the entropy reward.
+
+  Returns:
+    `[B]` float32.
+
+  Raises:
+    ValueError: `loss` cannot take one row, or gives no float scalar; labels are not whole numbers.
+  """
   logits = logits.astype(jnp.float32)
-  cross_entropy = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-  return cross_entropy - beta * entropy(logits)
+  labels, valid = _read_labels(labels, logits.shape[-1])
+  _check_loss(loss, logits[0], labels[0])
+  # NaN enters on both sides of `loss`: after it for the value, which a loss may form without the
+  # logits, and before it for the gradient, which a gather would pass on to one logit alone.
+  logits = logits * valid[:, None]
+  values = jax.vmap(loss)(logits, labels).astype(jnp.float32) * valid
+  return values - beta * entropy(logits)
+
+
+def _read_labels(labels: Array, num_classes: int) -> tuple[Array, Array]:
+  """Labels as int32, and a factor for each: 1 within `0..C-1`, NaN outside."""
+  labels = jnp.asarray(labels)
+  if not jnp.issubdtype(labels.dtype, jnp.integer):
+    raise ValueError(f"labels are {labels.dtype}; give whole numbers")
+  labels = labels.astype(jnp.int32)
+  in_range = (labels >= 0) & (labels < num_classes)
+  return labels, jnp.where(in_range, jnp.float32(1), jnp.float32(jnp.nan))
+
+
+def _check_loss(loss: Loss, logits: Array, label: Array) -> None:
+  """Raises ValueError if the loss of one row is not a float scalar."""
+  row = f"one row, logits float32[{logits.shape[0]}] and label int32[]"
+  try:
+    value: Any = jax.eval_shape(loss, logits, label)
+  except (TypeError, ValueError, IndexError) as error:
+    raise ValueError(f"loss cannot take {row}: {error}") from error
+  if not hasattr(value, "dtype") or value.shape or not jnp.issubdtype(value.dtype, jnp.floating):
+    given = jax.tree.map(lambda a: f"{a.dtype}{list(a.shape)}", value)
+    raise ValueError(f"loss gives {given} for {row}; give one float scalar")

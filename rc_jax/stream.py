@@ -1,4 +1,4 @@
-"""Deciding while the input arrives, a step at a time."""
+"""Decides while the input arrives, a step at a time."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from rc_jax.checks import check_theta
 from rc_jax.engine import initial_carries, select_rows
 from rc_jax.rank_code import confidence
-from rc_jax.types import Array, Carry, Classifier, Params
+from rc_jax.types import Array, Carry, Classifier, Inputs, Params
 
 
 class Decision(NamedTuple):
-  """What each row has said so far.
+  """The decision of each row so far.
 
   Attributes:
     spiked: `[rows]` bool, whether the row has decided; stays True until `reset`.
@@ -29,7 +29,12 @@ class Decision(NamedTuple):
 
 
 class StreamState(NamedTuple):
-  """Carries and latched decisions, a row each; `Decision.step` is -1 before the first push."""
+  """The state of a stream, with leading axis `[rows]`.
+
+  Attributes:
+    carry: of the classifier, one a row.
+    decision: as `push` last gave it; its `step` is -1 before the first push.
+  """
 
   carry: Carry
   decision: Decision
@@ -40,28 +45,31 @@ class Stream(NamedTuple):
 
   Attributes:
     init: `rows -> StreamState`.
-    push: `(state, xs [rows, ...]) -> (state, Decision)`; takes one step's input a row.
+    push: `(state, xs) -> (state, Decision)`; `xs` is one step's input of every row: `[rows, ...]`,
+      or a tree of such arrays.
     reset: `(state, which [rows] bool) -> state`; those rows begin a new sequence.
   """
 
   init: Callable[[int], StreamState]
-  push: Callable[[StreamState, Array], tuple[StreamState, Decision]]
+  push: Callable[[StreamState, Inputs], tuple[StreamState, Decision]]
   reset: Callable[[StreamState, Array], StreamState]
 
 
 def make_stream(classifier: Classifier, params: Params, theta: Any) -> Stream:
-  """Makes a stream of decisions: frame by frame the same as `rank_code` of the whole sequence.
+  """Makes a stream of decisions.
+
+  After t steps each row's decision is that of `rank_code` for its first t steps.
 
   Args:
     classifier: any `Classifier`.
     params: of the classifier.
-    theta: threshold in (1/C, 1): a scalar, or `[T]`, one a step; the last goes on after T steps.
+    theta: threshold in (1/C, 1): a scalar, or `[T]`, one a step, whose last holds after T steps.
 
   Returns:
     Stream(init, push, reset).
 
   Raises:
-    ValueError: theta out of range; at a push, one that is always crossed (<= 1/C), or inputs for
+    ValueError: theta out of range; at a push, a theta that is always crossed (<= 1/C), or inputs of
       another number of rows.
   """
   check_theta(theta)
@@ -78,16 +86,12 @@ def make_stream(classifier: Classifier, params: Params, theta: Any) -> Stream:
       ),
     )
 
-  def one_step(carry: Carry, x: Array) -> tuple[Carry, Array]:
+  def one_step(carry: Carry, x: Inputs) -> tuple[Carry, Array]:
     carry, output = classifier.step(params, carry, classifier.encode(params, x))
     return carry, classifier.decode(params, output)
 
-  def push(state: StreamState, xs: Array) -> tuple[StreamState, Decision]:
-    rows = len(state.decision.step)
-    if jnp.shape(xs)[:1] != (rows,):
-      raise ValueError(
-        f"xs has shape {list(jnp.shape(xs))}; the stream has {rows} rows: [{rows}, ...]"
-      )
+  def push(state: StreamState, xs: Inputs) -> tuple[StreamState, Decision]:
+    _check_rows(xs, len(state.decision.step))
     carry, logits = jax.vmap(one_step)(state.carry, xs)
     check_theta(theta, logits.shape[-1])
     step = state.decision.step + 1
@@ -102,3 +106,13 @@ def make_stream(classifier: Classifier, params: Params, theta: Any) -> Stream:
     return select_rows(which, init(which.shape[0]), state)
 
   return Stream(init, push, reset)
+
+
+def _check_rows(xs: Inputs, rows: int) -> None:
+  for path, leaf in jax.tree_util.tree_leaves_with_path(xs):
+    shape = jnp.shape(leaf)
+    if shape[:1] != (rows,):
+      name = f"xs{jax.tree_util.keystr(path)}"
+      raise ValueError(
+        f"{name} has shape {list(shape)}, but the stream has {rows} rows; give [{rows}, ...]"
+      )

@@ -7,11 +7,22 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from rc_jax.checks import check_beta, check_theta
+from rc_jax.checks import check_beta, check_shapes, check_theta
 from rc_jax.engine import initial_carries, starts_at_zero
-from rc_jax.losses import rc_loss
-from rc_jax.types import Array, Batch, Classifier, Key, Params, RankCode, Schedule
-from rc_jax.unroll import Engine, check_engine, unroll_and_count
+from rc_jax.engines import Engine, check_engine
+from rc_jax.losses import cross_entropy, spike_losses
+from rc_jax.types import (
+  Array,
+  Batch,
+  Classifier,
+  Inputs,
+  Key,
+  Loss,
+  Params,
+  RankCode,
+  Schedule,
+)
+from rc_jax.unroll import unroll_and_count
 
 Objective = Literal["rc", "eos"]
 
@@ -33,15 +44,19 @@ class TrainState(NamedTuple):
 
 
 class Metrics(NamedTuple):
-  """Float32 scalars, means over the batch (and over `axis_name`).
+  """Scalars of an update: float32 means over the batch (and over `axis_name`), and one bool.
 
   Attributes:
-    loss: of the objective, in nats.
-    accuracy: at the first spike, for both objectives.
-    mean_spike_step: steps seen, `step + 1`.
+    loss: of the objective; in nats where the loss is.
+    accuracy: share of rows right at the first spike, for both objectives.
+    mean_spike_step: mean number of steps seen, `step + 1`.
     no_spike_fraction: share of rows that never crossed theta.
     computed_fraction: share of the row-steps of `[B, T]` that were computed.
     gradient_norm: global L2 norm of the gradient, before the optimizer.
+    finite: bool, whether loss and gradient norm are finite (over `axis_name`: on all devices). A
+      NaN in a row, or a label out of range, makes them NaN, and then the parameters. The optimizer
+      `optax.apply_if_finite(optax.adam(1e-3), max_consecutive_errors=10)` leaves out such an
+      update; only after 10 of them in a row does it let the next one through.
   """
 
   loss: Array
@@ -50,18 +65,27 @@ class Metrics(NamedTuple):
   no_spike_fraction: Array
   computed_fraction: Array
   gradient_norm: Array
+  finite: Array
+
+
+LossFn = Callable[[Params, Batch, Array], tuple[Array, Metrics]]
 
 
 class Train(NamedTuple):
-  """A pair of pure functions.
+  """Three pure functions.
 
   Attributes:
     init: `(key, x) -> TrainState`; `x` is one step's input. Consumes the key.
     update: `(state, batch) -> (state, Metrics)`; jit, scan or vmap it.
+    loss: `(params, batch, step) -> (loss, Metrics)`, what `update` differentiates: the mean loss of
+      the batch at update number `step`, which schedules of theta and beta read. It is not
+      augmented, its `gradient_norm` is 0, and with `axis_name` it is of a device's own rows. Use it
+      to write another update, as one that accumulates the gradients of several batches.
   """
 
-  init: Callable[[Key, Array], TrainState]
+  init: Callable[[Key, Inputs], TrainState]
   update: Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+  loss: LossFn
 
 
 def make_train(
@@ -69,6 +93,7 @@ def make_train(
   optimizer: optax.GradientTransformation,
   *,
   objective: Objective = "rc",
+  loss: Loss = cross_entropy,
   beta: float | Schedule = 0.0,
   theta: Any = 0.95,
   augment: Callable[[Key, Batch], Batch] | None = None,
@@ -81,45 +106,66 @@ def make_train(
     classifier: any `Classifier`.
     optimizer: any optax optimizer.
     objective: "rc" puts the loss at the first spike (Algorithm 1), "eos" at the last step.
-    beta: weight of the entropy reward (eq. 7), or an optax schedule of the update count.
+    loss: `(logits [C] float32, label int32) -> float scalar` of one row, at the step that
+      `objective` names. The loss and gradient of a row whose label is not in `0..C-1` are NaN.
+    beta: weight of the entropy reward (eq. 7), which is subtracted from `loss`; a number, or an
+      optax schedule of the update count.
     theta: threshold in (1/C, 1); a scalar, `[T]`, or a schedule of the update count.
     augment: `(key, batch) -> batch`, applied inside `update`.
     axis_name: of a mapped axis over which gradients and metrics are averaged.
-    engine: as `unroll_to_spike`. "eos" needs every step up to a row's length; early exit then keeps
-      less than the full scan and is the faster for it. Under `jax.vmap` over a population early
-      exit runs one member after the other.
+    engine: as `unroll_to_spike`. "eos" needs every step up to a row's length; early exit then
+      stores less than the full scan and is the faster for it. Under `jax.vmap` over a population
+      early exit runs one member after the other.
 
   Returns:
-    Train(init, update).
+    Train(init, update, loss).
 
   Raises:
-    ValueError: an unknown objective or engine, theta or beta out of range.
+    ValueError: an unknown objective or engine, theta or beta out of range, a loss that is no
+      function; at the first update, a loss that gives no float scalar, or shapes that disagree.
   """
+  _check_options(objective, loss, beta, theta, engine)
+  if axis_name is not None:
+    first = classifier.initial_carry
+    classifier = classifier._replace(initial_carry=lambda params: _vary(first(params), axis_name))
+  loss_fn = _make_loss(classifier, objective, loss, beta, theta, engine)
+
+  def init(key: Key, x: Inputs) -> TrainState:
+    params_key, run_key = jax.random.split(key)
+    params = classifier.init(params_key, x)
+    return TrainState(params, optimizer.init(params), jnp.int32(0), run_key)
+
+  return Train(init, _make_update(loss_fn, optimizer, augment, axis_name), loss_fn)
+
+
+def _check_options(objective: Any, loss: Any, beta: Any, theta: Any, engine: Any) -> None:
   if objective not in get_args(Objective):
     raise ValueError(f"objective is {objective!r}; choose one of {get_args(Objective)}")
+  if not callable(loss):
+    raise ValueError(f"loss is {loss!r}; give a function of one row: (logits [C], label) -> scalar")
   check_engine(engine)
   if not callable(theta):
     check_theta(theta)
   if not callable(beta):
     check_beta(beta)
-  if axis_name is not None:
-    first = classifier.initial_carry
-    classifier = classifier._replace(initial_carry=lambda params: _vary(first(params), axis_name))
 
-  def init(key: Key, x: Array) -> TrainState:
-    params_key, run_key = jax.random.split(key)
-    params = classifier.init(params_key, x)
-    return TrainState(params, optimizer.init(params), jnp.int32(0), run_key)
 
-  def loss_fn(params: Params, batch: Batch, count: Array) -> tuple[Array, Metrics]:
-    theta_now = theta(count) if callable(theta) else theta
-    beta_now = beta(count) if callable(beta) else beta
+def _make_loss(
+  classifier: Classifier,
+  objective: Objective,
+  loss: Loss,
+  beta: float | Schedule,
+  theta: Any,
+  engine: Engine,
+) -> LossFn:
+  def loss_fn(params: Params, batch: Batch, step: Array) -> tuple[Array, Metrics]:
+    rows, _ = check_shapes(batch)
     code, computed = unroll_and_count(
       classifier.step,
       params,
-      initial_carries(classifier, params, batch.inputs.shape[0]),
+      initial_carries(classifier, params, rows),
       batch.inputs,
-      theta_now,
+      theta(step) if callable(theta) else theta,
       batch.lengths,
       encode=classifier.encode,
       decode=classifier.decode,
@@ -127,30 +173,43 @@ def make_train(
       to_end=objective == "eos",
       zero_carry=starts_at_zero(classifier, params),
     )
-    loss = jnp.mean(rc_loss(code.logits, batch.labels, beta_now))
-    return loss, _means(loss, code, computed, batch)
+    beta_now = beta(step) if callable(beta) else beta
+    mean_loss = jnp.mean(spike_losses(loss, code.logits, batch.labels, beta_now))
+    return mean_loss, _make_metrics(mean_loss, code, computed, batch)
 
+  return loss_fn
+
+
+def _make_update(
+  loss_fn: LossFn,
+  optimizer: optax.GradientTransformation,
+  augment: Callable[[Key, Batch], Batch] | None,
+  axis_name: str | None,
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
   def update(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     if augment is not None:
       batch = augment(jax.random.fold_in(state.key, state.step), batch)
     params = state.params
     if axis_name is not None:
       params = _vary(params, axis_name)
-    gradient, means = jax.grad(loss_fn, has_aux=True)(params, batch, state.step)
+    gradient, metrics = jax.grad(loss_fn, has_aux=True)(params, batch, state.step)
     if axis_name is not None:
-      gradient, means = jax.lax.pmean((gradient, means), axis_name)
+      metrics = metrics._replace(finite=metrics.loss)  # a bool has no mean; it is formed below
+      gradient, metrics = jax.lax.pmean((gradient, metrics), axis_name)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     # The barrier keeps XLA from sharing the squares with Adam's: it would write them all to memory
     # and sum them from there (temporal MNIST on a CPU: Adam and the norm 1.6 instead of 1.4 ms).
     norm = optax.tree.norm(jax.lax.optimization_barrier(gradient))
-    metrics = means._replace(gradient_norm=norm)
+    # One device's NaN makes the means over all devices NaN, so these two numbers tell of each.
+    finite = jnp.isfinite(metrics.loss) & jnp.isfinite(norm)
+    metrics = metrics._replace(gradient_norm=norm, finite=finite)
     return TrainState(params, opt_state, state.step + 1, state.key), metrics
 
-  return Train(init, update)
+  return update
 
 
-def _means(loss: Array, code: RankCode, computed: Array, batch: Batch) -> Metrics:
+def _make_metrics(loss: Array, code: RankCode, computed: Array, batch: Batch) -> Metrics:
   mean = lambda values: jnp.mean(values.astype(jnp.float32))
   return Metrics(
     loss=loss,
@@ -159,15 +218,16 @@ def _means(loss: Array, code: RankCode, computed: Array, batch: Batch) -> Metric
     no_spike_fraction=mean(~code.spiked),
     computed_fraction=computed,
     gradient_norm=jnp.zeros_like(loss),
+    finite=jnp.isfinite(loss),
   )
 
 
 def _vary(tree: Any, axis_name: str) -> Any:
-  """Marks replicated params as a device's own, so that their gradient stays a device's own.
+  """Marks replicated parameters as each device's own, so that gradients stay each device's own.
 
-  Under `shard_map` the gradient of a replicated value is summed over devices unasked: the mean of
-  those sums would be too large by the number of devices. A carry is marked too: a scan wants it of
-  one kind before and after a step, and a step makes it a device's own.
+  Under `shard_map` JAX sums the gradient of a replicated value over devices: the mean of those
+  sums would be too large by the number of devices. A carry is marked too, since a scan wants its
+  type to be the same before and after a step, and a step makes it a device's own.
   """
   zero = 0 * jax.lax.axis_index(axis_name)
   return jax.tree.map(lambda a: a + zero.astype(a.dtype), tree)

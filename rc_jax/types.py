@@ -1,4 +1,4 @@
-"""The records that cross room borders.
+"""Types shared between modules.
 
 Everywhere B are rows, T steps, C classes, F features and `...` any leading axes.
 """
@@ -11,12 +11,14 @@ import jax
 Array = jax.Array
 Key = jax.Array
 Params = Any
+Inputs = Any  # an array, or a tree of arrays with the same leading axes
 Carry = Any
 Encoded = Any
 Output = Any
 Step = Callable[[Params, Carry, Encoded], tuple[Carry, Output]]
-Encode = Callable[[Params, Any], Encoded]
+Encode = Callable[[Params, Inputs], Encoded]
 Decode = Callable[[Params, Output], Array]
+Loss = Callable[[Array, Array], Array]
 Schedule = Callable[[Array], Any]
 
 
@@ -30,18 +32,18 @@ class Classifier(NamedTuple):
   """A recurrent classifier of one sequence; the library maps it over rows.
 
   Attributes:
-    init: `(key, x) -> params`; `x` is one step's input, an array of its shape and dtype. Consumes
-      the key.
+    init: `(key, x) -> params`; `x` is one step's input: an array, or a tree of arrays, of its
+      shape and dtype. Consumes the key.
     initial_carry: `params -> carry` of one sequence.
     step: `(params, carry, encoded) -> (carry, output)`; without a `decode`, the output is logits
-      `[C]` float, C >= 2, whose softmax are the class probabilities. Draws no random numbers.
+      `[C]` float, C >= 2, whose softmax gives the class probabilities. Draws no random numbers.
     encode: `(params, x) -> encoded`: the part of a step that needs no carry. An engine is free to
       run it over many steps and rows at once.
     decode: `(params, output) -> logits [C]`: the part of a step that feeds nothing back, such as
       dense layers after the recurrent one. Training differentiates it once a row, at the spike.
   """
 
-  init: Callable[[Key, Array], Params]
+  init: Callable[[Key, Inputs], Params]
   initial_carry: Callable[[Params], Carry]
   step: Step
   encode: Encode = identity
@@ -49,7 +51,7 @@ class Classifier(NamedTuple):
 
 
 class RankCode(NamedTuple):
-  """When and what a network says: its first spike (section 2, eq. 1).
+  """The first spike of a network: its time and its label (section 2, eq. 1).
 
   Attributes:
     step: `[...]` int32, zero-based step of the first crossing; `length - 1` where there is none.
@@ -68,11 +70,11 @@ class Batch(NamedTuple):
   """B labelled sequences.
 
   Attributes:
-    inputs: `[B, T, ...]`.
+    inputs: `[B, T, ...]`, or a tree of such arrays with the same B and T.
     labels: `[B]` int32 in `0..C-1`.
-    lengths: `[B]` int32 in `1..T`; nothing at or after a row's length is looked at.
+    lengths: `[B]` int32 in `1..T`; values at or after a row's length change nothing.
   """
 
-  inputs: Array
+  inputs: Inputs
   labels: Array
   lengths: Array

@@ -1,14 +1,14 @@
 """Running a step function along its sequence."""
 
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rc_jax.checks import check_lengths
 from rc_jax.engine import initial_carries, run_to_spike, vary_alike
-from rc_jax.engine.widths import MOST_WIDTHS
+from rc_jax.engines import EarlyExit, Engine, check_engine, choose_engine
 from rc_jax.rank_code import rank_code, thresholds
+from rc_jax.run_checks import check_rows, check_step
 from rc_jax.types import (
   Array,
   Batch,
@@ -22,33 +22,6 @@ from rc_jax.types import (
   Step,
   identity,
 )
-
-
-class EarlyExit(NamedTuple):
-  """The early-exit engine, with its options.
-
-  Attributes:
-    widths: the largest number of loops of falling width, 1 or more. More skip more and take longer
-      to compile, each about a third of the full scan's compile time. One alone stops the whole
-      batch at its slowest row.
-  """
-
-  widths: int = MOST_WIDTHS
-
-
-EngineName = Literal["auto", "full", "early_exit"]
-Engine = EngineName | EarlyExit
-
-
-def check_engine(engine: Any) -> None:
-  """Raises ValueError if there is no such engine."""
-  if isinstance(engine, EarlyExit):
-    if not isinstance(engine.widths, int) or engine.widths < 1:
-      raise ValueError(f"EarlyExit has widths={engine.widths!r}; give a whole number of 1 or more")
-  elif engine not in get_args(EngineName):
-    raise ValueError(
-      f"engine is {engine!r}; choose one of {get_args(EngineName)} or EarlyExit(widths=...)"
-    )
 
 
 def unroll(
@@ -168,69 +141,83 @@ def unroll_and_count(
     row-steps of `[B, T]` that were computed, float32.
   """
   check_engine(engine)
-  rows, steps = _check_rows(carry, xs, lengths)
+  rows, steps = check_rows(carry, xs, lengths)
   if lengths is not None:
     # Traced ones cannot be checked: 0 would never end a row, T + 1 would read its neighbour.
     lengths = jnp.clip(jnp.asarray(lengths, jnp.int32), 1, steps)
   if engine == "auto":
     engine = choose_engine(rows, steps)
   decode = decode or identity
+  run = _Run(step, encode, decode, params, carry, xs, theta, lengths, to_end)
   if engine == "full":
-    code = _run_every_step(step, params, carry, xs, theta, lengths, encode, decode, to_end)
-    return code, jnp.float32(1)
-  first = jax.tree.map(lambda a: a[0], carry)
-  x = jax.tree.map(lambda a: a[0, 0], xs)
-  encoded = jax.eval_shape(encode or identity, params, x)
-  (classes,) = _check_step(step, decode, params, first, encoded).shape
+    return _run_every_step(run), jnp.float32(1)
+  options = engine if isinstance(engine, EarlyExit) else EarlyExit()
+  code, computed = _run_early_exit(run, steps, options, zero_carry)
+  return code, computed.astype(jnp.float32) / (rows * steps)
+
+
+class _Run(NamedTuple):
+  """The arguments of a run, as `unroll_and_count` names them."""
+
+  step: Step
+  encode: Encode | None
+  decode: Decode
+  params: Params
+  carry: Carry
+  xs: Any
+  theta: Any
+  lengths: Array | None
+  to_end: bool
+
+
+def _run_early_exit(
+  run: _Run, steps: int, options: EarlyExit, zero_carry: bool
+) -> tuple[RankCode, Array]:
+  """The rank code by early exit, and the number of row-steps computed."""
+  params = run.params
+  first = jax.tree.map(lambda a: a[0], run.carry)
+  x = jax.tree.map(lambda a: a[0, 0], run.xs)
+  encoded = jax.eval_shape(run.encode or identity, params, x)
+  (classes,) = check_step(run.step, run.decode, params, first, encoded).shape
   spike, computed = run_to_spike(
-    step,
-    encode,
-    decode,
+    run.step,
+    run.encode,
+    run.decode,
     params,
-    carry,
-    xs,
-    thresholds(theta, steps, classes),
-    lengths,
-    most_widths=engine.widths if isinstance(engine, EarlyExit) else MOST_WIDTHS,
-    to_end=to_end,
+    run.carry,
+    run.xs,
+    thresholds(run.theta, steps, classes),
+    run.lengths,
+    most_widths=options.widths,
+    to_end=run.to_end,
     zero_carry=zero_carry,
   )
   # The engine gives outputs; their logits, and the gradient of `decode`, are formed once a row.
-  logits = jax.vmap(decode, (None, 0))(params, spike.output)
+  logits = jax.vmap(run.decode, (None, 0))(params, spike.output)
   label = spike.label
   if label is None:
     label = jnp.argmax(logits, axis=-1).astype(jnp.int32)
-  fraction = computed.astype(jnp.float32) / (rows * steps)
-  return RankCode(spike.step, spike.spiked, label, logits), fraction
+  return RankCode(spike.step, spike.spiked, label, logits), computed
 
 
-def _run_every_step(
-  step: Step,
-  params: Params,
-  carry: Carry,
-  xs: Any,
-  theta: Any,
-  lengths: Array | None,
-  encode: Encode | None,
-  decode: Decode,
-  to_end: bool,
-) -> RankCode:
-  """The full scan: outputs of all row-steps, of which those at the spikes have a gradient.
+def _run_every_step(run: _Run) -> RankCode:
+  """The rank code by the full scan: outputs of all row-steps, of which the spikes' have a gradient.
 
   All logits are formed in one product, which is not differentiated, to find the spikes; a second
   one of B rows carries the gradient.
   """
-  one = lambda c, x: _unroll_outputs(step, params, c, x, encode, decode)
-  outputs = jax.vmap(one)(carry, mask_padding(xs, lengths))
+  one = lambda c, x: _unroll_outputs(run.step, run.params, c, x, run.encode, run.decode)
+  outputs = jax.vmap(one)(run.carry, mask_padding(run.xs, run.lengths))
   rows, steps = jax.tree.leaves(outputs)[0].shape[:2]
-  decode_rows = jax.vmap(decode, (None, 0))
-  all_logits = jax.vmap(decode_rows, (None, 0))(*jax.lax.stop_gradient((params, outputs)))
-  code = rank_code(all_logits, theta, lengths)
+  decode_rows = jax.vmap(run.decode, (None, 0))
+  all_logits = jax.vmap(decode_rows, (None, 0))(*jax.lax.stop_gradient((run.params, outputs)))
+  code = rank_code(all_logits, run.theta, run.lengths)
   enters = code.step
-  if to_end:
-    enters = jnp.full(rows, steps - 1, jnp.int32) if lengths is None else lengths - 1
+  if run.to_end:
+    last = steps - 1 if run.lengths is None else run.lengths - 1
+    enters = jnp.broadcast_to(jnp.int32(last), (rows,))
   at_step = lambda a: a.at[jnp.arange(rows), enters].get(mode="promise_in_bounds")
-  return code._replace(logits=decode_rows(params, jax.tree.map(at_step, outputs)))
+  return code._replace(logits=decode_rows(run.params, jax.tree.map(at_step, outputs)))
 
 
 def _unroll_outputs(
@@ -245,19 +232,8 @@ def _unroll_outputs(
   params, carry, xs = vary_alike(params, carry, xs)
   encoded = jax.vmap(encode or identity, (None, 0))(params, xs)
   first = jax.tree.map(lambda a: a[0], encoded)
-  _check_step(step, decode or identity, params, carry, first)
+  check_step(step, decode or identity, params, carry, first)
   return jax.lax.scan(lambda c, e: step(params, c, e), carry, encoded)[1]
-
-
-def choose_engine(rows: int, steps: int) -> Literal["full", "early_exit"]:
-  """The engine of "auto": the full scan on a GPU or where there is little work, else early exit.
-
-  Little is less than 4 of T steps or 512 row-steps of `[B, T]`: what it could save is less than it
-  costs to compile a loop for every width. On a GPU early exit was slower for the paper's networks
-  (docs/results/gpu.md); within jit only `jax.default_backend()` tells the device.
-  """
-  on_gpu = jax.default_backend() == "gpu"
-  return "full" if on_gpu or steps < 4 or rows * steps < 512 else "early_exit"
 
 
 def mask_padding(xs: Any, lengths: Array | None) -> Any:
@@ -275,62 +251,3 @@ def mask_padding(xs: Any, lengths: Array | None) -> Any:
     return jnp.where(valid, leaf, jnp.zeros((), leaf.dtype))
 
   return jax.tree.map(mask, xs)
-
-
-def _check_step(
-  step: Step, decode: Decode, params: Params, carry: Carry, first: Any
-) -> jax.ShapeDtypeStruct:
-  """Checks one step of one sequence, and returns the shape and dtype of its logits."""
-  describe = lambda tree: jax.tree.map(lambda a: f"{a.dtype}{list(a.shape)}", tree)
-  before, first = jax.eval_shape(lambda *trees: trees, carry, first)
-  try:
-    after, output = jax.eval_shape(step, params, carry, first)
-  except (TypeError, ValueError) as error:
-    raise ValueError(
-      f"step cannot take carry {describe(before)} with encoded input {describe(first)}: {error}"
-    ) from error
-  if describe(after) != describe(before):
-    raise ValueError(f"step turns a carry {describe(before)} into {describe(after)}; keep it alike")
-  logits = output
-  if decode is not identity:
-    try:
-      logits = jax.eval_shape(decode, params, output)
-    except (TypeError, ValueError) as error:
-      raise ValueError(f"decode cannot take step's output {describe(output)}: {error}") from error
-  name = "step" if decode is identity else "decode"
-  if not hasattr(logits, "dtype"):
-    raise ValueError(
-      f"{name} gives {describe(logits)} where logits [C] are needed; give the classifier's decode, "
-      "too, or one array"
-    )
-  if not jnp.issubdtype(logits.dtype, jnp.floating):
-    raise ValueError(f"{name} gives {logits.dtype} logits; give floats")
-  if logits.ndim != 1:
-    raise ValueError(
-      f"{name} gives logits of shape {list(logits.shape)}; give [C] for one sequence"
-    )
-  return logits
-
-
-def _check_rows(carry: Carry, xs: Any, lengths: Array | None) -> tuple[int, int]:
-  """Checks leading axes, and returns B and T."""
-  leaves = jax.tree.leaves(xs)
-  for leaf in leaves:
-    if leaf.ndim < 2 or not all(leaf.shape[:2]):
-      raise ValueError(f"xs has shape {list(leaf.shape)}; give [B, T, ...], B and T >= 1")
-    if leaf.shape[:2] != leaves[0].shape[:2]:
-      shapes = " and ".join(str(list(a.shape)) for a in (leaves[0], leaf))
-      raise ValueError(f"xs has leaves of shapes {shapes}; give all of them the same B and T")
-  if not leaves:
-    raise ValueError("xs is an empty tree; give [B, T, ...] inputs")
-  count, steps = leaves[0].shape[:2]
-  rows = {leaf.shape[:1] for leaf in jax.tree.leaves(carry)} | {(count,)}
-  if lengths is not None:
-    rows.add(jnp.shape(lengths))
-    check_lengths(lengths, steps)
-  if len(rows) > 1:
-    raise ValueError(
-      f"xs has {count} rows, but carry and lengths have {sorted(rows - {(count,)})}; "
-      "give all of them the same leading axis [B]"
-    )
-  return count, steps

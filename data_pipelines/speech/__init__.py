@@ -1,4 +1,8 @@
-"""Spoken words: recordings as log-mel frames (section 3.4, appendix A.4)."""
+"""Spoken words as log-mel frames (section 3.4, appendix A.4).
+
+`load` opens a data set and decodes its recordings into a cache on disk. On the device, `augment`
+changes the stored frames of a training batch and `prepare` turns them into steps.
+"""
 
 from data_pipelines.speech.augmentation import Augmentation, augment
 from data_pipelines.speech.features import (

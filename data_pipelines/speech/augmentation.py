@@ -1,4 +1,4 @@
-"""What training may do to recordings that a listener would not mind, on log-mel frames."""
+"""Random changes of log-mel frames that leave the spoken word as it is, for training."""
 
 from typing import NamedTuple
 
@@ -11,15 +11,16 @@ from rc_jax.types import Array, Batch, Key
 
 
 class Augmentation(NamedTuple):
-  """How much of each; 0 is none.
+  """The largest amount of each change; 0 switches it off.
 
   Attributes:
-    shift: most frames (of 10 ms) by which a clip moves, earlier or later.
-    stretch: largest relative change of speed: 0.1 is 0.9 to 1.1 times as fast.
-    gain: most nats that are added to or taken from all bands (loudness).
-    noise: most nats of Gaussian noise on every value; each clip draws its own level.
-    mask_frames: widest gap in time, in frames.
-    mask_bands: widest gap in frequency, in bands.
+    shift: frames (of 10 ms) by which a clip moves earlier or later.
+    stretch: relative change of speed; 0.1 plays a clip 0.9 to 1.1 times as fast.
+    gain: nats that are added to, or taken from, all bands; it changes the loudness.
+    noise: standard deviation in nats of Gaussian noise on every value. Each clip draws its own
+      level up to this one.
+    mask_frames: width of the gap in time, in frames.
+    mask_bands: width of the gap in frequency, in bands.
   """
 
   shift: int = 0
@@ -31,16 +32,17 @@ class Augmentation(NamedTuple):
 
 
 def augment(key: Key, batch: Batch, amount: Augmentation, fill: np.ndarray) -> Batch:
-  """Changes each clip by itself, at random.
+  """Changes the clips of a batch at random, each one independently of the others.
 
   Args:
     key: consumed.
-    batch: inputs `[B, 101, 20]` log-mel frames, not yet standardised.
-    amount: of each change; Python numbers, so that what is 0 costs nothing.
-    fill: `[20]` what gaps are filled with: the mean of each band.
+    batch: inputs `[B, 101, 20]` float32 log-mel frames that are not yet standardised.
+    amount: the largest amount of each change, in Python numbers: a change whose amount is 0 is
+      not traced and costs nothing.
+    fill: `[20]` float32, the values that fill a gap; the means of the bands are meant.
 
   Returns:
-    The batch with other inputs; labels and lengths stay.
+    The batch with changed inputs of the same shape. Labels and lengths stay.
   """
   keys = jax.random.split(key, batch.inputs.shape[0])
   one = lambda k, frames: _augment_clip(k, frames, amount, jnp.asarray(fill))
@@ -48,10 +50,14 @@ def augment(key: Key, batch: Batch, amount: Augmentation, fill: np.ndarray) -> B
 
 
 def _augment_clip(key: Key, frames: Array, amount: Augmentation, fill: Array) -> Array:
-  """One clip `[101, 20]`."""
+  """Changes the frames `[101, 20]` of one clip.
+
+  The key is split in the same way whatever the amounts are, so that switching one change off
+  leaves the random numbers of the others as they were.
+  """
   move, loud, level, noise, *gaps = jax.random.split(key, 6)
   if amount.shift or amount.stretch:
-    frames = _move(move, frames, amount)
+    frames = _shift_and_stretch(move, frames, amount)
   if amount.gain:
     frames = frames + amount.gain * jax.random.uniform(loud, minval=-1.0)
   if amount.noise:
@@ -59,14 +65,18 @@ def _augment_clip(key: Key, frames: Array, amount: Augmentation, fill: Array) ->
     frames = frames + scale * jax.random.normal(noise, frames.shape)
   in_gap = jnp.zeros(frames.shape, bool)
   if amount.mask_frames:
-    in_gap |= _gap(gaps[0], NUM_FRAMES, amount.mask_frames)[:, None]
+    in_gap |= _draw_gap(gaps[0], NUM_FRAMES, amount.mask_frames)[:, None]
   if amount.mask_bands:
-    in_gap |= _gap(gaps[1], NUM_BANDS, amount.mask_bands)[None, :]
+    in_gap |= _draw_gap(gaps[1], NUM_BANDS, amount.mask_bands)[None, :]
   return jnp.where(in_gap, fill[None, :], frames)
 
 
-def _move(key: Key, frames: Array, amount: Augmentation) -> Array:
-  """Plays a clip faster or slower about its middle, and earlier or later; edges repeat."""
+def _shift_and_stretch(key: Key, frames: Array, amount: Augmentation) -> Array:
+  """Plays frames `[101, 20]` at another speed about their middle, and moves them in time.
+
+  Values between two frames are interpolated linearly. Times before the first frame or after the
+  last one take that frame.
+  """
   speed_key, shift_key = jax.random.split(key)
   speed = 1 + amount.stretch * jax.random.uniform(speed_key, minval=-1.0)
   shift = jax.random.randint(shift_key, (), -amount.shift, amount.shift + 1)
@@ -80,8 +90,8 @@ def _move(key: Key, frames: Array, amount: Augmentation) -> Array:
   return (1 - part) * frames[before] + part * frames[after]
 
 
-def _gap(key: Key, size: int, widest: int) -> Array:
-  """Where `[size]` a gap of 0..widest entries lies."""
+def _draw_gap(key: Key, size: int, widest: int) -> Array:
+  """Draws a gap of 0 to `widest` neighbouring entries; returns a mask `[size]`, True inside it."""
   width_key, start_key = jax.random.split(key)
   width = jax.random.randint(width_key, (), 0, widest + 1)
   start = jax.random.randint(start_key, (), 0, size - width + 1)

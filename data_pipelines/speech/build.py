@@ -1,4 +1,4 @@
-"""Filling a cache entry: decode in threads, transform in batches on the device."""
+"""Fills a cache entry: threads decode clips, and the device computes frames batch by batch."""
 
 import concurrent.futures
 import functools
@@ -13,24 +13,25 @@ import tqdm
 
 from data_pipelines.speech import cache, features
 from data_pipelines.speech.source import SPLITS, Clip, Source
-from data_pipelines.speech.waveforms import padded
+from data_pipelines.speech.waveforms import pad_to_second
 
-# Frames of 16 clips stay in a CPU's caches; with 256 the transform took three times as long a clip.
+# The intermediate arrays of 16 clips fit into a CPU's caches. With batches of 256 clips the
+# transform took three times as long for each clip.
 BATCH_SIZE = 16
-_AHEAD = 4  # batches that are decoded ahead of the transform
+_BATCHES_AHEAD = 4  # how many batches threads decode while the device transforms one
 
 
 def build_entry(folder: pathlib.Path, source: Source, *, skip_bad: bool, progress: bool) -> None:
-  """Writes frames and clips of a source into a folder.
+  """Writes the frames of all clips of a source, and what is known of the clips, into a folder.
 
   Args:
-    folder: an empty folder.
-    source: where the clips come from.
-    skip_bad: leave out clips that cannot be used, instead of raising.
-    progress: show a bar.
+    folder: an existing, empty folder.
+    source: the recordings to read.
+    skip_bad: whether to leave out clips that cannot be used, instead of raising.
+    progress: whether to show a progress bar.
 
   Raises:
-    ValueError: a clip cannot be used; the message names it.
+    ValueError: if a clip cannot be used and `skip_bad` is False. The message names the clip.
   """
   clips: dict[str, cache.SplitClips] = {}
   skipped: list[str] = []
@@ -43,26 +44,31 @@ def build_entry(folder: pathlib.Path, source: Source, *, skip_bad: bool, progres
     for split in SPLITS:
       clips[split] = cache.SplitClips([], [], [], [])
       with cache.frames_path(folder, split).open("wb") as file:
-        for start, results in _decoded(source, split, pool):
-          good = _sort_out(start, results, clips[split], skipped, skip_bad)
+        for start, results in _decode_ahead(source, split, pool):
+          good = _keep_usable(start, results, clips[split], skipped, skip_bad)
           if good:
-            file.write(_transform(good).astype("<f4", copy=False).tobytes())
+            file.write(_compute_frames(good).astype("<f4", copy=False).tobytes())
           bar.update(len(results))
   cache.write_clips(folder, clips, skipped)
 
 
-def _decoded(
+def _decode_ahead(
   source: Source, split: str, pool: concurrent.futures.Executor
 ) -> Iterator[tuple[int, list[Clip | ValueError]]]:
-  """Batches of clips in order, with the index of the first; some are read ahead."""
-  read = functools.partial(_read, source, split)
+  """Yields the clips of a split batch by batch, while a pool decodes the next batches.
+
+  Yields:
+    The index of the batch's first clip, and its clips in order; a clip that cannot be used is
+    given as the error that `read` raised.
+  """
+  read = functools.partial(_try_read, source, split)
   waiting: list[tuple[int, list[concurrent.futures.Future]]] = []
   size = source.sizes[split]
   try:
     for start in range(0, size, BATCH_SIZE):
       indices = range(start, min(start + BATCH_SIZE, size))
       waiting.append((start, [pool.submit(read, index) for index in indices]))
-      if len(waiting) > _AHEAD:
+      if len(waiting) > _BATCHES_AHEAD:
         first, futures = waiting.pop(0)
         yield first, [future.result() for future in futures]
     while waiting:
@@ -74,26 +80,38 @@ def _decoded(
         future.cancel()
 
 
-def _read(source: Source, split: str, index: int) -> Clip | ValueError:
+def _try_read(source: Source, split: str, index: int) -> Clip | ValueError:
+  """Reads a clip; returns the error of a clip that cannot be used instead of raising it."""
   try:
     return source.read(split, index)
   except ValueError as error:
     return error
 
 
-def _sort_out(
+def _keep_usable(
   start: int,
   results: list[Clip | ValueError],
   clips: cache.SplitClips,
   skipped: list[str],
   skip_bad: bool,
 ) -> list[np.ndarray]:
-  """Notes the clips of a batch and returns their samples; raises at a bad one, or notes that."""
+  """Returns the samples of the usable clips of a batch and records what is known of them.
+
+  Args:
+    start: index of the batch's first clip in its source.
+    results: the batch's clips, or the error of a clip that cannot be used.
+    clips: the record of usable clips, which is appended to.
+    skipped: the record of unusable clips, which is appended to.
+    skip_bad: whether to go on at an unusable clip.
+
+  Raises:
+    ValueError: if a clip cannot be used and `skip_bad` is False.
+  """
   good = []
   for index, result in enumerate(results, start):
     if isinstance(result, ValueError):
       if not skip_bad:
-        raise bad_clip(str(result)) from result
+        raise unusable_clip_error(str(result)) from result
       skipped.append(str(result))
       continue
     good.append(result.samples)
@@ -104,16 +122,19 @@ def _sort_out(
   return good
 
 
-def bad_clip(what: str) -> ValueError:
-  """The error of a clip that cannot be used."""
+def unusable_clip_error(what: str) -> ValueError:
+  """Makes the error for a clip that cannot be used, from a text that names it and says why."""
   return ValueError(f"{what}; repair or remove it, or pass on_bad_file='skip'")
 
 
-def _transform(samples: list[np.ndarray]) -> np.ndarray:
-  """Frames `[k, 101, 20]` of k <= BATCH_SIZE clips, by one compiled program."""
+def _compute_frames(samples: list[np.ndarray]) -> np.ndarray:
+  """Computes the frames `[k, 101, 20]` of k <= BATCH_SIZE clips of `[n]` samples.
+
+  Every call passes BATCH_SIZE rows, the missing ones zero, so that one program is compiled.
+  """
   audio = np.zeros((BATCH_SIZE, features.NUM_SAMPLES), np.float32)
   for row, clip in zip(audio, samples, strict=False):
-    row[:] = padded(clip)
+    row[:] = pad_to_second(clip)
   return np.asarray(_log_mel(jnp.asarray(audio)))[: len(samples)]
 
 

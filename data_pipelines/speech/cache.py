@@ -1,14 +1,14 @@
-"""The cache: log-mel frames of every clip of a source, decoded once.
+"""The cache on disk: log-mel frames of every clip of a source, so that audio is decoded once.
 
-An entry is a folder named by a SHA-256 of what its content follows from: the source's fingerprint
-(for files: split, relative path, size and modification time of each), the constants of the front
-end and `FORMAT`. So a changed file, list or constant makes another entry, and a moved folder does
-not. An entry holds
+An entry is a folder. Its name is a SHA-256 of everything that its content depends on: the source's
+fingerprint (for files: the split, relative path, size and modification time of each), the
+constants of the front end, and `FORMAT`. A changed file, list or constant therefore makes a new
+entry, and a moved data folder keeps its entry. An entry holds these files:
 
     train.f32, validation.f32, test.f32   frames [N, 101, 20], little-endian float32
-    clips.json                            name, word, number of samples and source index a record;
-                                          files that were skipped and why
-    manifest.json                         see `store`, which writes entries whole or not at all
+    clips.json                            for each record its name, word, number of samples and
+                                          index in the source; for each skipped file the reason
+    manifest.json                         sizes and checksums of the others; `store` writes it
 
 Entries may be deleted at any time.
 """
@@ -31,13 +31,14 @@ _CLIPS = "clips.json"
 
 
 class SplitClips(NamedTuple):
-  """What is known of the records of a split; lists of N.
+  """What is known of the N records of a split, in lists of N.
 
   Attributes:
-    names: `word/file`.
-    words: the word of each.
-    num_samples: at 16 kHz, before padding.
-    indices: place of each in its source, where skipped files count.
+    names: the name of each, `word/file`.
+    words: the spoken word of each.
+    num_samples: the number of samples of each at 16 kHz, before padding.
+    indices: the index of each in its source. Skipped files have an index too, so that a record's
+      index may be larger than its position in these lists.
   """
 
   names: list[str]
@@ -47,12 +48,12 @@ class SplitClips(NamedTuple):
 
 
 class Entry(NamedTuple):
-  """An entry of the cache.
+  """An entry of the cache, opened.
 
   Attributes:
-    frames: split -> `[N, 101, 20]` float32, memory-mapped.
-    clips: split -> SplitClips.
-    skipped: one line for each file that could not be used.
+    frames: for each split, `[N, 101, 20]` float32 log-mel frames, memory-mapped.
+    clips: for each split, what is known of its records.
+    skipped: one line for each file that could not be used, which names it and says why.
   """
 
   frames: dict[str, np.ndarray]
@@ -61,13 +62,13 @@ class Entry(NamedTuple):
 
 
 def default_cache_dir() -> pathlib.Path:
-  """`rc_jax/speech` below $XDG_CACHE_HOME, or below ~/.cache where that is not set."""
+  """Returns `rc_jax/speech` below $XDG_CACHE_HOME, or below ~/.cache where that is not set."""
   base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
   return pathlib.Path(base) / "rc_jax" / "speech"
 
 
-def key_of(fingerprint: str) -> str:
-  """The name of the entry of a source."""
+def entry_key(fingerprint: str) -> str:
+  """Returns the name of the entry of a source that has this fingerprint."""
   constants = [
     FORMAT,
     features.SAMPLE_RATE,
@@ -84,30 +85,38 @@ def key_of(fingerprint: str) -> str:
 def open_or_build(
   cache_dir: pathlib.Path, fingerprint: str, build: Callable[[pathlib.Path], None]
 ) -> Entry:
-  """The entry of a source; `build(folder)` writes frames and clips where there is no sound one.
+  """Opens the entry of a source, and builds it first where it is missing or damaged.
+
+  Args:
+    cache_dir: the folder of the cache; it is made where it does not exist.
+    fingerprint: the source's fingerprint.
+    build: writes frames and clips into the empty folder that it is given.
 
   Raises:
-    ValueError: cache_dir cannot be written; and whatever `build` raises.
+    ValueError: if cache_dir cannot be written. Whatever `build` raises is passed on.
   """
-  folder = store.open_or_build(cache_dir, key_of(fingerprint), build)
+  folder = store.open_or_build(cache_dir, entry_key(fingerprint), build)
   body = json.loads((folder / _CLIPS).read_text())
   clips = {split: SplitClips(**body["splits"][split]) for split in SPLITS}
-  frames = {split: _map(frames_path(folder, split), len(clips[split].names)) for split in SPLITS}
+  frames = {
+    split: _map_frames(frames_path(folder, split), len(clips[split].names)) for split in SPLITS
+  }
   return Entry(frames, clips, tuple(body["skipped"]))
 
 
 def write_clips(folder: pathlib.Path, clips: dict[str, SplitClips], skipped: list[str]) -> None:
-  """Writes what is known of the records; their frames go to `frames_path`."""
+  """Writes `clips.json`: what is known of each split's records, and why files were skipped."""
   body = {"skipped": skipped, "splits": {split: clips[split]._asdict() for split in SPLITS}}
   (folder / _CLIPS).write_text(json.dumps(body))
 
 
 def frames_path(folder: pathlib.Path, split: str) -> pathlib.Path:
-  """The file of the frames of a split."""
+  """Returns the file that holds the frames of a split."""
   return folder / f"{split}.f32"
 
 
-def _map(path: pathlib.Path, rows: int) -> np.ndarray:
+def _map_frames(path: pathlib.Path, rows: int) -> np.ndarray:
+  """Maps a file of frames into memory, read-only: `[rows, 101, 20]` float32."""
   if rows == 0:  # an empty file cannot be mapped
     return np.zeros((0, *FRAME_SHAPE), np.float32)
   return np.memmap(path, "<f4", mode="r", shape=(rows, *FRAME_SHAPE))

@@ -1,9 +1,9 @@
-"""espeak-ng in a process of its own: text -> samples.
+"""Speech synthesis: text becomes samples in a process of its own that runs espeak-ng.
 
-The engine is one global machine, not safe in threads, whose state runs on from one utterance to
-the next (the same word said twice is not the same samples). In a fresh process the same requests
-give the same samples, so every call of `speak` has one. Run as a file, this module is that
-process; it then imports nothing but the standard library.
+The engine is a single global object that is not thread-safe. Its state carries over from one
+utterance to the next, so that the same word said twice gives different samples. In a new process
+the same requests always give the same samples; each call of `speak` therefore starts one. That
+process runs this very file, which imports nothing but the standard library.
 """
 
 import contextlib
@@ -17,26 +17,27 @@ import tempfile
 from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
-# Of espeak-ng's speak_lib.h.
-# Samples go to the callback before the call returns. The other mode with a callback,
-# AUDIO_OUTPUT_RETRIEVAL, has a thread whose waits cost 20 ms an utterance, where saying it takes 1.
+# The constants come from espeak-ng's speak_lib.h.
+# In the synchronous mode the engine hands over all samples before the call returns. The other mode
+# with a callback, AUDIO_OUTPUT_RETRIEVAL, uses a thread whose waits take 20 ms for each utterance,
+# while the synthesis takes 1 ms.
 _SYNCHRONOUS = 2
 _DONT_EXIT = 0x8000  # espeakINITIALIZE_DONT_EXIT: report errors instead of ending the process
 _RATE, _PITCH = 1, 3  # espeak_PARAMETER
 _UTF8 = 1  # espeakCHARS_UTF8
-_SEED = 1  # of the engine's own noise, which it would draw from the clock
-_HEADER = struct.Struct("<ii")  # sample rate, bytes of samples that follow
+_SEED = 1  # seeds the engine's noise generator, which it would otherwise seed from the clock
+_HEADER = struct.Struct("<ii")  # the sample rate, and how many bytes of samples follow
 _VARIANTS = pathlib.Path("voices", "!v")
 
 
 class Utterance(NamedTuple):
-  """One request.
+  """One request to the engine.
 
   Attributes:
-    text: to be said.
-    voice: `language+variant`.
-    rate: words a minute, 80 to 450.
-    pitch: 0 to 99.
+    text: the text to say.
+    voice: the voice, as `language+variant`.
+    rate: the speed in words per minute, 80 to 450.
+    pitch: the pitch, 0 to 99, on the engine's own scale.
   """
 
   text: str
@@ -46,17 +47,17 @@ class Utterance(NamedTuple):
 
 
 class Engine(NamedTuple):
-  """Where the shared library and its data are."""
+  """The paths of the engine's shared library and of its data folder."""
 
   library: str
   data: str
 
 
 def find_engine() -> Engine:
-  """The engine in the espeakng-loader wheel.
+  """Finds the engine that the package espeakng-loader brings.
 
   Raises:
-    ValueError: the wheel is not installed.
+    ValueError: if the package is not installed.
   """
   try:
     import espeakng_loader
@@ -68,7 +69,13 @@ def find_engine() -> Engine:
 
 
 def check_variants(engine: Engine, variants: Sequence[str]) -> None:
-  """Raises ValueError where a variant is not there: the engine would say nothing of it."""
+  """Checks that the engine has all of these voice variants.
+
+  The engine itself does not report a variant that it lacks; it speaks with its default voice.
+
+  Raises:
+    ValueError: if a variant is missing. The message names the first one.
+  """
   absent = [
     name for name in variants if not (pathlib.Path(engine.data) / _VARIANTS / name).is_file()
   ]
@@ -81,10 +88,17 @@ def check_variants(engine: Engine, variants: Sequence[str]) -> None:
 def speak(
   engine: Engine, utterances: Sequence[Utterance]
 ) -> Generator[tuple[int, bytes], None, None]:
-  """Says utterances in order; yields the sample rate in Hz and the 16-bit samples of each.
+  """Says utterances in order, in a new process that ends with the generator.
+
+  Args:
+    engine: the engine's paths.
+    utterances: the requests.
+
+  Yields:
+    For each utterance the sample rate in Hz, and its samples as bytes of little-endian int16.
 
   Raises:
-    ValueError: the engine failed.
+    ValueError: if the engine fails. The message ends with the engine's last line.
   """
   command = [sys.executable, "-I", __file__, *engine]
   pipe = subprocess.PIPE
@@ -111,7 +125,7 @@ def speak(
 
 
 def _serve(library: str, data: str) -> None:
-  """Reads utterances as JSON from stdin; writes (rate, size, samples) of each to stdout."""
+  """Reads utterances as JSON from stdin; writes a header and the samples of each to stdout."""
   say = _start(ctypes.CDLL(library), data)
   for fields in json.load(sys.stdin):
     rate, samples = say(Utterance(*fields))
@@ -120,7 +134,7 @@ def _serve(library: str, data: str) -> None:
 
 
 def _start(library, data: str):
-  """Starts the engine; returns `utterance -> (rate, samples)`."""
+  """Starts the engine; returns a function from an utterance to its sample rate and samples."""
   callback_type = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
   )
@@ -147,7 +161,9 @@ def _start(library, data: str):
     failed = failed or library.espeak_Synth(text, len(text) + 1, 0, 0, 0, _UTF8, None, None)
     if failed or library.espeak_Synchronize():
       sys.exit(f"espeak-ng cannot say {utterance.text!r} with the voice {utterance.voice!r}")
-    _ = collect  # the engine calls it: it must live as long as this function
+    # The engine keeps only a C pointer to the callback. This reference keeps Python's object
+    # alive as long as `say`; without it the engine would call into freed memory.
+    _ = collect
     return sample_rate, b"".join(chunks)
 
   return say

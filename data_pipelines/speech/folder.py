@@ -1,41 +1,42 @@
-"""The `folder` source: anyone's tree of `word/*.wav`, `.flac` or `.ogg`."""
+"""The `folder` source: your own recordings, as `word/*.wav`, `.flac` or `.ogg`."""
 
-import hashlib
 import os
 import pathlib
 from typing import NamedTuple
 
-from data_pipelines.speech.source import SPLITS, Clip, Source, word_of
+from data_pipelines.speech.source import SPLITS, Clip, Source, hash_files, word_of
 from data_pipelines.speech.split_rules import LISTS, assign, parse_list, speaker_finder
 from data_pipelines.speech.waveforms import ENDINGS, read_waveform
 
 
 class _File(NamedTuple):
-  """What identifies the content of a file, without reading it."""
+  """What tells that a file has changed, without reading it."""
 
-  size: int  # bytes
-  mtime: int  # ns
+  size: int  # in bytes
+  mtime: int  # time of the last modification, in ns
 
 
 def folder_source(data_dir, speaker_pattern: str) -> Source:
-  """Recordings in one folder a word.
+  """Makes a source of recordings that lie in one folder for each word.
 
-  Folders and files whose names start with `_` or `.` are not looked at. Where both
-  `validation_list.txt` and `testing_list.txt` are there, they are the splits; else the hash rule
-  of `split_rules` is.
+  Folders whose names start with `_` or `.`, and files whose names start with `.`, are ignored.
+  Where `data_dir` holds both `validation_list.txt` and `testing_list.txt`, these lists define the
+  splits. Otherwise the hash rule of `split_rules` does.
 
   Args:
     data_dir: the folder that holds the word folders.
-    speaker_pattern: see `split_rules.speaker_finder`.
+    speaker_pattern: a regular expression that finds the speaker in a file name; see
+      `split_rules.speaker_finder`.
 
   Raises:
-    FileNotFoundError: data_dir is not there.
-    ValueError: it is no folder, holds no word folders or no audio, has one list without the
-      other, or a clip on both; or a bad speaker_pattern.
+    FileNotFoundError: if data_dir does not exist.
+    ValueError: if data_dir is not a folder, holds no word folders or no audio, or has one of the
+      lists without the other; if a clip is on both lists; or if speaker_pattern is not a regular
+      expression.
   """
   speaker = speaker_finder(speaker_pattern)
-  root = _checked_root(data_dir)
-  files = _scan(root)
+  root = _check_root(data_dir)
+  files = _list_clips(root)
   assigned = assign(files, _read_lists(root), speaker)
   names = assigned.names
 
@@ -44,7 +45,9 @@ def folder_source(data_dir, speaker_pattern: str) -> Source:
     return Clip(name, word_of(name), read_waveform(root / name, name))
 
   return Source(
-    fingerprint=_fingerprint(names, files),
+    fingerprint=hash_files(
+      "", ((split, name, *files[name]) for split in names for name in names[split])
+    ),
     words=tuple(sorted({word_of(name) for name in files})),
     sizes={split: len(names[split]) for split in SPLITS},
     read=read,
@@ -53,24 +56,25 @@ def folder_source(data_dir, speaker_pattern: str) -> Source:
   )
 
 
-def _checked_root(data_dir) -> pathlib.Path:
+def _check_root(data_dir) -> pathlib.Path:
+  """Returns the path of an existing data folder; raises one clear sentence for any other."""
   if data_dir is None or str(data_dir) == "":
     raise ValueError("dataset 'folder' needs a data_dir: a folder that holds one folder a word")
   root = pathlib.Path(data_dir).expanduser()
   if not root.exists():
     raise FileNotFoundError(f"data_dir {root} does not exist; give a folder of word/*.wav")
   if not root.is_dir():
-    raise ValueError(f"data_dir {root} is no folder; give a folder of word/*.wav")
+    raise ValueError(f"data_dir {root} is not a folder; give a folder of word/*.wav")
   return root
 
 
-def _scan(root: pathlib.Path) -> dict[str, _File]:
-  """Every clip below a folder, by `word/file`.
+def _list_clips(root: pathlib.Path) -> dict[str, _File]:
+  """Lists the audio files in the word folders of `root`, by `word/file`.
 
   Raises:
-    ValueError: there is no word folder, or no audio in them.
+    ValueError: if there are no word folders, or no audio in them.
   """
-  folders = sorted(entry.name for entry in os.scandir(root) if _is_word(entry))
+  folders = sorted(entry.name for entry in os.scandir(root) if _is_word_folder(entry))
   if not folders:
     raise ValueError(f"data_dir {root} has no word folders; give a folder of word/*.wav")
   files = {}
@@ -89,15 +93,16 @@ def _scan(root: pathlib.Path) -> dict[str, _File]:
   return files
 
 
-def _is_word(entry: os.DirEntry) -> bool:
+def _is_word_folder(entry: os.DirEntry) -> bool:
+  """Whether an entry of the data folder is a folder of a word's clips."""
   return entry.is_dir() and not entry.name.startswith(("_", "."))
 
 
 def _read_lists(root: pathlib.Path) -> dict[str, list[str]] | None:
-  """The entries of the two split lists in a folder; None where it has neither.
+  """Reads the validation and the test list of a folder; returns None where it has neither.
 
   Raises:
-    ValueError: it has one of them.
+    ValueError: if the folder has only one of them.
   """
   paths = {split: root / file_name for split, file_name in LISTS.items()}
   there = [path.name for path in paths.values() if path.is_file()]
@@ -110,12 +115,3 @@ def _read_lists(root: pathlib.Path) -> dict[str, list[str]] | None:
       "split by a hash of the speakers"
     )
   return {split: parse_list(path.read_text("utf-8")) for split, path in paths.items()}
-
-
-def _fingerprint(names: dict[str, list[str]], files: dict[str, _File]) -> str:
-  digest = hashlib.sha256()
-  for split, members in names.items():
-    for name in members:
-      line = f"{split}\0{name}\0{files[name].size}\0{files[name].mtime}\n"
-      digest.update(line.encode("utf-8", "surrogateescape"))
-  return digest.hexdigest()

@@ -1,6 +1,5 @@
-"""The `speech_commands` source: v0.02 as TFDS downloads, prepares and stores it."""
+"""The `speech_commands` source: Speech Commands v0.02, downloaded and stored by TFDS."""
 
-import hashlib
 import pathlib
 import tarfile
 import zlib
@@ -9,8 +8,8 @@ import numpy as np
 
 from data_pipelines.downloads import require_network
 from data_pipelines.speech.features import SAMPLE_RATE
-from data_pipelines.speech.source import SPLITS, Clip, Source
-from data_pipelines.speech.waveforms import as_clip
+from data_pipelines.speech.source import SPLITS, Clip, Source, hash_files
+from data_pipelines.speech.waveforms import to_clip
 
 _OTHERWISE = (
   "Without a network, give a folder of recordings with --dataset=folder --data_dir=..., or use "
@@ -19,25 +18,26 @@ _OTHERWISE = (
 
 
 def official_source(data_dir, *, progress: bool) -> Source:
-  """Speech Commands v0.02 with its official splits: 84,843, 9,981 and 11,005 clips of 35 words.
+  """Makes the source of Speech Commands v0.02 (Warden 2018) with its official splits.
 
-  The first call downloads 2.3 GiB.
+  They hold 84,843, 9,981 and 11,005 clips of 35 words. The first call downloads 2.3 GiB.
 
   Args:
-    data_dir: where TFDS keeps its data sets; None for its default, ~/tensorflow_datasets.
-    progress: show bars while downloading and preparing.
+    data_dir: the folder in which TFDS keeps its data sets; None means TFDS's default,
+      ~/tensorflow_datasets.
+    progress: whether to show progress bars while TFDS downloads and prepares the data.
 
   Raises:
-    ValueError: it is not there and cannot be downloaded.
+    ValueError: if the data is neither on disk nor can be downloaded.
   """
-  builder = _prepared(data_dir, progress)
+  builder = _prepare_builder(data_dir, progress)
   records = {split: builder.as_data_source(split) for split in SPLITS}
 
   def read(split: str, index: int) -> Clip:
     record = records[split][index]
     name, word = record["name"].decode(), record["word"].decode()
     samples = np.asarray(record["audio"], np.float32) / 32768
-    return Clip(name, word, as_clip(samples, SAMPLE_RATE, name))
+    return Clip(name, word, to_clip(samples, SAMPLE_RATE, name))
 
   return Source(
     fingerprint=_fingerprint(builder),
@@ -48,9 +48,9 @@ def official_source(data_dir, *, progress: bool) -> Source:
   )
 
 
-def _prepared(data_dir, progress: bool):
-  """The TFDS builder, its data on disk."""
-  import tensorflow_datasets as tfds  # seconds to import, which only this source costs
+def _prepare_builder(data_dir, progress: bool):
+  """Returns the TFDS builder once its data is on disk; downloads and prepares it if need be."""
+  import tensorflow_datasets as tfds  # takes seconds, which only this source waits
   from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
   from data_pipelines.speech.speech_commands_official import (
@@ -58,7 +58,8 @@ def _prepared(data_dir, progress: bool):
   )
 
   root = None if data_dir is None else pathlib.Path(data_dir).expanduser()
-  # Array records can be read in any order, and without TensorFlow.
+  # Of the formats that TFDS writes, only array records can be read in any order and without
+  # TensorFlow.
   builder = official.Builder(data_dir=root, file_format="array_record")
   if builder.info.splits:
     return builder
@@ -80,14 +81,15 @@ def _prepared(data_dir, progress: bool):
 
 
 def _first_line(error: Exception) -> str:
+  """Returns the first line of an error's message, without a full stop or colon at its end."""
   return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".:")
 
 
 def _fingerprint(builder) -> str:
-  """Of the files that TFDS wrote: name, size and modification time."""
-  digest = hashlib.sha256(builder.info.full_name.encode())
+  """Hashes name, size and modification time of the files that TFDS wrote."""
+  files = []
   for split in SPLITS:
     for path in map(pathlib.Path, builder.info.splits[split].filepaths):
       stat = path.stat()
-      digest.update(f"{split}\0{path.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-  return digest.hexdigest()
+      files.append((split, path.name, stat.st_size, stat.st_mtime_ns))
+  return hash_files(builder.info.full_name, files)

@@ -1,4 +1,4 @@
-"""Loading spoken words: a source, its cached frames, classes, statistics, and what to report."""
+"""Loads spoken words: joins a source, its cached frames, classes, statistics and notes."""
 
 import collections
 import pathlib
@@ -10,13 +10,13 @@ import numpy as np
 
 from data_pipelines.batches import Split, Splits
 from data_pipelines.speech import cache, features
-from data_pipelines.speech.build import bad_clip, build_entry
+from data_pipelines.speech.build import build_entry, unusable_clip_error
 from data_pipelines.speech.folder import folder_source
 from data_pipelines.speech.official import official_source
 from data_pipelines.speech.source import SPLITS, Source
 from data_pipelines.speech.split_rules import SPEAKER_PATTERN
 from data_pipelines.speech.synthetic import synthetic_source
-from data_pipelines.speech.waveforms import padded
+from data_pipelines.speech.waveforms import pad_to_second
 from rc_jax.types import Batch
 
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
@@ -26,11 +26,13 @@ DATASETS = ("folder", "speech_commands", "synthetic")
 
 
 class Statistics(NamedTuple):
-  """Of the training split's log-mel frames, over frames that hold recorded samples.
+  """Mean and standard deviation of the training split's log-mel frames.
+
+  Only frames whose windows hold recorded samples count; padding does not.
 
   Attributes:
-    mean: `[20]` float32, a band.
-    std: `[20]` float32, a band; 1 for a band that never changes.
+    mean: `[20]` float32, the mean of each band in nats.
+    std: `[20]` float32, the standard deviation of each band in nats; 1 for a band that is constant.
   """
 
   mean: np.ndarray
@@ -38,13 +40,13 @@ class Statistics(NamedTuple):
 
 
 class Notes(NamedTuple):
-  """What whoever quotes a number from this data has to know.
+  """Facts about the data that a report of results on it must state.
 
   Attributes:
-    skipped: one line for each file that could not be used: its name and why.
-    missing: entries of the split lists without a file.
-    shared_speakers: speakers that the split lists put into more than one split.
-    clips: split -> class name -> number of clips.
+    skipped: one line for each file that could not be used, which names it and says why.
+    missing: entries of the split lists that have no file.
+    shared_speakers: speakers whom the split lists put into more than one split.
+    clips: for each split, the number of clips of each class, by class name.
   """
 
   skipped: tuple[str, ...]
@@ -53,7 +55,7 @@ class Notes(NamedTuple):
   clips: dict[str, dict[str, int]]
 
   def lines(self) -> list[str]:
-    """The notes as text for a report; long lists are cut."""
+    """Formats the notes as lines of text for a report; long lists are cut after three items."""
     result = []
     for split, counts in self.clips.items():
       each = ", ".join(f"{name} {count}" for name, count in counts.items())
@@ -70,15 +72,15 @@ class Notes(NamedTuple):
 
 
 class Speech(NamedTuple):
-  """Spoken words as splits of records.
+  """A data set of spoken words.
 
   Attributes:
-    splits: `inputs` are log-mel frames `[N, 101, 20]` float32, memory-mapped; `lengths` count
-      steps, 1..81. `prepare` turns a batch of them into steps.
-    class_names: the keywords in the order given, then "unknown" where there are other words.
-    statistics: of the training split.
-    notes: what must be reported.
-    audio: `(split name, index) -> [16000]` float32 samples of a record, read from its source.
+    splits: the records. Their `inputs` are log-mel frames `[N, 101, 20]` float32, memory-mapped;
+      their `lengths` are numbers of steps, 1..81. `prepare` turns a batch of them into steps.
+    class_names: the keywords in the given order, then "unknown" if there are other words.
+    statistics: what standardises the frames, from the training split.
+    notes: facts that a report must state.
+    audio: `(split name, index) -> [16000]`, reads the float32 samples of a record from its source.
   """
 
   splits: Splits
@@ -99,78 +101,76 @@ def load(
   cache_dir: str | pathlib.Path | None = None,
   progress: bool = True,
 ) -> Speech:
-  """Opens a data set of spoken words, decoding it first where the cache has it not.
+  """Opens a data set of spoken words; decodes it first if the cache does not hold it yet.
 
   Args:
-    dataset: "folder" (a tree of word/*.wav in `data_dir`), "speech_commands" (v0.02, downloaded
-      into `data_dir`) or "synthetic" (made by espeak-ng, no download).
-    data_dir: see `dataset`.
-    keywords: the words to spot; every other word is "unknown". ("all",): each word is a class.
-    pad_short: clips shorter than a second count as padded to one (the paper, appendix A.4);
-      False: their lengths end with the recording.
-    speaker_pattern: regular expression that finds the speaker in a file name, for "folder".
-    on_bad_file: "error" or "skip".
-    cache_dir: see `cache`; None for the user's cache folder.
-    progress: show a bar while decoding.
+    dataset: "folder" (recordings as word/*.wav in `data_dir`), "speech_commands" (v0.02, which is
+      downloaded into `data_dir`) or "synthetic" (spoken by espeak-ng, without a download).
+    data_dir: the folder that `dataset` speaks of; None for "synthetic".
+    keywords: the words to spot; every other word is in the class "unknown". With ("all",) each
+      word is a class of its own.
+    pad_short: True counts clips shorter than a second as padded to a second (appendix A.4). False
+      ends their lengths with the recording.
+    speaker_pattern: a regular expression that finds the speaker in a file name, for "folder".
+    on_bad_file: "error" raises at a file that cannot be used; "skip" leaves it out.
+    cache_dir: the folder of the cache; None means the user's cache folder. See `cache`.
+    progress: whether to show a progress bar while clips are decoded.
+
+  Returns:
+    The data set, whose frames are memory-mapped.
 
   Raises:
-    ValueError, FileNotFoundError: bad arguments or data; one line that says what to do.
+    ValueError, FileNotFoundError: if arguments or data are bad. The message is one sentence that
+      says what to do.
   """
-  keywords = _checked_keywords(keywords)
+  keywords = _check_keywords(keywords)
   if on_bad_file not in ("error", "skip"):
     raise ValueError(f"on_bad_file is {on_bad_file!r}; choose 'error' or 'skip'")
   cache_path = pathlib.Path(cache_dir).expanduser() if cache_dir else cache.default_cache_dir()
-  source = _source(dataset, data_dir, speaker_pattern, cache_path, progress)
-  class_names = _class_names(source.words, keywords)
+  source = _open_source(dataset, data_dir, speaker_pattern, cache_path, progress)
+  class_names = _choose_class_names(source.words, keywords)
 
-  skip = on_bad_file == "skip"
-  entry = cache.open_or_build(
-    cache_path,
-    source.fingerprint,
-    lambda folder: build_entry(folder, source, skip_bad=skip, progress=progress),
-  )
-  if entry.skipped and not skip:
-    raise bad_clip(entry.skipped[0])
-
-  labels = {split: _labels(entry.clips[split].words, class_names) for split in SPLITS}
-  notes = _notes(source, entry, class_names, labels)
+  entry = _open_entry(source, cache_path, on_bad_file == "skip", progress)
+  labels = {split: _label_words(entry.clips[split].words, class_names) for split in SPLITS}
+  notes = _take_notes(source, entry, class_names, labels)
 
   def audio(split: str, index: int) -> np.ndarray:
-    return padded(source.read(split, entry.clips[split].indices[index]).samples)
+    return pad_to_second(source.read(split, entry.clips[split].indices[index]).samples)
 
-  splits = Splits(*(_split(entry, split, labels, class_names, pad_short) for split in SPLITS))
-  return Speech(splits, class_names, _statistics(entry), notes, audio)
+  splits = Splits(*(_make_split(entry, split, labels, class_names, pad_short) for split in SPLITS))
+  return Speech(splits, class_names, _compute_statistics(entry), notes, audio)
 
 
 def prepare(statistics: Statistics, batch: Batch) -> Batch:
-  """Turns a batch of stored frames into steps: standardised, then with context.
+  """Turns a batch of stored frames into steps: standardises them and joins each with its context.
 
   Args:
-    statistics: of the training split.
-    batch: inputs `[B, 101, 20]` log-mel frames.
+    statistics: mean and standard deviation of the training split.
+    batch: inputs `[B, 101, 20]` float32 log-mel frames.
 
   Returns:
-    The batch with inputs `[B, 81, 420]` float32.
+    The batch with inputs `[B, 81, 420]` float32. Labels and lengths stay.
   """
   frames = features.standardise(batch.inputs, statistics.mean, statistics.std)
   return batch._replace(inputs=features.context(frames))
 
 
 def prepare_whole(statistics: Statistics, batch: Batch) -> Batch:
-  """Turns a batch of stored frames into one step each: the whole clip, standardised, an image.
+  """Turns each clip of a batch into a single step: the image of its standardised frames.
 
   Args:
-    statistics: of the training split.
-    batch: inputs `[B, 101, 20]` log-mel frames.
+    statistics: mean and standard deviation of the training split.
+    batch: inputs `[B, 101, 20]` float32 log-mel frames.
 
   Returns:
-    The batch with inputs `[B, 1, 101, 20, 1]` float32 and lengths 1.
+    The batch with inputs `[B, 1, 101, 20, 1]` float32 and lengths 1. Labels stay.
   """
   frames = features.standardise(batch.inputs, statistics.mean, statistics.std)
   return batch._replace(inputs=frames[:, None, ..., None], lengths=jnp.ones_like(batch.lengths))
 
 
-def _source(dataset, data_dir, speaker_pattern, cache_path, progress) -> Source:
+def _open_source(dataset, data_dir, speaker_pattern, cache_path, progress) -> Source:
+  """Opens the source that `dataset` names."""
   if dataset == "folder":
     return folder_source(data_dir, speaker_pattern)
   if dataset == "speech_commands":
@@ -182,7 +182,27 @@ def _source(dataset, data_dir, speaker_pattern, cache_path, progress) -> Source:
   raise ValueError(f"dataset is {dataset!r}; choose one of {', '.join(DATASETS)}")
 
 
-def _checked_keywords(keywords: Sequence[str]) -> tuple[str, ...]:
+def _open_entry(
+  source: Source, cache_path: pathlib.Path, skip_bad: bool, progress: bool
+) -> cache.Entry:
+  """Opens the cache entry of a source, and builds it first if need be.
+
+  Raises:
+    ValueError: if a clip cannot be used and `skip_bad` is False, even where the entry was built
+      earlier by skipping that clip.
+  """
+  entry = cache.open_or_build(
+    cache_path,
+    source.fingerprint,
+    lambda folder: build_entry(folder, source, skip_bad=skip_bad, progress=progress),
+  )
+  if entry.skipped and not skip_bad:
+    raise unusable_clip_error(entry.skipped[0])
+  return entry
+
+
+def _check_keywords(keywords: Sequence[str]) -> tuple[str, ...]:
+  """Returns the keywords as a tuple; raises ValueError if they are none, repeated or ambiguous."""
   words = tuple(keywords.split(",") if isinstance(keywords, str) else keywords)
   if not words or not all(words):
     raise ValueError("keywords is empty; name at least one word, or 'all'")
@@ -194,7 +214,8 @@ def _checked_keywords(keywords: Sequence[str]) -> tuple[str, ...]:
   return words
 
 
-def _class_names(words: tuple[str, ...], keywords: tuple[str, ...]) -> tuple[str, ...]:
+def _choose_class_names(words: tuple[str, ...], keywords: tuple[str, ...]) -> tuple[str, ...]:
+  """Names the classes in the order of their labels, from a source's words and the keywords."""
   if keywords == ALL:
     names = words
   else:
@@ -212,13 +233,15 @@ def _class_names(words: tuple[str, ...], keywords: tuple[str, ...]) -> tuple[str
   return names
 
 
-def _labels(words: list[str], class_names: tuple[str, ...]) -> np.ndarray:
+def _label_words(words: list[str], class_names: tuple[str, ...]) -> np.ndarray:
+  """Labels N words: `[N]` int32."""
   index = {name: label for label, name in enumerate(class_names)}
-  other = len(class_names) - 1
+  other = len(class_names) - 1  # "unknown" is last; without it every word has a class
   return np.array([index.get(word, other) for word in words], np.int32)
 
 
-def _notes(source: Source, entry: cache.Entry, class_names, labels) -> Notes:
+def _take_notes(source: Source, entry: cache.Entry, class_names, labels) -> Notes:
+  """Counts the clips of each class; raises ValueError if a split has none of a class."""
   clips = {}
   for split in SPLITS:
     counts = np.bincount(labels[split], minlength=len(class_names))
@@ -233,7 +256,8 @@ def _notes(source: Source, entry: cache.Entry, class_names, labels) -> Notes:
   return Notes(entry.skipped, source.missing, source.shared_speakers, clips)
 
 
-def _split(entry: cache.Entry, split: str, labels, class_names, pad_short: bool) -> Split:
+def _make_split(entry: cache.Entry, split: str, labels, class_names, pad_short: bool) -> Split:
+  """Joins the frames, labels and lengths of a split."""
   num_samples = np.array(entry.clips[split].num_samples)
   lengths = features.num_steps(num_samples)
   if pad_short:
@@ -248,13 +272,18 @@ def _split(entry: cache.Entry, split: str, labels, class_names, pad_short: bool)
   )
 
 
-def _statistics(entry: cache.Entry, rows: int = 4096) -> Statistics:
-  """Mean and deviation a band of the training split, in two passes of float64."""
+def _compute_statistics(entry: cache.Entry, rows: int = 4096) -> Statistics:
+  """Computes the statistics of the training split from `rows` clips at a time.
+
+  A second pass sums squared deviations from the mean in float64; the difference of two large sums,
+  which one pass would need, loses digits.
+  """
   frames = entry.frames["train"]
   real = features.num_frames(np.array(entry.clips["train"].num_samples))
   total, square = np.zeros(features.NUM_BANDS), np.zeros(features.NUM_BANDS)
 
   def blocks():
+    """Yields the frames that hold recorded samples, `[k, 20]` float64."""
     for start in range(0, len(frames), rows):
       block = np.asarray(frames[start : start + rows])
       mask = np.arange(features.NUM_FRAMES)[None, :] < real[start : start + rows, None]

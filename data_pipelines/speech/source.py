@@ -1,6 +1,7 @@
-"""What a source of recordings is to the rest: records by split and number, read on demand."""
+"""The interface of a source of recordings: clips that are read on demand by split and index."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ class Clip(NamedTuple):
 
   Attributes:
     name: `word/file`, unique in its source.
-    word: what is said.
+    word: the spoken word.
     samples: `[n]` float32 at 16 kHz in [-1, 1], 1 <= n <= 16000.
   """
 
@@ -26,13 +27,14 @@ class Source(NamedTuple):
   """Recordings on disk.
 
   Attributes:
-    fingerprint: text that changes when the records or their order do; cheap to form.
-    words: the words there are, sorted.
-    sizes: records a split, of `SPLITS`.
-    read: `(split, index) -> Clip`; from any thread. Raises ValueError, naming the record and what
-      is wrong with it, where it cannot be used.
-    missing: entries of the split lists without a file.
-    shared_speakers: speakers that the split lists put into more than one split.
+    fingerprint: a text that changes whenever the records or their order change. It is formed
+      without reading audio.
+    words: all words of the source, sorted.
+    sizes: the number of records in each of `SPLITS`.
+    read: `(split, index) -> Clip`, which any thread may call. It raises ValueError where a record
+      cannot be used; the message names the record and says what is wrong with it.
+    missing: entries of the split lists that have no file.
+    shared_speakers: speakers whom the split lists put into more than one split.
   """
 
   fingerprint: str
@@ -44,5 +46,23 @@ class Source(NamedTuple):
 
 
 def word_of(name: str) -> str:
-  """The word of a clip named `word/file`."""
+  """Returns the word of a clip that is named `word/file`."""
   return name.split("/", 1)[0]
+
+
+def hash_files(prefix: str, files: Iterable[tuple[str, str, int, int]]) -> str:
+  """Hashes what identifies files without reading them; the result serves as a fingerprint.
+
+  Args:
+    prefix: a text that is hashed first.
+    files: for each file its split, its name, its size in bytes and its modification time in ns.
+
+  Returns:
+    The SHA-256 of all of it, in hexadecimal.
+  """
+  digest = hashlib.sha256(prefix.encode())
+  for split, name, size, modified in files:
+    line = f"{split}\0{name}\0{size}\0{modified}\n"
+    # A file name that is not valid UTF-8 reaches Python with surrogates in it.
+    digest.update(line.encode("utf-8", "surrogateescape"))
+  return digest.hexdigest()

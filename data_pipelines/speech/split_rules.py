@@ -1,4 +1,4 @@
-"""Which clip belongs to which split: by lists, or by a stable hash of the speaker."""
+"""Assigns clips to splits, by lists or by a stable hash of the speaker."""
 
 import collections
 import hashlib
@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from data_pipelines.speech.source import SPLITS
 
-# All before `_nohash_`, as the files of Speech Commands are named.
+# The speaker is everything before `_nohash_`: so the files of Speech Commands are named.
 SPEAKER_PATTERN = r"^(.+?)_nohash_"
 LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
 
-_MAX_CLIPS_A_CLASS = 2**27 - 1  # of the rule that came with the data set
+_MAX_CLIPS_A_CLASS = 2**27 - 1  # a constant of the rule that is published with the data set
 _VALIDATION_PERCENT = 10
 _TESTING_PERCENT = 10
 
@@ -22,9 +22,9 @@ class Assignment(NamedTuple):
   """Clips by split.
 
   Attributes:
-    names: sorted `word/file` of each of `SPLITS`.
-    missing: entries of the lists without a file.
-    shared_speakers: speakers in more than one split; none where the hash rule split them.
+    names: for each of `SPLITS` its clips, `word/file`, sorted.
+    missing: entries of the lists that have no file.
+    shared_speakers: speakers who are in more than one split. With the hash rule there are none.
   """
 
   names: dict[str, list[str]]
@@ -33,33 +33,35 @@ class Assignment(NamedTuple):
 
 
 def hashed_split(speaker: str) -> str:
-  """The split of a speaker: 80 % train, 10 % validation, 10 % test (Warden 2018, section 7).
+  """Chooses the split of a speaker by a hash (Warden 2018, section 7).
 
-  A speaker stays where it is however many others join.
+  About 80 % of speakers are in train, 10 % in validation and 10 % in test. A speaker stays in its
+  split when others join.
   """
-  digest = int(hashlib.sha1(speaker.encode("utf-8", "surrogateescape")).hexdigest(), 16)
-  percent = (digest % (_MAX_CLIPS_A_CLASS + 1)) * (100.0 / _MAX_CLIPS_A_CLASS)
+  hashed = int(hashlib.sha1(speaker.encode("utf-8", "surrogateescape")).hexdigest(), 16)
+  percent = (hashed % (_MAX_CLIPS_A_CLASS + 1)) * (100.0 / _MAX_CLIPS_A_CLASS)
   if percent < _VALIDATION_PERCENT:
     return "validation"
   return "test" if percent < _VALIDATION_PERCENT + _TESTING_PERCENT else "train"
 
 
 def speaker_finder(pattern: str) -> Callable[[str], str]:
-  """A function from a clip's `word/file` to its speaker.
+  """Makes a function from a clip's name, `word/file`, to its speaker.
 
   Args:
-    pattern: regular expression, searched in the file name; its first group (all of it where it
-      has none) is the speaker. A name that it does not match is its own speaker, by its stem, so
-      that a recording stays in its split when it is stored in another format.
+    pattern: a regular expression that is searched in the file name. Its first group is the
+      speaker, or the whole match if it has no group. A file whose name does not match is a speaker
+      of its own, named by the file's stem, so that a recording stays in its split when it is
+      stored in another format.
 
   Raises:
-    ValueError: not a regular expression.
+    ValueError: if pattern is not a regular expression.
   """
   try:
     compiled = re.compile(pattern)
   except (re.error, TypeError) as error:
     raise ValueError(
-      f"speaker_pattern {pattern!r} is no regular expression ({error}); give one whose first "
+      f"speaker_pattern {pattern!r} is not a regular expression ({error}); give one whose first "
       "group is the speaker"
     ) from error
 
@@ -75,37 +77,39 @@ def speaker_finder(pattern: str) -> Callable[[str], str]:
 def assign(
   names: Iterable[str], listed: Mapping[str, Sequence[str]] | None, speaker: Callable[[str], str]
 ) -> Assignment:
-  """Puts every clip into exactly one split.
+  """Assigns each clip to exactly one split.
 
   Args:
-    names: `word/file` of every clip there is.
-    listed: the entries of the validation and the test list; None for the hash rule.
-    speaker: of a clip's name.
+    names: the name, `word/file`, of each existing clip.
+    listed: the entries of the validation and of the test list; clips on neither are in train. None
+      applies the hash rule.
+    speaker: returns the speaker of a clip's name.
 
   Raises:
-    ValueError: a clip is on both lists.
+    ValueError: if a clip is on both lists.
   """
   existing = set(names)
-  by_list = _by_list(listed) if listed is not None else {}
+  split_of = _invert_lists(listed) if listed is not None else {}
   result: dict[str, list[str]] = {split: [] for split in SPLITS}
   homes: dict[str, set[str]] = collections.defaultdict(set)
   for name in sorted(existing):
     who = speaker(name)
-    split = hashed_split(who) if listed is None else by_list.get(name, "train")
+    split = hashed_split(who) if listed is None else split_of.get(name, "train")
     result[split].append(name)
     homes[who].add(split)
-  missing = tuple(sorted(set(by_list) - existing))
+  missing = tuple(sorted(set(split_of) - existing))
   shared = tuple(sorted(who for who, splits in homes.items() if len(splits) > 1))
   return Assignment(result, missing, shared)
 
 
 def parse_list(text: str) -> list[str]:
-  """The entries of a split list: one `word/file` a line."""
+  """Parses a split list, which has one `word/file` on each line, into its entries."""
   entries = (line.strip().replace("\\", "/").removeprefix("./") for line in text.splitlines())
   return [entry for entry in entries if entry]
 
 
-def _by_list(listed: Mapping[str, Sequence[str]]) -> dict[str, str]:
+def _invert_lists(listed: Mapping[str, Sequence[str]]) -> dict[str, str]:
+  """Maps each entry of the lists to its split; raises ValueError if one is on both lists."""
   both = sorted(set(listed["validation"]) & set(listed["test"]))
   if both:
     raise ValueError(

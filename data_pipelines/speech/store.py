@@ -1,9 +1,9 @@
-"""Folders that are whole or not there: written aside, summed, renamed into place.
+"""Writes folders atomically: a reader finds a folder complete, or does not find it.
 
-What `build` writes goes to a temporary folder beside the final one; then a manifest with the size
-and CRC-32 of every file is added and the folder is renamed, so readers see all or nothing, and
-whoever loses a race takes the winner's. On opening, every size and sum is checked: a truncated or
-altered folder is built again.
+`build` writes into a temporary folder beside the final one. A manifest with the size and CRC-32 of
+each file is added, and the folder is renamed to its final name. Where two processes build the same
+folder at once, the slower one discards its own and uses the other's. Opening a folder checks every
+size and checksum; a truncated or altered folder is built again.
 """
 
 import contextlib
@@ -18,29 +18,34 @@ from collections.abc import Callable, Iterator
 _MANIFEST = "manifest.json"
 _TEMPORARY = ".unfinished-"
 _STALE_SECONDS = 24 * 3600
-_RENAMES = 10  # attempts, should others keep putting damaged folders in the way
+_RENAMES = 10  # attempts, in case others keep putting damaged folders in the way
 
 
 def open_or_build(
   cache_dir: pathlib.Path, key: str, build: Callable[[pathlib.Path], None]
 ) -> pathlib.Path:
-  """The sound folder `cache_dir / key`; `build(folder)` fills it where there is none.
+  """Returns the folder `cache_dir / key`, and builds it first where it is missing or damaged.
+
+  Args:
+    cache_dir: the folder of the cache; it is made where it does not exist.
+    key: the folder's name.
+    build: writes files into the empty folder that it is given.
 
   Raises:
-    ValueError: cache_dir cannot be written; and whatever `build` raises.
+    ValueError: if cache_dir cannot be written. Whatever `build` raises is passed on.
   """
   final = cache_dir / key
   if is_sound(final):
     return final
   with _writable_folder(cache_dir) as folder:
     build(folder)
-    _seal(folder)
+    _write_manifest(folder)
     _publish(folder, final)
   return final
 
 
 def is_sound(folder: pathlib.Path) -> bool:
-  """Whether a folder has a manifest and every file is as the manifest has it."""
+  """Whether a folder has a manifest, and each file has the size and checksum that it states."""
   try:
     sums = json.loads((folder / _MANIFEST).read_text())
     return bool(sums) and all(
@@ -53,11 +58,11 @@ def is_sound(folder: pathlib.Path) -> bool:
 
 @contextlib.contextmanager
 def _writable_folder(cache_dir: pathlib.Path) -> Iterator[pathlib.Path]:
-  """A temporary folder in the cache, gone afterwards unless it was published."""
+  """Makes a temporary folder in the cache, and removes it afterwards unless it was renamed."""
   folder = None
   try:
     cache_dir.mkdir(parents=True, exist_ok=True)
-    _sweep(cache_dir)
+    _remove_stale_folders(cache_dir)
     folder = pathlib.Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=cache_dir))
     yield folder
   except OSError as error:
@@ -69,22 +74,22 @@ def _writable_folder(cache_dir: pathlib.Path) -> Iterator[pathlib.Path]:
       shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sweep(cache_dir: pathlib.Path) -> None:
-  """Removes what killed processes left behind a day ago or earlier."""
+def _remove_stale_folders(cache_dir: pathlib.Path) -> None:
+  """Removes temporary folders that killed processes left behind at least a day ago."""
   for folder in cache_dir.glob(f"{_TEMPORARY}*"):
     with contextlib.suppress(OSError):
       if time.time() - folder.stat().st_mtime > _STALE_SECONDS:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _seal(folder: pathlib.Path) -> None:
-  """Writes the manifest: from here on the folder counts."""
+def _write_manifest(folder: pathlib.Path) -> None:
+  """Writes the manifest of a folder's files; a folder with a manifest is complete."""
   sums = {path.name: [path.stat().st_size, _crc32(path)] for path in sorted(folder.iterdir())}
   (folder / _MANIFEST).write_text(json.dumps(sums))
 
 
 def _publish(folder: pathlib.Path, final: pathlib.Path) -> None:
-  """Renames a finished folder into place; a sound one that is there already stays."""
+  """Renames a finished folder to its final name; a sound folder of that name stays."""
   for _ in range(_RENAMES):
     try:
       folder.rename(final)
@@ -94,7 +99,8 @@ def _publish(folder: pathlib.Path, final: pathlib.Path) -> None:
         raise
     if is_sound(final):
       return
-    # A damaged one is in the way. Maps of its files that others hold stay valid after this.
+    # A damaged folder is in the way. It is renamed before it is removed, so that no reader finds
+    # it half removed; memory maps of its files, which others may hold, stay valid.
     grave = pathlib.Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=final.parent))
     with contextlib.suppress(OSError):
       final.rename(grave / "damaged")
@@ -103,6 +109,7 @@ def _publish(folder: pathlib.Path, final: pathlib.Path) -> None:
 
 
 def _crc32(path: pathlib.Path) -> int:
+  """Computes the CRC-32 of a file in blocks of 4 MiB."""
   crc = 0
   with path.open("rb") as file:
     while block := file.read(1 << 22):

@@ -1,4 +1,4 @@
-"""Audio files as 16 kHz mono samples."""
+"""Reads audio files as mono samples at 16 kHz."""
 
 import pathlib
 
@@ -8,42 +8,52 @@ import soundfile
 from data_pipelines.speech.features import NUM_SAMPLES, SAMPLE_RATE
 
 ENDINGS = (".wav", ".flac", ".ogg")
-# A second and a half: what lies after it does not reach the first second through a resampler.
+# The resampler's filter is much shorter than the half second that is read beyond the first second,
+# so that what follows cannot change the result.
 _SECONDS_READ = 1.5
-# Floating-point files may overshoot [-1, 1] a little; far beyond it they hold another unit.
+# Floating-point files may exceed [-1, 1] a little. Far beyond it their samples have another unit.
 _LARGEST_PEAK = 32.0
 
 
 def read_waveform(path: pathlib.Path, name: str) -> np.ndarray:
-  """The first second of an audio file, at most.
+  """Reads an audio file up to its first second, averages its channels and resamples it.
 
   Args:
-    path: a file of one of `ENDINGS`, of any sample rate and number of channels.
-    name: of the file, for messages.
+    path: a file with one of `ENDINGS`, of any sample rate and number of channels.
+    name: the file's name, which error messages use.
 
   Returns:
-    `[n]` float32 samples at 16 kHz in [-1, 1], channels averaged, 1 <= n <= 16000.
+    `[n]` float32 samples at 16 kHz in [-1, 1], 1 <= n <= 16000.
 
   Raises:
-    ValueError: the file cannot be read, holds no audio, or samples that are not finite or not in
-      the unit of [-1, 1]; one line that names it.
+    ValueError: if the file cannot be read or holds no audio, or if its samples are not finite or
+      far outside [-1, 1]. The message is one line that names the file.
   """
   try:
     with soundfile.SoundFile(path) as file:
       rate = file.samplerate
       samples = file.read(int(_SECONDS_READ * rate), dtype="float32", always_2d=True)
   except (OSError, RuntimeError, TypeError) as error:
-    # libsndfile's own words, where there are some, do not repeat the path.
+    # Where libsndfile gives a reason, it stands in `error_string`, without the path that `str`
+    # would add.
     reason = str(getattr(error, "error_string", error)).rstrip(".")
     raise ValueError(f"{name} cannot be read as audio: {reason}") from error
-  return as_clip(samples.mean(axis=1, dtype=np.float32), rate, name)
+  return to_clip(samples.mean(axis=1, dtype=np.float32), rate, name)
 
 
-def as_clip(samples: np.ndarray, rate: int, name: str) -> np.ndarray:
-  """Checks samples `[n]` at `rate` Hz, resamples them to 16 kHz and cuts them to a second.
+def to_clip(samples: np.ndarray, rate: int, name: str) -> np.ndarray:
+  """Checks samples, resamples them to 16 kHz and cuts them to one second.
+
+  Args:
+    samples: `[n]` float32.
+    rate: their sample rate in Hz.
+    name: the recording's name, which error messages use.
+
+  Returns:
+    `[n]` float32 samples at 16 kHz in [-1, 1], 1 <= n <= 16000.
 
   Raises:
-    ValueError: see `read_waveform`.
+    ValueError: if there are no samples, or if they are not finite or far outside [-1, 1].
   """
   if samples.size == 0:
     raise ValueError(f"{name} holds no audio")
@@ -53,7 +63,7 @@ def as_clip(samples: np.ndarray, rate: int, name: str) -> np.ndarray:
   if peak > _LARGEST_PEAK:
     raise ValueError(f"{name} has samples up to {peak:.0f}; scale it to -1..1")
   if rate != SAMPLE_RATE:
-    import librosa  # takes a second, which only odd sample rates cost
+    import librosa  # takes a second, which only recordings of other sample rates wait
 
     samples = librosa.resample(samples, orig_sr=rate, target_sr=SAMPLE_RATE)
     if samples.size == 0:
@@ -61,8 +71,8 @@ def as_clip(samples: np.ndarray, rate: int, name: str) -> np.ndarray:
   return np.clip(samples[:NUM_SAMPLES], -1, 1)
 
 
-def padded(samples: np.ndarray) -> np.ndarray:
-  """Samples `[n]`, n <= 16000, with zeros after them: `[16000]` float32."""
+def pad_to_second(samples: np.ndarray) -> np.ndarray:
+  """Appends zeros to samples `[n]`, n <= 16000, up to one second: `[16000]` float32."""
   audio = np.zeros(NUM_SAMPLES, np.float32)
   audio[: len(samples)] = samples
   return audio

@@ -1,4 +1,8 @@
-"""The 2-sequence problem (section 3.2): its sequences, and the best that any observer can do."""
+"""The 2-sequence problem (section 3.2): its sequences, and bounds for every classifier.
+
+`sample` draws sequences. `ideal_observer` gives the posterior of the label after each step, and
+`optimum` the best accuracy that any stopping rule reaches at a given mean number of steps.
+"""
 
 from data_pipelines.two_sequence.ideal import accuracy_after, ideal_observer, posterior
 from data_pipelines.two_sequence.sequences import (

@@ -1,4 +1,4 @@
-"""The 2-sequence problem (section 3.2): is the mean of the noise above or below zero?"""
+"""Sequences of the 2-sequence problem (section 3.2): is the mean of the noise above zero?"""
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +12,18 @@ CLASS_NAMES = ("below", "above")
 
 
 def sample(key: Key, batch_size: int) -> Batch:
-  """Draws sequences of Gaussian steps around +0.05 or -0.05, one sigma a sequence.
+  """Draws sequences of Gaussian steps whose mean is +0.05 or -0.05 (section 3.2).
+
+  Both means are equally likely. The standard deviation is drawn once for each sequence, uniformly
+  from 0.05 to 0.25.
 
   Args:
     key: consumed.
     batch_size: B.
 
   Returns:
-    Batch of inputs `[B, 40, 1]`, labels `[B]` (1: the mean is +0.05), equally likely.
+    Batch of inputs `[B, 40, 1]` float32 and labels `[B]` int32, 1 where the mean is +0.05. All
+    lengths are 40.
   """
   label_key, sigma_key, noise_key = jax.random.split(key, 3)
   labels = jax.random.bernoulli(label_key, 0.5, (batch_size,)).astype(jnp.int32)

@@ -23,23 +23,34 @@ import shlex
 import subprocess
 import sys
 
-from experiments import large_pages
+from experiments.harness import large_pages
 from experiments.reproduce import page
-from experiments.reproduce.runs import GENERATED, NOT_IN_SMOKE, PARTS, RUNS, SMOKE, is_done, members
+from experiments.reproduce.records import GENERATED, PARTS
+from experiments.reproduce.runs import RUNS, is_done, list_members
 
 
 def main(argv: list[str] | None = None) -> int:
-  """Runs what is not done, and writes the report; returns the exit status."""
+  """Runs what is not done, and writes the report.
+
+  Args:
+    argv: the command line without its first word; None takes that of the process.
+
+  Returns:
+    Exit status: 0, or that of the run that did not come to its end.
+  """
   given = _parse(argv)
   folder = given.workdir / given.budget
-  left_out = NOT_IN_SMOKE if given.budget == "smoke" else ()
-  names = [name for name, run in RUNS.items() if run.part in given.only and name not in left_out]
-  smoke_flags = SMOKE if given.budget == "smoke" else {}
-  for name, betas, seeds in _missing(folder, names, given.seeds, smoke_flags):
-    command = _command(name, betas, seeds, folder / name, given)
+  smoke = given.budget == "smoke"
+  names = [
+    name
+    for name, run in RUNS.items()
+    if run.part in given.only and (run.smoke is not None or not smoke)
+  ]
+  for name, betas, seeds in _find_missing(folder, names, given.seeds, smoke=smoke):
+    command = _make_command(name, betas, seeds, folder / name, given)
     print(f"{name}: {shlex.join(command)}", flush=True)
-    smoke = _environment(folder) if given.budget == "smoke" else {}
-    if status := _wait(command, large_pages.environment() | smoke):
+    environment = large_pages.make_environment() | (_smoke_environment(folder) if smoke else {})
+    if status := _wait(command, environment):
       page.write(folder)
       print(f"error: {name} ended with status {status}; see above", file=sys.stderr)
       return status
@@ -47,11 +58,18 @@ def main(argv: list[str] | None = None) -> int:
   return 0
 
 
-def _command(
+def _list_flags(name: str, smoke: bool) -> tuple[str, ...]:
+  """Returns the flags of one of RUNS; those of a smoke run come last, since the last counts."""
+  run = RUNS[name]
+  return (*run.flags, *((run.smoke or ()) if smoke else ()))
+
+
+def _make_command(
   name: str, betas: list[str], seeds: list[int], workdir: pathlib.Path, given: argparse.Namespace
 ) -> list[str]:
+  """Returns the binary and its flags that train a run with these seeds, and betas if any."""
   run = RUNS[name]
-  command = [run.binary, *run.flags, *(SMOKE[run.part] if given.budget == "smoke" else ())]
+  command = [run.binary, *_list_flags(name, given.budget == "smoke")]
   command += shlex.split(vars(given).get(f"{run.part}_flags", ""))
   if not betas and len(seeds) == 1:
     return [*command, f"--seed={seeds[0]}", f"--workdir={workdir / str(seeds[0])}"]
@@ -60,15 +78,12 @@ def _command(
   return ["population", *command, *together]
 
 
-def _missing(
-  folder: pathlib.Path,
-  names: list[str],
-  seeds: int,
-  smoke_flags: dict[str, tuple[str, ...]],
+def _find_missing(
+  folder: pathlib.Path, names: list[str], seeds: int, *, smoke: bool = False
 ) -> list[tuple[str, list[str], list[int]]]:
-  """Runs without a result: name, betas and seeds to train at once; first seeds come first.
+  """Finds runs without a result: name, betas and seeds to train at once; first seeds come first.
 
-  One that was trained with other flags counts as missing: its binary then goes on to the new
+  A run that was trained with other flags counts as missing: its binary then goes on to the new
   length, or refuses the folder and says which flags differ.
   """
   found = []
@@ -80,9 +95,9 @@ def _missing(
         wanted = range(most) if first == 0 else range(0)
       else:
         wanted = range(first, min(first + 1, most))
-      flags = (*run.flags, *smoke_flags.get(run.part, ()))
+      flags = _list_flags(name, smoke)
       lacks = lambda member, seed, flags=flags: not is_done(folder / member / str(seed), flags)
-      todo = [seed for seed in wanted if any(lacks(member, seed) for member in members(name))]
+      todo = [seed for seed in wanted if any(lacks(member, seed) for member in list_members(name))]
       betas = [b for b in run.betas if any(lacks(f"{name}/beta-{b}", seed) for seed in todo)]
       found += [(name, betas, todo)] if todo else []
   return found
@@ -107,18 +122,17 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
   return given
 
 
-def _environment(folder: pathlib.Path) -> dict[str, str]:
-  """Of a smoke run, which is short but for compiling: less of it, and each program once."""
+def _smoke_environment(folder: pathlib.Path) -> dict[str, str]:
+  """Returns what a smoke run is started with: it is short but for compiling, which is cut down."""
   defaults = {
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
     "JAX_COMPILATION_CACHE_DIR": str((folder / "compiled").absolute()),
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
   }
   return {name: value for name, value in defaults.items() if name not in os.environ}
 
 
 def _wait(command: list[str], environment: dict[str, str]) -> int:
-  """Runs a binary to its end; an interrupt is its own, which it survives with all it has."""
+  """Runs a binary to its end; an interrupt reaches it too, and it saves all that it has."""
   process = subprocess.Popen(
     [sys.executable, "-m", f"experiments.{command[0]}", *command[1:]], env=os.environ | environment
   )

@@ -12,25 +12,26 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from data_pipelines import spotting
-from experiments.figures import BLUE, GREEN, GREY, ORANGE, RED, STYLE
-from experiments.reproduce.runs import Done, Runs, speech_runs
+from experiments.harness.figures import BLUE, GREEN, GREY, ORANGE, RED, STYLE
+from experiments.reproduce.results import Done, Runs
+from experiments.reproduce.runs import pick_speech_runs
 
 SIGN = ListedColormap([RED, "#EEEEEE", BLUE])  # negative, none, positive
 SHOWN = 14  # sequences a label in Fig. 1
 
 
 def draw(runs: Runs) -> dict[str, Figure]:
-  """Every figure whose runs are there, by its name; the caller closes them.
+  """Draws every figure whose runs are there, and returns them by name; the caller closes them.
 
   Args:
-    runs: `finished(folder)`.
+    runs: `read_finished(folder)`.
   """
   figures: dict[str, tuple[Callable[[Runs], Figure], tuple[str, ...]]] = {
-    "figure_1": (_spotting, ("spotting", "spotting-eos")),
-    "figure_2": (_two_sequence, ("two_sequence", "two_sequence-eos")),
-    "figure_3": (_mnist, ("mnist-lstm", "mnist-lstm-switch")),
-    "figure_4": (_speech_training, ("speech", "speech-eos")),
-    "figure_5": (_speech_curves, ("speech", "speech-eos")),
+    "figure_1": (_draw_spotting, ("spotting", "spotting-eos")),
+    "figure_2": (_draw_two_sequence, ("two_sequence", "two_sequence-eos")),
+    "figure_3": (_draw_mnist, ("mnist-lstm", "mnist-lstm-switch")),
+    "figure_4": (_draw_speech_training, ("speech", "speech-eos")),
+    "figure_5": (_draw_speech_curves, ("speech", "speech-eos")),
   }
   with plt.rc_context(STYLE):
     return {
@@ -40,8 +41,8 @@ def draw(runs: Runs) -> dict[str, Figure]:
     }
 
 
-def _spotting(runs: Runs) -> Figure:
-  """Fig. 1: inputs, labels, spikes and activations of both trainings."""
+def _draw_spotting(runs: Runs) -> Figure:
+  """Draws Fig. 1: inputs, labels, spikes and activations of both trainings."""
   rc, eos = runs["spotting"][0].examples, runs["spotting-eos"][0].examples
   figure, grid = plt.subplots(
     2, 4, figsize=(7.0, 4.6), sharey=True, gridspec_kw={"width_ratios": [5, 0.5, 5, 5]}
@@ -54,18 +55,19 @@ def _spotting(runs: Runs) -> Figure:
     order = np.lexsort((earliest, -examples["labels"]))
     order = np.concatenate([order[examples["labels"][order] == y][:SHOWN] for y in (1, 0)])
     positive = examples["probabilities"][order, :, 1]
-    crossed = _sign(positive, float(examples["theta"]))
+    crossed = _find_crossings(positive, float(examples["theta"]))
     after = np.cumsum(np.cumsum(crossed != 0, 1), 1) > 1  # the first spike itself is shown
     if examples is rc:
       crossed, positive = np.where(after, 0, crossed), np.where(after, np.nan, positive)
-    _raster(inputs, examples["inputs"][order, :, 0], "Greys", 0, 1.6)
+    _draw_raster(inputs, examples["inputs"][order, :, 0], "Greys", 0, 1.6)
     for row in np.flatnonzero(examples["labels"][order] == 1):
       end = earliest[order][row]
-      inputs.add_patch(Rectangle((end - 3.5, row - 0.5), 5, 1, fill=False, linewidth=0.9))
+      first = end - spotting.RUN + 1.5  # left edge of the run's first step; steps count from 1
+      inputs.add_patch(Rectangle((first, row - 0.5), spotting.RUN, 1, fill=False, linewidth=0.9))
     sides = 2 * examples["labels"][order][:, None] - 1
-    _raster(labels, sides, SIGN, -1, 1)
-    _raster(spikes, crossed, SIGN, -1, 1)
-    _raster(activations, 2 * positive - 1, "RdBu", -1, 1)
+    _draw_raster(labels, sides, SIGN, -1, 1)
+    _draw_raster(spikes, crossed, SIGN, -1, 1)
+    _draw_raster(activations, 2 * positive - 1, "RdBu", -1, 1)
     labels.set_xticks([])
     texts = ("input", "", "first spike" if examples is rc else "spikes", "activation")
     for axes, letter, text in zip(
@@ -79,11 +81,13 @@ def _spotting(runs: Runs) -> Figure:
   return figure
 
 
-def _sign(positive: np.ndarray, theta: float) -> np.ndarray:
+def _find_crossings(positive: np.ndarray, theta: float) -> np.ndarray:
+  """Returns 1 where a positive output reaches theta, -1 where a negative one does, else 0."""
   return np.where(positive >= theta, 1, np.where(1 - positive >= theta, -1, 0))
 
 
-def _raster(axes: Axes, values: np.ndarray, colours: Any, low: float, high: float) -> None:
+def _draw_raster(axes: Axes, values: np.ndarray, colours: Any, low: float, high: float) -> None:
+  """Draws values `[rows, T]` as an image whose columns are steps, counted from 1."""
   extent = (0.5, values.shape[1] + 0.5, len(values) - 0.5, -0.5)
   axes.imshow(
     values, cmap=colours, vmin=low, vmax=high, aspect="auto", interpolation="nearest", extent=extent
@@ -91,8 +95,8 @@ def _raster(axes: Axes, values: np.ndarray, colours: Any, low: float, high: floa
   axes.set_yticks([])
 
 
-def _two_sequence(runs: Runs) -> Figure:
-  """Fig. 2: inputs, and when each training makes the network spike."""
+def _draw_two_sequence(runs: Runs) -> Figure:
+  """Draws Fig. 2: inputs, and when each training makes the network spike."""
   figure, (left, right) = plt.subplots(
     1, 2, figsize=(7.0, 2.5), gridspec_kw={"width_ratios": [1, 1.4]}
   )
@@ -123,15 +127,17 @@ def _two_sequence(runs: Runs) -> Figure:
   return figure
 
 
-def _mnist(runs: Runs) -> Figure:
-  """Fig. 3: the code of an image, a fast training, and the switch of regimes."""
+def _draw_mnist(runs: Runs) -> Figure:
+  """Draws Fig. 3: the code of an image, a fast training, and the switch of regimes."""
   figure = plt.figure(figsize=(7.0, 3.6))
   grid = figure.add_gridspec(3, 2, height_ratios=[1, 1.2, 1], hspace=0.5)
-  frames = runs["mnist-lstm"][0].examples["inputs"][3].reshape(10, 28, 28)
+  done = runs["mnist-lstm"][0]
+  frames = done.examples["inputs"][3].reshape(-1, *done.result["axes"]["image_shape"])
   strip = np.concatenate([np.pad(frame, 1, constant_values=0.5) for frame in frames], 1)
   top = figure.add_subplot(grid[0, :])
   top.imshow(strip, cmap="Greys")
-  top.set_xticks(15 + 30 * np.arange(10), [str(step) for step in range(1, 11)])
+  steps, width = len(frames), frames.shape[2] + 2  # of a padded frame
+  top.set_xticks(width * (np.arange(steps) + 0.5), [str(step + 1) for step in range(steps)])
   top.set_yticks([])
   top.set_title("A  one image: each pixel spikes once, ink first (step)", loc="left")
   switch = [
@@ -151,7 +157,7 @@ def _mnist(runs: Runs) -> Figure:
       step.plot(x, [line["mean_spike_step"] for line in done.metrics], color=colour, label=label)
       if column:
         for axes in (accuracy, step):
-          axes.axvline(_switch(done), color=colour, linestyle=":", linewidth=0.8)
+          axes.axvline(_read_switch(done), color=colour, linestyle=":", linewidth=0.8)
     values = [100 * line["rc_accuracy"] for _, done in lines for line in done.metrics]
     accuracy.set_ylim(max(np.quantile(values, 0.2) - 1, 0), 100)
     accuracy.set_title(title, loc="left")
@@ -166,25 +172,28 @@ def _mnist(runs: Runs) -> Figure:
   return figure
 
 
-def _switch(done: Done) -> float:
+def _read_switch(done: Done) -> float:
+  """Returns the epoch at which a run's beta changes."""
   return float(done.config["flags"]["beta"].split(",")[1].split(":")[0])
 
 
-def _shades(colours: str, members: list[tuple[float, Done]]) -> list[Any]:
+def _pick_shades(colours: str, members: list[tuple[float, Done]]) -> list[Any]:
+  """Returns a colour a member, the darker the later it comes."""
   return list(plt.get_cmap(colours)(np.linspace(0.35, 1, len(members))))
 
 
-def _first_seeds(runs: Runs) -> list[list[tuple[float, Done]]]:
-  return [[(beta, of[0]) for beta, of in members] for members in speech_runs(runs).values()]
+def _pick_first_seeds(runs: Runs) -> list[list[tuple[float, Done]]]:
+  """Picks of RC and of eos the first seed of each beta."""
+  return [[(beta, of[0]) for beta, of in members] for members in pick_speech_runs(runs).values()]
 
 
-def _speech_training(runs: Runs) -> Figure:
-  """Fig. 4: validation accuracy and spike time while training, over beta."""
-  rc, eos = _first_seeds(runs)
+def _draw_speech_training(runs: Runs) -> Figure:
+  """Draws Fig. 4: validation accuracy and spike time while training, over beta."""
+  rc, eos = _pick_first_seeds(runs)
   figure, grid = plt.subplots(2, 2, figsize=(7.0, 4.2), sharex=True, sharey="row")
   for column, members, colours in ((0, rc, "Blues"), (1, eos, "Greens")):
     top, bottom = grid[:, column]
-    for (beta, done), colour in zip(members, _shades(colours, members), strict=True):
+    for (beta, done), colour in zip(members, _pick_shades(colours, members), strict=True):
       x = [line["epoch"] for line in done.metrics]
       top.plot(x, [100 * m["rc_accuracy"] for m in done.metrics], color=colour, linewidth=0.9)
       bottom.plot(
@@ -220,12 +229,12 @@ def _speech_training(runs: Runs) -> Figure:
   return figure
 
 
-def _speech_curves(runs: Runs) -> Figure:
-  """Fig. 5: test accuracy against mean spike step over theta, and over beta at one theta."""
-  rc, eos = _first_seeds(runs)
+def _draw_speech_curves(runs: Runs) -> Figure:
+  """Draws Fig. 5: test accuracy against mean spike step over theta, and over beta at one theta."""
+  rc, eos = _pick_first_seeds(runs)
   figure, axes = plt.subplots(1, 2, figsize=(7.0, 2.8), sharex=True, sharey=True)
   for column, members, colours in ((0, rc, "Blues"), (1, eos, "Greens")):
-    for (beta, done), colour in zip(members, _shades(colours, members), strict=True):
+    for (beta, done), colour in zip(members, _pick_shades(colours, members), strict=True):
       curve = done.result["frontier"]
       axes[column].plot(
         curve["mean_spike_step"], 100 * np.asarray(curve["accuracy"]), color=colour,
@@ -235,7 +244,7 @@ def _speech_curves(runs: Runs) -> Figure:
     axes[column].plot(*zip(*sorted(at_theta), strict=True), "o-", color=RED, markersize=3)
     kind = "RC-trained" if column == 0 else "trained at the end"
     axes[column].set_title(f"{'AB'[column]}  {kind}", loc="left")
-    axes[column].set_xlabel("mean spike step, 10 ms each")
+    axes[column].set_xlabel(f"mean spike step, {rc[0][1].result['step_ms']:g} ms each")
     axes[column].legend(title="beta", loc="lower right", title_fontsize=7)
   best = max(done.result["rc_accuracy"] for _, done in rc + eos)
   axes[0].set_ylim(max(0, 100 * best - 25), 100 * best + 2)

@@ -3,15 +3,17 @@
 import base64
 import pathlib
 import re
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import markdown
 import matplotlib.pyplot as plt
 
+from experiments.harness.tables import format_table
+from experiments.harness.workdir import write_text
 from experiments.reproduce import figures, rows
-from experiments.reproduce.runs import PARTS, Runs, command, finished, part_of
-from experiments.workdir import write_text
+from experiments.reproduce.records import PARTS
+from experiments.reproduce.results import Runs
+from experiments.reproduce.runs import list_command, part_of, read_finished
 
 INTRODUCTION = """Test data; mean ± standard deviation over seeds. No seed was chosen: the best one
 only shows the spread, row by row. "theta for a mean step" reads the curve of test accuracy over
@@ -74,19 +76,21 @@ def write(folder: pathlib.Path) -> str:
   Returns:
     The pages as Markdown.
   """
-  runs = finished(folder)
+  runs = read_finished(folder)
   folder.mkdir(parents=True, exist_ok=True)
   for part in PARTS:
     if of_part := {name: done for name, done in runs.items() if part_of(name) == part}:
-      write_text(folder / f"{part}.md", _text(part, of_part, _draw(of_part, folder / "figures")))
+      write_text(
+        folder / f"{part}.md", _format_page(part, of_part, _draw(of_part, folder / "figures"))
+      )
   pages = [path.read_text() for part in PARTS if (path := folder / f"{part}.md").exists()]
   text = "\n".join(pages)
-  write_text(folder / "report.html", _html(text, folder))
+  write_text(folder / "report.html", _to_html(text, folder))
   return text
 
 
 def _draw(runs: Runs, folder: pathlib.Path) -> list[str]:
-  """Names of the figures that it put into the folder."""
+  """Draws the figures that these runs allow into the folder; returns their names."""
   folder.mkdir(parents=True, exist_ok=True)
   pictures = figures.draw(runs)
   for name, figure in pictures.items():
@@ -95,47 +99,48 @@ def _draw(runs: Runs, folder: pathlib.Path) -> list[str]:
   return list(pictures)
 
 
-def _text(part: str, runs: Runs, pictures: list[str]) -> str:
+def _format_page(part: str, runs: Runs, pictures: list[str]) -> str:
+  """Returns a part's page as Markdown."""
   page = PAGES[part]
   texts = [f"# {page.title}", f"{INTRODUCTION}\n{page.ceiling}"]
-  texts.append(_table(rows.COLUMNS, rows.table(runs)))
+  texts.append(format_table(rows.COLUMNS, rows.tabulate(runs)))
   for name in pictures:
     texts += [f"![{name}](figures/{name}.png)", CAPTIONS[name]]
-  if curves := rows.speech_curves(runs):
+  if curves := rows.tabulate_curves(runs):
     title = "## Test accuracy where theta makes the mean step"
-    texts += [title, _table(rows.CURVE_COLUMNS, curves)]
-  texts += ["## Each run", _table(rows.RUN_COLUMNS, rows.each_run(runs)), _circumstances(runs)]
-  commands = [(name, f"`python -m experiments.{_command(name, runs)}`") for name in runs]
+    texts += [title, format_table(rows.CURVE_COLUMNS, curves)]
+  texts += [
+    "## Each run",
+    format_table(rows.RUN_COLUMNS, rows.list_runs(runs)),
+    _describe_machines(runs),
+  ]
+  commands = [(name, f"`python -m experiments.{_format_command(name, runs)}`") for name in runs]
   texts += [
     "## Commands",
     "But for `--seed`, `--workdir` and `--data_dir`, the folder of the data.",
-    _table(("run", "command"), commands),
+    format_table(("run", "command"), commands),
   ]
   texts += ["## Not run here", page.not_run] if page.not_run else []
   return "\n\n".join(texts) + "\n"
 
 
-def _table(columns: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
-  columns = list(columns)
-  return "\n".join(f"| {' | '.join(line)} |" for line in (columns, ["---"] * len(columns), *lines))
-
-
-def _command(name: str, runs: Runs) -> str:
-  """The flags that make this run, and which data it had, with the values of its own config.json."""
-  binary, *given = command(name)
+def _format_command(name: str, runs: Runs) -> str:
+  """Returns a run's binary and flags, and which data it had, by the values of its config.json."""
+  binary, *given = list_command(name)
   own = runs[name][0].config["flags"]
   names = [flag.removeprefix("--").partition("=")[0] for flag in given]
   values = {key: own[key] for key in (*names, "dataset", "keywords") if own.get(key) is not None}
-  return " ".join([binary, *(f"--{key}={_value(value)}" for key, value in values.items())])
+  return " ".join([binary, *(f"--{key}={_format_value(value)}" for key, value in values.items())])
 
 
-def _value(value: Any) -> str:
+def _format_value(value: Any) -> str:
   if isinstance(value, list):
     return ",".join(value)
   return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _circumstances(runs: Runs) -> str:
+def _describe_machines(runs: Runs) -> str:
+  """Says with which software, on which devices and at which revisions the runs were made."""
   configs = [done.config for members in runs.values() for done in members]
   known = lambda values: ", ".join(sorted({str(value) for value in values}))
   return (
@@ -146,7 +151,8 @@ def _circumstances(runs: Runs) -> str:
   )
 
 
-def _html(text: str, folder: pathlib.Path) -> str:
+def _to_html(text: str, folder: pathlib.Path) -> str:
+  """Turns pages into one HTML file that needs no other: pictures stand in it."""
   body = markdown.markdown(text, extensions=["tables"])
 
   def embed(match: re.Match[str]) -> str:

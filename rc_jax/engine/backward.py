@@ -6,7 +6,8 @@ gradient of `encode` where it stands apart.
 """
 
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from jax import lax
 
 from rc_jax.engine.encode_gradient import add_encode_gradient
 from rc_jax.engine.float_leaves import add, floats, vjp_of_floats
-from rc_jax.engine.forward import RowFunctions, Stage, Trail, step_halves
+from rc_jax.engine.forward import step_halves
 from rc_jax.engine.log import (
   add_input_gradients,
   cotangent_slots,
@@ -23,9 +24,56 @@ from rc_jax.engine.log import (
   rows_and_steps,
   write_entries,
 )
+from rc_jax.engine.records import RowFunctions, Stage, Trail
 from rc_jax.engine.rows import gather_rows, scatter_rows, select_rows
 from rc_jax.engine.sharding import vary_alike
 from rc_jax.types import Array, Carry, Params
+
+
+class _Pass(NamedTuple):
+  """What every step of the pass reads.
+
+  Attributes:
+    pull: the second half of the derivative of a step.
+    params: of the step.
+    xs: `[B, T, ...]` inputs.
+    trail: of the forward pass.
+    apart: whether `encode` stands apart.
+    slots: indices of the log's arrays that receive cotangents of its results.
+  """
+
+  pull: Callable
+  params: Params
+  xs: Any
+  trail: Trail
+  apart: bool
+  slots: list[int]
+
+
+class _OfRows(NamedTuple):
+  """What a stage reads of its rows `[w]`: where their gradient enters, which, and their lengths."""
+
+  enters: Array
+  doutput: list[Array]
+  lengths: Array | None
+
+
+class _State(NamedTuple):
+  """What a step changes.
+
+  Attributes:
+    t: int32, the step that comes next, that is the one before in time.
+    dcarry: cotangents of the float leaves of the carry, of all rows or of a stage's `[w]`.
+    dparams: gradients of the float leaves of params so far.
+    dencoded: the log's arrays in `slots`, written over from the end on.
+    dxs: flat gradients of the inputs so far, or None.
+  """
+
+  t: Array
+  dcarry: list[Array]
+  dparams: list[Array]
+  dencoded: list[Array]
+  dxs: list[Array] | None
 
 
 def run_backward(
@@ -53,68 +101,90 @@ def run_backward(
   Returns:
     Gradients of the float leaves of params, of carry and of xs, three lists; None where unwanted.
   """
-  rows, steps = rows_and_steps(xs)
   apart = functions.encode is not None
-  first_inputs = trail.first_encoded if apart else jax.tree.map(lambda a: a[:, 0], xs)
-  _, second_half = step_halves(functions, params, carry, first_inputs)
-  slots = cotangent_slots(trail.log.residuals, first_inputs) if apart else []
-  dcarry = [jnp.zeros_like(a) for a in floats(carry)]
-  dparams = [jnp.zeros_like(p) for p in floats(params)]
-  dencoded = [trail.log.residuals[i] for i in slots]  # written over, step by step
-  if dxs is not None:
-    dxs = [a.reshape(-1, *a.shape[2:]) for a in dxs]
-
-  def retreat(
-    stage: Stage, enters: Array, doutput: list[Array], lengths: Array | None, s: tuple
-  ) -> tuple:
-    """One step of the rows of a stage, of which the other arguments are."""
-    t, dcarry, dparams, dencoded, dxs = s
-    start = stage.log_start + (t - stage.first) * stage.rows.size
-    flat = stage.rows * steps + t
-    residuals = list(trail.log.residuals)
-    for i, a in zip(slots, dencoded, strict=True):
-      residuals[i] = a
-    residuals = read_entries(residuals, start, stage.rows.size)
-    valid = None if lengths is None else t < lengths
-    inputs = None if apart else inputs_at(xs, flat, valid)
-    cotangents = [*dcarry, *_entering(doutput, enters == t)]
-    dp, dcarry, dinputs = second_half(params, inputs, residuals, cotangents)
-    if apart:
-      dencoded = write_entries(dencoded, dinputs, start)
-    elif dxs is not None:
-      dxs = add_input_gradients(dxs, flat, dinputs)
-    return vary_alike((t - 1, dcarry, add(dparams, dp), dencoded, dxs), xs)[0]
-
-  def run_stage(stage: Stage, within, s: tuple) -> tuple:
-    """All steps of a stage, with its rows gathered from all and put back."""
-    t, dcarry, *rest = s
-    own, *others = gather_rows((dcarry, trail.enters, doutput, lengths), stage.rows)
-    t, own, *rest = lax.while_loop(
-      within, functools.partial(retreat, stage, *others), (t, own, *rest)
-    )
-    return vary_alike((t, scatter_rows(dcarry, stage.rows, own), *rest), xs)[0]
-
+  inputs = trail.first_encoded if apart else jax.tree.map(lambda a: a[:, 0], xs)
+  pull = step_halves(functions, params, carry, inputs)[1]
+  slots = cotangent_slots(trail.log.residuals, inputs) if apart else []
+  pass_ = _Pass(pull, params, xs, trail, apart, slots)
+  state = _State(
+    t=jnp.int32(0),
+    dcarry=[jnp.zeros_like(a) for a in floats(carry)],
+    dparams=[jnp.zeros_like(p) for p in floats(params)],
+    dencoded=[trail.log.residuals[i] for i in slots],
+    dxs=None if dxs is None else [a.reshape(-1, *a.shape[2:]) for a in dxs],
+  )
+  of_rows = _OfRows(trail.enters, doutput, lengths)
   for stage in reversed(trail.stages):
-    within = lambda s, stage=stage: s[0] >= stage.first
-    state = vary_alike((stage.end - 1, dcarry, dparams, dencoded, dxs), xs)[0]
-    # Once or not at all, as in the forward pass.
-    run = functools.partial(run_stage, stage, within)
-    _, dcarry, dparams, dencoded, dxs = lax.while_loop(within, run, state)
-
-  pull = vjp_of_floats(functions.first_step, params, carry, first_inputs)
-  dp, dcarry, dinputs = pull([*dcarry, *_entering(doutput, trail.enters == 0)])
-  dparams = add(dparams, dp)
-  first = jnp.arange(rows, dtype=jnp.int32) * steps
-  if apart:
-    assert functions.encode is not None
-    entries = ((first, dinputs), (trail.log.flat, dencoded))
-    dparams, dxs = add_encode_gradient(
-      functions.encode, params, xs, lengths, *entries, trail.logged, (dparams, dxs)
-    )
-  elif dxs is not None:
-    dxs = add_input_gradients(dxs, first, dinputs)
+    state = _run_stage(pass_, stage, of_rows, state)
+  dparams, dcarry, dxs = _finish(functions, pass_, carry, inputs, of_rows, state)
   if dxs is not None:
     dxs = [a.reshape(b.shape) for a, b in zip(dxs, floats(xs), strict=True)]
+  return dparams, dcarry, dxs
+
+
+def _run_stage(pass_: _Pass, stage: Stage, of_rows: _OfRows, state: _State) -> _State:
+  """All steps of a stage, with its rows gathered from all rows and put back."""
+
+  def is_within(s: _State) -> Array:
+    return s.t >= stage.first
+
+  def run(s: _State) -> _State:
+    own, own_dcarry = gather_rows((of_rows, s.dcarry), stage.rows)
+    step = functools.partial(_retreat, pass_, stage, own)
+    after = lax.while_loop(is_within, step, s._replace(dcarry=own_dcarry))
+    dcarry = scatter_rows(s.dcarry, stage.rows, after.dcarry)
+    return vary_alike(after._replace(dcarry=dcarry), pass_.xs)[0]
+
+  state = vary_alike(state._replace(t=stage.end - 1), pass_.xs)[0]
+  # An outer loop that runs once or not at all, as in the forward pass.
+  return lax.while_loop(is_within, run, state)
+
+
+def _retreat(pass_: _Pass, stage: Stage, own: _OfRows, s: _State) -> _State:
+  """One step of the rows of a stage, backwards."""
+  width = stage.rows.size
+  start = stage.log_start + (s.t - stage.first) * width
+  flat = stage.rows * rows_and_steps(pass_.xs)[1] + s.t
+  residuals = list(pass_.trail.log.residuals)
+  for slot, array in zip(pass_.slots, s.dencoded, strict=True):
+    residuals[slot] = array  # beyond `start` it holds cotangents, before it still residuals
+  residuals = read_entries(residuals, start, width)
+  inputs = None
+  if not pass_.apart:
+    inputs = inputs_at(pass_.xs, flat, None if own.lengths is None else s.t < own.lengths)
+  cotangents = [*s.dcarry, *_entering(own.doutput, own.enters == s.t)]
+  dparams, dcarry, dinputs = pass_.pull(pass_.params, inputs, residuals, cotangents)
+  s = s._replace(t=s.t - 1, dcarry=dcarry, dparams=add(s.dparams, dparams))
+  if pass_.apart:
+    s = s._replace(dencoded=write_entries(s.dencoded, dinputs, start))
+  elif s.dxs is not None:
+    s = s._replace(dxs=add_input_gradients(s.dxs, flat, dinputs))
+  return vary_alike(s, pass_.xs)[0]
+
+
+def _finish(
+  functions: RowFunctions, pass_: _Pass, carry: Carry, inputs: Any, of_rows: _OfRows, s: _State
+) -> tuple[list[Array], list[Array], list[Array] | None]:
+  """The first step's derivative and, where it stands apart, the gradient of `encode`."""
+  rows, steps = rows_and_steps(pass_.xs)
+  pull = vjp_of_floats(functions.first_step, pass_.params, carry, inputs)
+  dparams, dcarry, dinputs = pull([*s.dcarry, *_entering(of_rows.doutput, of_rows.enters == 0)])
+  dparams, dxs = add(s.dparams, dparams), s.dxs
+  flat = jnp.arange(rows, dtype=jnp.int32) * steps
+  if functions.encode is not None:
+    assert pass_.trail.log.flat is not None
+    dparams, dxs = add_encode_gradient(
+      functions.encode,
+      pass_.params,
+      pass_.xs,
+      of_rows.lengths,
+      first=(flat, dinputs),
+      log=(pass_.trail.log.flat, s.dencoded),
+      logged=pass_.trail.logged,
+      gradients=(dparams, dxs),
+    )
+  elif dxs is not None:
+    dxs = add_input_gradients(dxs, flat, dinputs)
   return dparams, dcarry, dxs
 
 

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 
 from rc_jax.engine.backward import run_backward
 from rc_jax.engine.float_leaves import floats, replace_floats
-from rc_jax.engine.forward import RowFunctions, Spike, run_and_log, run_without_log
+from rc_jax.engine.forward import run_and_log, run_without_log
 from rc_jax.engine.jax_internals import closure_convert
 from rc_jax.engine.kept_sums import mark_sums
+from rc_jax.engine.records import RowFunctions, Spike
 from rc_jax.engine.sharding import varies_as, vary_alike
 from rc_jax.engine.zero_carry import at_zero_carry
 from rc_jax.types import Array, Carry, Decode, Encode, Params, Step
@@ -66,44 +67,44 @@ def run_to_spike(
   """
   params, carry, xs, thresholds, lengths = vary_alike(params, carry, xs, thresholds, lengths)
   functions, params = _map_over_rows(step, encode, decode, params, carry, xs, zero_carry)
-  # A while loop under vmap would run all members until the last one stops, and copy their logs.
-  run_only, log_run, differentiate = (
-    jax.custom_batching.sequential_vmap(f)
-    for f in (
-      functools.partial(run_without_log, functions, to_end, most_widths),
-      functools.partial(run_and_log, functions, to_end, most_widths),
-      functools.partial(run_backward, functions),
-    )
+  run = _make_differentiable(
+    functools.partial(run_without_log, functions, to_end, most_widths),
+    functools.partial(run_and_log, functions, to_end, most_widths),
+    functools.partial(run_backward, functions),
   )
-
-  @jax.custom_vjp
-  def run(params, carry, xs, thresholds, lengths):
-    return run_only(params, carry, xs, thresholds, lengths)
-
-  def run_forward(*arguments):
-    params, carry, xs, thresholds, lengths = jax.tree.map(lambda a: a.value, arguments)
-    spike, computed, trail = _refuse_derivative(log_run)(params, carry, xs, thresholds, lengths)
-    asked = any(a.perturbed for a in jax.tree.leaves(arguments[2]))
-    dxs = [jnp.zeros_like(a) for a in floats(xs)] if asked else None
-    return (spike, computed), (params, carry, xs, lengths, trail, dxs)
-
-  def pull_back(residuals, cotangents):
-    params, carry, xs, lengths, trail, dxs = residuals
-    doutput = _instantiate(cotangents[0].output)
-    if doutput is None:
-      return None, None, None, None, None
-    gradients = _refuse_derivative(differentiate)(params, carry, xs, lengths, trail, doutput, dxs)
-    dparams, dcarry, dxs = gradients
-    dxs = None if dxs is None else replace_floats(xs, dxs)
-    return replace_floats(params, dparams), replace_floats(carry, dcarry), dxs, None, None
-
-  run.defvjp(run_forward, pull_back, symbolic_zeros=True)
   try:
     return run(params, carry, xs, thresholds, lengths)
   except TypeError as error:
     if "forward-mode" in str(error):
       raise ValueError(ONE_REVERSE_DERIVATIVE) from error
     raise
+
+
+def _make_differentiable(run_only: Callable, log_run: Callable, pull_back: Callable) -> Callable:
+  """A function `(params, carry, xs, thresholds, lengths) -> (Spike, computed)` of three passes."""
+  # A while loop under vmap would run all members until the last one stops, and copy their logs.
+  one_by_one = jax.custom_batching.sequential_vmap
+  run = jax.custom_vjp(one_by_one(run_only))
+  log_run, pull_back = map(_refuse_derivative, map(one_by_one, (log_run, pull_back)))
+
+  def run_forward(*arguments):
+    params, carry, xs, thresholds, lengths = jax.tree.map(lambda a: a.value, arguments)
+    spike, computed, trail = log_run(params, carry, xs, thresholds, lengths)
+    asked = any(a.perturbed for a in jax.tree.leaves(arguments[2]))
+    dxs = [jnp.zeros_like(a) for a in floats(xs)] if asked else None
+    return (spike, computed), (params, carry, xs, lengths, trail, dxs)
+
+  def run_backward(residuals, cotangents):
+    params, carry, xs, lengths, trail, dxs = residuals
+    doutput = _instantiate(cotangents[0].output)
+    if doutput is None:
+      return None, None, None, None, None
+    dparams, dcarry, dxs = pull_back(params, carry, xs, lengths, trail, doutput, dxs)
+    dxs = None if dxs is None else replace_floats(xs, dxs)
+    return replace_floats(params, dparams), replace_floats(carry, dcarry), dxs, None, None
+
+  run.defvjp(run_forward, run_backward, symbolic_zeros=True)
+  return run
 
 
 def _refuse_derivative(fun: Callable) -> Callable:

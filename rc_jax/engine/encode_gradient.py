@@ -62,16 +62,7 @@ def add_encode_gradient(
     The sums.
   """
 
-  steps = rows_and_steps(xs)[1]
-
-  def add_entries(entries: Entries, gradients: Gradients) -> Gradients:
-    dparams, dxs = gradients
-    flat, cotangents = entries
-    x = inputs_at(xs, flat, is_valid(flat, lengths, steps))
-    dp, dx = vjp_of_floats(encode, params, x)(cotangents)
-    if dxs is not None:
-      dxs = add_input_gradients(dxs, flat, dx)
-    return vary_alike((add(dparams, dp), dxs), xs)[0]
+  add_entries = functools.partial(_add_entries, encode, params, xs, lengths)
 
   def add_first(count: int, gradients: Gradients) -> Gradients:
     rest = read_entries(log, jnp.int32(0), count)
@@ -91,3 +82,21 @@ def add_encode_gradient(
     fits = lambda s, block=block: s[0] <= end - block
     start, gradients = lax.while_loop(fits, functools.partial(add_block, block), (start, gradients))
   return gradients
+
+
+def _add_entries(
+  encode: Encode,
+  params: Params,
+  xs: Any,
+  lengths: Array | None,
+  entries: Entries,
+  gradients: Gradients,
+) -> Gradients:
+  """Adds the gradients of `encode` of some entries."""
+  dparams, dxs = gradients
+  flat, cotangents = entries
+  x = inputs_at(xs, flat, is_valid(flat, lengths, rows_and_steps(xs)[1]))
+  dp, dx = vjp_of_floats(encode, params, x)(cotangents)
+  if dxs is not None:
+    dxs = add_input_gradients(dxs, flat, dx)
+  return vary_alike((add(dparams, dp), dxs), xs)[0]

@@ -17,71 +17,13 @@ import jax.numpy as jnp
 from jax import lax
 
 from rc_jax.engine.log import Log, blank_log, inputs_at, rows_and_steps, write_entries
+from rc_jax.engine.records import RowFunctions, Spike, Stage, Trail
 from rc_jax.engine.rows import gather_rows, scatter_rows, select_rows
 from rc_jax.engine.sharding import vary_alike
 from rc_jax.engine.step_vjp import split_vjp
 from rc_jax.engine.widths import loop_widths
 from rc_jax.rank_code import confidence
 from rc_jax.types import Array, Carry, Encoded, Output, Params
-
-
-class RowFunctions(NamedTuple):
-  """A classifier's functions, mapped over w rows; params hold what they closed over, too.
-
-  Attributes:
-    first_step: `(params, carry, encoded) -> (carry, output)`, as `step`, of the first step.
-    step: of all later ones.
-    encode: `(params, x) -> encoded`; None where it is left within the step, or not given.
-    decode: `(params, output) -> logits [w, C]`.
-  """
-
-  first_step: Callable[[Params, Carry, Encoded], tuple[Carry, Output]]
-  step: Callable[[Params, Carry, Encoded], tuple[Carry, Output]]
-  encode: Callable[[Params, Any], Encoded] | None
-  decode: Callable[[Params, Output], Array]
-
-
-class Spike(NamedTuple):
-  """What each of B rows said.
-
-  Attributes:
-    step: `[B]` int32, zero-based, of the first spike, or the last step where there is none.
-    spiked: `[B]` bool.
-    label: `[B]` int32, the most probable class at `step`; None unless rows ran to their ends.
-    output: `[B, ...]` of the classifier's step, at `step`; at a row's end where rows ran to it.
-  """
-
-  step: Array
-  spiked: Array
-  label: Array | None
-  output: Output
-
-
-class Stage(NamedTuple):
-  """One loop: its rows `[w]`, its first step and the one after its last, where its log begins."""
-
-  rows: Array
-  first: Array
-  end: Array
-  log_start: Array
-
-
-class Trail(NamedTuple):
-  """What the backward pass follows.
-
-  Attributes:
-    stages: in the order in which they ran.
-    log: of their steps.
-    logged: int32 number of row-steps in the log.
-    first_encoded: what the first step took; None where `encode` does not stand apart.
-    enters: `[B]` int32, the step at which each row's gradient enters.
-  """
-
-  stages: list[Stage]
-  log: Log
-  logged: Array
-  first_encoded: Encoded | None
-  enters: Array
 
 
 class _State(NamedTuple):
@@ -140,7 +82,7 @@ def run_without_log(
   lengths: Array | None,
 ) -> tuple[Spike, Array]:
   """The spikes, and the int32 number of row-steps computed; arguments as of `run_and_log`."""
-  plain = lambda *arguments: (functions.step(*arguments), [])
+  plain: Callable = lambda *arguments: (functions.step(*arguments), [])
   pass_ = _Pass(functions, plain, params, xs, thresholds, lengths, to_end)
   spike, _, state = _run(pass_, carry, _encode_first(functions, params, xs), None, most_widths)
   return spike, state.logged + len(spike.step)
@@ -288,7 +230,8 @@ def _record_outputs(
   code = jnp.where(speaks, 2 * s.t + crossed.astype(jnp.int32), s.code)
   label, ends = s.label, speaks
   if pass_.to_end:
-    label = jnp.where(speaks, jnp.argmax(logits, axis=-1).astype(jnp.int32), label)
+    spoken = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    label = spoken if label is None else jnp.where(speaks, spoken, label)
     ends = jnp.broadcast_to(s.t == last, speaks.shape)
   # Selects here and one scatter a stage: a scatter a step costs more than a small step itself.
   output = select_rows(ends, output, s.output)

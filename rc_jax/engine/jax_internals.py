@@ -118,5 +118,5 @@ def varying_axes(value: Any) -> frozenset:
   Relies on `manual_axis_type` of an abstract value (JAX 0.10; `vma` before). If it were renamed,
   every trace would fail with an AttributeError.
   """
-  aval = value if isinstance(value, jax.core.AbstractValue) else jax.typeof(value)
-  return aval.manual_axis_type.varying  # type: ignore[attr-defined]
+  aval: Any = value if isinstance(value, jax.core.AbstractValue) else jax.typeof(value)
+  return aval.manual_axis_type.varying

@@ -8,7 +8,7 @@ empty for each batch's slowest row.
 """
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -93,6 +93,22 @@ def _make_idle_pool(classifier: Classifier, params: Params, batch: Batch) -> tup
   return _Pool(numbers + _IDLE, numbers, carry, flags), Reading(label, label, spiked, spiked)
 
 
+class _Data(NamedTuple):
+  """What the pool reads.
+
+  Attributes:
+    previous: batch of N examples.
+    present: batch of any size.
+    num_present: how many examples of `present` count.
+    thresholds: `[T]`.
+  """
+
+  previous: Batch
+  present: Batch
+  num_present: Array
+  thresholds: Array
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def _work(
   classifier: Classifier,
@@ -120,9 +136,7 @@ def _work(
     The pool and what is found of `present`, both as the next call wants them, and all of
     `previous`.
   """
-  size, steps = len(previous.labels), jax.tree.leaves(present.inputs)[0].shape[1]
-  initial = initial_carries(classifier, params, len(pool.t))
-  last = jnp.concatenate([previous.lengths, present.lengths]) - 1
+  size = len(previous.labels)
 
   def one_step(carry: Carry, x: Any) -> tuple[Carry, Array]:
     carry, output = classifier.step(params, carry, classifier.encode(params, x))
@@ -131,41 +145,52 @@ def _work(
   step = jax.vmap(one_step)
   first = _inputs_at(present.inputs, pool.example, pool.t)
   classes = jax.eval_shape(step, pool.carry, first)[1].shape[-1]
-  theta = thresholds(theta, steps, classes)
+  steps = jax.tree.leaves(present.inputs)[0].shape[1]
+  data = _Data(previous, present, count, thresholds(theta, steps, classes))
+  initial = initial_carries(classifier, params, len(pool.t))
 
   def goes_on(s: tuple) -> Array:
     pool, _, begun = s
     return (begun < count) | jnp.any(pool.example < size)
 
-  def advance(s: tuple) -> tuple:
-    pool, found, begun = s
-    # Idle rows take the next examples of the present batch, in order.
-    idle = pool.example == _IDLE
-    offered = begun + jnp.cumsum(idle, dtype=jnp.int32) - 1
-    starts = idle & (offered < count)
-    begun += jnp.sum(starts, dtype=jnp.int32)
-    example = jnp.where(starts, size + offered, pool.example)
-    t = jnp.where(starts, 0, pool.t)
-    carry = select_rows(starts, initial, pool.carry)
-    of_previous = _inputs_at(previous.inputs, example, t)
-    of_present = _inputs_at(present.inputs, example - size, t)
-    carry, logits = step(carry, select_rows(example < size, of_previous, of_present))
-
-    finite = (starts | pool.finite) & jnp.isfinite(logits).all(axis=-1)
-    crossed = confidence(logits) >= theta.at[t].get(mode="clip")
-    ends = crossed | (t >= last.at[example].get(mode="clip"))
-    label = jnp.argmax(logits, axis=-1).astype(jnp.int32)
-    place = jnp.where(ends, example, _IDLE)  # out of range, and dropped, where a row goes on
-    put = lambda a, b: a.at[place].set(b, mode="drop")
-    found = jax.tree.map(put, found, Reading(label, t, crossed, finite))
-    return _Pool(jnp.where(ends, _IDLE, example), t + 1, carry, finite), found, begun
-
   blank = lambda a: jnp.zeros(len(present.labels), a.dtype)
   found = jax.tree.map(lambda a: jnp.concatenate([a, blank(a)]), found)
+  advance = functools.partial(_advance, step, initial, data)
   pool, found, _ = jax.lax.while_loop(goes_on, advance, (pool, found, jnp.int32(0)))
   shifted = jnp.where(pool.example == _IDLE, _IDLE, pool.example - size)
   read, rest = (jax.tree.map(lambda a, k=k: a[k], found) for k in (slice(size), slice(size, None)))
   return pool._replace(example=shifted), rest, read
+
+
+def _advance(
+  step: Callable, initial: Carry, data: _Data, s: tuple[_Pool, Reading, Array]
+) -> tuple[_Pool, Reading, Array]:
+  """One step of all rows of the pool, of which idle ones first take an example each.
+
+  The last of `s` is how many examples of the present batch are begun.
+  """
+  pool, found, begun = s
+  size = len(data.previous.labels)
+  idle = pool.example == _IDLE
+  offered = begun + jnp.cumsum(idle, dtype=jnp.int32) - 1
+  starts = idle & (offered < data.num_present)
+  begun += jnp.sum(starts, dtype=jnp.int32)
+  example = jnp.where(starts, size + offered, pool.example)
+  t = jnp.where(starts, 0, pool.t)
+  carry = select_rows(starts, initial, pool.carry)
+  of_previous = _inputs_at(data.previous.inputs, example, t)
+  of_present = _inputs_at(data.present.inputs, example - size, t)
+  carry, logits = step(carry, select_rows(example < size, of_previous, of_present))
+
+  last = jnp.concatenate([data.previous.lengths, data.present.lengths]) - 1
+  finite = (starts | pool.finite) & jnp.isfinite(logits).all(axis=-1)
+  crossed = confidence(logits) >= data.thresholds.at[t].get(mode="clip")
+  ends = crossed | (t >= last.at[example].get(mode="clip"))
+  label = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+  place = jnp.where(ends, example, _IDLE)  # out of range, and dropped, where a row goes on
+  put = lambda a, b: a.at[place].set(b, mode="drop")
+  found = jax.tree.map(put, found, Reading(label, t, crossed, finite))
+  return _Pool(jnp.where(ends, _IDLE, example), t + 1, carry, finite), found, begun
 
 
 def _inputs_at(inputs: Any, example: Array, t: Array) -> Any:

@@ -63,22 +63,7 @@ def split_vjp(
     ValueError: a residual in which the axis of rows cannot be told.
   """
 
-  def residual_shapes(rows: int) -> list[tuple[int, ...] | None]:
-    """Residual shapes for a batch of `rows`; None for inputs that are at hand."""
-
-    def residuals(params, carry, inputs):
-      inputs = _repeat_first_row(inputs, rows)
-      at_hand = floats(inputs) if inputs_at_hand else []
-      leaves = _vjp(step, params, _repeat_first_row(carry, rows), inputs)[1]
-      return [None if any(leaf is a for a in at_hand) else leaf for leaf in leaves]
-
-    leaves = jax.eval_shape(residuals, params, carry, inputs)
-    return [None if leaf is None else leaf.shape for leaf in leaves]
-
-  # Parameters, and what is computed of them alone, have the same shape for any number of rows: they
-  # are computed again and not stored. The numbers 2 and 3 are small, so tracing costs little.
-  shapes = zip(residual_shapes(2), residual_shapes(3), strict=True)
-  axes = [None if two is None or three is None else _row_axis(two, three) for two, three in shapes]
+  axes = _find_row_axes(step, params, carry, inputs, inputs_at_hand=inputs_at_hand)
 
   def first(params, carry, inputs):
     result, leaves, _ = _vjp(step, params, carry, inputs)
@@ -97,6 +82,31 @@ def split_vjp(
     return pull_back_with(structure, leaves, cotangents)
 
   return first, second
+
+
+def _find_row_axes(
+  step: Callable, params: Params, carry: Carry, inputs: Encoded, *, inputs_at_hand: bool
+) -> list[int | None]:
+  """The axis of rows of each residual; None for those that are not stored.
+
+  Parameters, and what is computed of them alone, have the same shape for any number of rows: they
+  are computed again. So shapes for 2 and 3 rows tell all, and small numbers cost little to trace.
+  """
+
+  def residual_shapes(rows: int) -> list[tuple[int, ...] | None]:
+    """Residual shapes for a batch of `rows`; None for inputs that are at hand."""
+
+    def residuals(params, carry, inputs):
+      inputs = _repeat_first_row(inputs, rows)
+      at_hand = floats(inputs) if inputs_at_hand else []
+      leaves = _vjp(step, params, _repeat_first_row(carry, rows), inputs)[1]
+      return [None if any(leaf is a for a in at_hand) else leaf for leaf in leaves]
+
+    leaves = jax.eval_shape(residuals, params, carry, inputs)
+    return [None if leaf is None else leaf.shape for leaf in leaves]
+
+  pairs = zip(residual_shapes(2), residual_shapes(3), strict=True)
+  return [None if two is None or three is None else _row_axis(two, three) for two, three in pairs]
 
 
 def _row_axis(two: tuple[int, ...], three: tuple[int, ...]) -> int | None:

@@ -2,15 +2,18 @@
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+import rc_jax
 from benchmarks import picture
-from rc_jax.unroll import unroll_and_count
 
-
-def says_its_input(params, count, x):
-  del params
-  return count + 1, x
+# Its logits are its input.
+SPEAKER = rc_jax.Classifier(
+  init=lambda key, x: (),
+  initial_carry=lambda params: jnp.int32(0),
+  step=lambda params, count, x: (count + 1, x),
+)
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.5])
@@ -19,15 +22,8 @@ def test_the_picture_counts_what_the_engine_counts(fraction):
   spikes = picture.spike_steps(np.random.default_rng(0), rows, steps, fraction)
   now = np.arange(steps) == spikes[:, None]
   xs = jnp.asarray(np.stack([20.0 * now, 0.0 * now], axis=-1), jnp.float32)
-  code, share = unroll_and_count(
-    says_its_input,
-    (),
-    jnp.zeros(rows, jnp.int32),
-    xs,
-    0.9,
-    None,
-    encode=None,
-    engine="early_exit",
-  )
-  np.testing.assert_array_equal(code.step, spikes)
-  assert float(share) == pytest.approx(picture.computed(spikes, steps).mean())
+  train = rc_jax.make_train(SPEAKER, optax.sgd(1.0), theta=0.9, engine="early_exit")
+  batch = rc_jax.Batch(xs, jnp.zeros(rows, jnp.int32), jnp.full(rows, steps, jnp.int32))
+  _, metrics = train.loss((), batch, jnp.int32(0))
+  assert float(metrics.mean_spike_step) == pytest.approx(np.mean(spikes + 1))
+  assert float(metrics.computed_fraction) == pytest.approx(picture.computed(spikes, steps).mean())

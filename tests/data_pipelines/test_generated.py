@@ -18,12 +18,12 @@ def longest_run_ends(sequence, run=5):
 
 
 def test_spotting_labels_and_earliest_steps_equal_a_loop():
-  batch = spotting.sample(jax.random.key(3), 500)
-  earliest = spotting.earliest_step(batch.inputs)
+  batch = jax.tree.map(np.asarray, spotting.sample(jax.random.key(3), 500))
+  earliest = np.asarray(spotting.earliest_step(batch.inputs))
   for row in range(500):
-    end = longest_run_ends(np.asarray(batch.inputs[row, :, 0]))
-    assert int(batch.labels[row]) == (end is not None)
-    assert int(earliest[row]) == (spotting.NUM_STEPS - 1 if end is None else end)
+    end = longest_run_ends(batch.inputs[row, :, 0])
+    assert batch.labels[row] == (end is not None)
+    assert earliest[row] == (spotting.NUM_STEPS - 1 if end is None else end)
 
 
 @pytest.mark.parametrize(

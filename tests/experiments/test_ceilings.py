@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from absl.testing import flagsaver
+from running import set_up
 
 from data_pipelines import spotting as spotting_data
 from data_pipelines import two_sequence as two_sequence_data
@@ -13,8 +13,7 @@ from rc_jax import Batch, Classifier, Evaluation, evaluate
 
 
 def test_the_ideal_observer_has_no_regret():
-  with flagsaver.as_parsed(num_examples="128"):
-    task, _ = two_sequence.setup()
+  task, _ = set_up(two_sequence, num_examples="128")
   assert len(task.test.labels) == 20_000
   theta = float(two_sequence.IDEAL_THETA[20])
   ideal = evaluate(two_sequence_data.ideal_observer(), (), task.test.batches(), theta)
@@ -29,8 +28,7 @@ def test_the_ideal_observer_has_no_regret():
 
 def test_spotting_beside_its_ideal_observer():
   """Whoever spikes when the label is certain has the ideal mean steps, but for sampling."""
-  with flagsaver.as_parsed(num_examples="128"):
-    task, _ = spotting.setup()
+  task, _ = set_up(spotting, num_examples="128")
   label = task.test.labels
   assert len(label) == 10_000
   inputs = np.concatenate([b.inputs for b in task.test.batches()])
@@ -51,7 +49,7 @@ def test_negative_spikes_are_ignored():
   says = Classifier(lambda key, x: (), lambda params: (), lambda params, carry, x: (carry, x))
   z = np.array([[-9, 9, -9], [-9, -9, -9], [-9, 1, -9]], np.float32)
   batch = Batch(np.stack([0 * z, z], -1), np.array([1, 0, 1], np.int32), np.full(3, 3, np.int32))
-  read = evaluate(spotting.positive_only(says, 0.95), (), [batch], 0.95)
+  read = evaluate(spotting.ignore_negative_spikes(says, 0.95), (), [batch], 0.95)
   assert read.predicted.tolist() == [1, 0, 0]
   assert read.spiked.tolist() == [True, False, False]
   assert read.step[0] == 1

@@ -6,9 +6,11 @@ import re
 import numpy as np
 import pytest
 
-from experiments.reproduce import page, rows
-from experiments.reproduce.__main__ import _missing, main
-from experiments.reproduce.runs import NOT_IN_SMOKE, PARTS, RUNS, Done, finished, members
+from experiments.reproduce import measures, page, rows
+from experiments.reproduce.__main__ import _find_missing, main
+from experiments.reproduce.records import PARTS
+from experiments.reproduce.results import Done
+from experiments.reproduce.runs import RUNS, list_members, read_finished
 
 CURVE = {"mean_spike_step": [1.2, 1.4, 9.0], "accuracy": [0.90, 0.96, 0.98]}
 
@@ -24,7 +26,7 @@ def cells(table, start):
 
 def test_mean_deviation_and_best():
   shared = {"mean_spike_step": 14.0, "ideal_accuracy": 0.95}
-  table = rows.table(
+  table = rows.tabulate(
     {
       "two_sequence": [
         done(0, rc_accuracy=0.94, regret=0.01, **shared),
@@ -43,40 +45,45 @@ def test_mean_deviation_and_best():
 def test_the_ceiling_is_read_at_the_same_mean_step():
   ours = done(rc_accuracy=0.92, mean_spike_step=1.3)
   runs = {"mnist-lstm": [ours], "mnist-cnn": [done(frontier=CURVE, eos_accuracy=0.99)]}
-  table = rows.table(runs)
+  table = rows.tabulate(runs)
   assert cells(table, "temporal MNIST, LSTM-340: at the first")[3] == "93.00 %"
   assert cells(table, "temporal MNIST, a CNN of any step: the last")[1] == "99.00 %"
   deep = {"mnist-cnn-lstm": [done(mean_spike_step=1.3, frontier=CURVE)]}
   at_a_step = "temporal MNIST, LSTM-128 on a CNN, ours: theta for a mean step of 1.4"
-  assert cells(rows.table(runs | deep), at_a_step)[3] == "96.00 %"
+  assert cells(rows.tabulate(runs | deep), at_a_step)[3] == "96.00 %"
   beyond = done(rc_accuracy=0.92, mean_spike_step=1.1)
-  assert cells(rows.table(runs | {"mnist-lstm": [beyond]}), "temporal MNIST, LSTM-340: at")[3] == ""
+  assert (
+    cells(rows.tabulate(runs | {"mnist-lstm": [beyond]}), "temporal MNIST, LSTM-340: at")[3] == ""
+  )
 
 
 def test_a_curve_is_not_read_beyond_its_ends():
-  assert rows.at_mean_step(1.3)(done(frontier=CURVE).result) == pytest.approx(0.93)
-  assert rows.at_mean_step(1.1)(done(frontier=CURVE).result) is None
-  assert rows.at_mean_step(9.5)(done(frontier=CURVE).result) is None
+  assert measures.at_mean_step(1.3)(done(frontier=CURVE).result) == pytest.approx(0.93)
+  assert measures.at_mean_step(1.1)(done(frontier=CURVE).result) is None
+  assert measures.at_mean_step(9.5)(done(frontier=CURVE).result) is None
 
 
 def test_curves_are_means_over_seeds_where_all_reach():
   late = {"mean_spike_step": [35.0, 60.0], "accuracy": [0.80, 0.90]}
   early = {"mean_spike_step": [30.0, 55.0], "accuracy": [0.60, 0.90]}
-  (both, first) = rows.speech_curves({"speech": [done(0, frontier=late), done(1, frontier=early)]})
+  (both, first) = rows.tabulate_curves(
+    {"speech": [done(0, frontier=late), done(1, frontier=early)]}
+  )
   assert both[0] == "RC, beta 0.2, mean of 2 seeds" and first[0] == "RC, beta 0.2, seed 0"
   assert both[1:4] == ("", "73.00 %", "77.00 %") and both[7] == ""  # steps 30, 35, 40 and 60
   assert first[1:3] == ("", "80.00 %") and first[7] == "90.00 %"
 
 
-def test_every_row_names_a_run_and_every_run_a_part():
-  assert {row.run for row in rows.ROWS} <= {m for name in RUNS for m in members(name)}
+def test_every_run_is_of_a_part_and_no_two_rows_have_one_name():
   assert {run.part for run in RUNS.values()} == set(PARTS)
+  names = [(run.label, row.text) for run in RUNS.values() for row in run.rows]
+  assert len(names) > 80 and len(set(names)) == len(names)
 
 
 def test_commands_have_the_values_that_a_run_had():
   flags = {"beta": "0", "shift": 1, "epochs": 14.0, "dataset": "mnist", "choose": "last", "seed": 3}
   old = Done(0, {"flags": flags}, {}, [], {})
-  assert page._command("mnist-lstm-shift", {"mnist-lstm-shift": [old]}) == (
+  assert page._format_command("mnist-lstm-shift", {"mnist-lstm-shift": [old]}) == (
     "temporal_mnist --beta=0 --shift=1 --choose=last --epochs=14 --dataset=mnist"
   )
 
@@ -99,14 +106,14 @@ def test_what_is_missing(tmp_path):
     (tmp_path / run / "result.json").touch()
     (tmp_path / run / "config.json").write_text(json.dumps({"flags": flags}))
   names = [name for name, run in RUNS.items() if run.part in ("spotting", "speech")]
-  jobs = _missing(tmp_path, names, 3, {})
+  jobs = _find_missing(tmp_path, names, 3)
   assert jobs[0] == ("spotting", [], [0, 2])
   assert ("speech-betas", ["0", "0.4"], [0]) in jobs
   assert [seeds for name, _, seeds in jobs if name == "speech"] == [[1], [2]]
   assert [seeds for name, _, seeds in jobs if name == "speech-cnn"] == [[0]]
   assert jobs.index(("speech", [], [1])) > jobs.index(("speech-ours", [], [0]))
   assert [seeds for name, _, seeds in jobs if name == "speech-eos"] == [[0], [1], [2]]
-  assert _missing(tmp_path, ["spotting"], 0, {}) == []
+  assert _find_missing(tmp_path, ["spotting"], 0) == []
 
 
 def test_the_whole_pipeline(tmp_path, capfd, monkeypatch):
@@ -115,9 +122,9 @@ def test_the_whole_pipeline(tmp_path, capfd, monkeypatch):
   given = [f"--workdir={tmp_path}", "--budget=smoke"]
   assert main(given) == 0
   folder = tmp_path / "smoke"
-  runs = finished(folder)
-  names = [name for name in RUNS if name not in NOT_IN_SMOKE]
-  assert list(runs) == [member for name in names for member in members(name)]
+  runs = read_finished(folder)
+  names = [name for name, run in RUNS.items() if run.smoke is not None]
+  assert list(runs) == [member for name in names for member in list_members(name)]
   for member, (done,) in runs.items():
     of = RUNS[member.partition("/")[0]]
     of_cnn = "--model=cnn" in of.flags

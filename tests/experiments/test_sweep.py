@@ -9,11 +9,13 @@ import optuna
 import pytest
 from absl.testing import flagsaver
 
-from experiments import sweep, temporal_mnist, workdir
+from experiments import sweep, temporal_mnist
+from experiments.harness import workdir
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 GIVEN = {
-  "dataset": "digits", "epochs": "1", "units": "4", "batch_size": "512", "progress": "false",
+  "dataset": "digits", "epochs": "1", "units": "4", "batch_size": "512", "engine": "full",
+  "progress": "false",
 }  # fmt: skip
 
 
@@ -55,7 +57,7 @@ def test_trials_of_a_process_that_is_gone_are_taken_up(tmp_path):
   trial = study.ask()
   trial.suggest_float("beta", 0.15, 2)
   trial.set_user_attr("folder", "trial-000")
-  trial.set_user_attr("process", sweep._process(2**22 + 1))  # no process has so high a number
+  trial.set_user_attr("process", sweep._name_process(2**22 + 1))  # no process has so high a number
   assert search(tmp_path, trials="1", storage=storage) == 0
   beta = json.loads((tmp_path / "trial-000" / "config.json").read_text())["flags"]["beta"]
   assert float(beta) == pytest.approx(trial.params["beta"], abs=1e-4)

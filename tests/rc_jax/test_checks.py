@@ -30,3 +30,32 @@ def test_a_good_batch():
 def test_a_bad_batch(data, message):
   with pytest.raises(ValueError, match=message):
     rc_jax.check_batch(data, 3)
+
+
+def tree_batch(audio=(3, 4, 5), imu=(3, 4, 2, 2)):
+  return batch()._replace(inputs={"audio": np.zeros(audio), "imu": np.zeros(imu)})
+
+
+def test_a_good_batch_of_a_tree():
+  rc_jax.check_batch(tree_batch(), 3)
+
+
+@pytest.mark.parametrize(
+  "data, message",
+  [
+    (
+      tree_batch(imu=(3, 6, 2)),
+      r"inputs\['imu'\] has shape \(3, 6, 2\), but inputs\['audio'\] has 3 rows of 4 steps; give",
+    ),
+    (
+      tree_batch(imu=(2, 4)),
+      r"inputs\['imu'\] has shape \(2, 4\), but .*; give all inputs the same",
+    ),
+    (tree_batch(audio=(3,)), r"inputs\['audio'\] has shape \(3,\); give \[B, T, \.\.\.\], T >= 1"),
+    (batch()._replace(inputs=()), "inputs is an empty tree; give at least one array"),
+    (batch(lengths=(1.0, 2.0, 3.0)), "lengths are float64; give whole numbers"),
+  ],
+)
+def test_a_bad_tree(data, message):
+  with pytest.raises(ValueError, match=message):
+    rc_jax.check_batch(data, 3)

@@ -1,6 +1,8 @@
 """One contract for every classifier, and the ready-made ones against Flax and XLA."""
 
 import functools
+import itertools
+import re
 
 import chex
 import jax
@@ -12,7 +14,7 @@ import pytest
 from flax import linen, nnx
 
 import rc_jax
-from rc_jax import classifiers
+from rc_jax import convolution
 
 T, B = 4, 12
 IMAGE = (4, 3, 1)
@@ -64,7 +66,9 @@ KINDS = {
   "lstm": (lambda: rc_jax.lstm(8, 3), (4,), 3),
   "lstm single_output": (lambda: rc_jax.lstm(8, 2, single_output=True), (4,), 2),
   "lstm hidden": (lambda: rc_jax.lstm(8, 3, hidden=(32,)), (4,), 3),
+  "lstm layers": (lambda: rc_jax.lstm(8, 3, layers=2), (4,), 3),
   "gru": (lambda: rc_jax.gru(8, 3), (4,), 3),
+  "gru layers": (lambda: rc_jax.gru(8, 3, layers=2), (4,), 3),
   "conv_lstm": (lambda: rc_jax.conv_lstm(2, 3, IMAGE[:2]), IMAGE, 3),
   "linen LSTMCell": (
     lambda: rc_jax.from_linen(linen.OptimizedLSTMCell(8), linen.Dense(3)),
@@ -239,6 +243,72 @@ def test_lstm_equals_flax(cell):
   np.testing.assert_allclose(outputs_of(classifier, params, xs), expected, atol=1e-5)
 
 
+def gru_step(layer, h, x):
+  r, z, n = np.split(x @ layer["input"] + layer["bias"], 3)
+  from_r, from_z, from_n = np.split(h @ layer["recurrent"], 3)
+  z = oracle.sigmoid(z + from_z)
+  n = np.tanh(n + oracle.sigmoid(r + from_r) * (from_n + layer["candidate_bias"]))
+  return (1 - z) * n + z * h
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("constructor", [rc_jax.lstm, rc_jax.gru])
+def test_layers_equal_numpy(constructor, layers):
+  xs, classifier = steps_of(4), constructor(6, 3, layers=layers)
+  params = random_params(classifier, xs[0])
+  assert len(params.get("upper", ())) == layers - 1
+  stack = jax.tree.map(np.float64, [params, *params.get("upper", ())])
+  carries, expected = [(np.zeros(6), np.zeros(6)) for _ in stack], []
+  for x in np.float64(xs):
+    for k, layer in enumerate(stack):
+      c, h = carries[k]
+      if constructor is rc_jax.lstm:
+        weights = {"W": layer["input"], "U": layer["recurrent"], "b": layer["bias"]}
+        carries[k] = oracle.lstm_step(weights, c, h, x)
+      else:
+        carries[k] = (c, gru_step(layer, h, x))
+      x = carries[k][1]
+    expected.append(dense(params["head"][0])(x))
+  np.testing.assert_allclose(outputs_of(classifier, params, xs), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  "constructor, biases",
+  [(rc_jax.lstm, {"bias": 24}), (rc_jax.gru, {"bias": 18, "candidate_bias": 6})],
+)
+def test_one_layer_has_the_parameters_of_kept_checkpoints(constructor, biases):
+  """The tree of before `layers`, and values of its draws: kept runs must load, and be redrawn."""
+  params = jax.jit(constructor(6, 3, hidden=(5,)).init)(jax.random.key(0), jnp.zeros(4))
+  gates = biases["bias"]
+  assert jax.tree.map(jnp.shape, params) == {
+    "input": (4, gates),
+    "recurrent": (6, gates),
+    "head": [{"bias": (5,), "kernel": (6, 5)}, {"bias": (3,), "kernel": (5, 3)}],
+    **{name: (size,) for name, size in biases.items()},
+  }
+  first, second = params["head"]
+  drawn = [a.ravel()[0] for a in (params["input"], first["kernel"], second["kernel"])]
+  np.testing.assert_allclose(drawn, [0.5350889, -0.6266711, 0.3185237], rtol=1e-5)
+  carry = constructor(6, 3).initial_carry(params)
+  assert jax.tree.structure(carry) == jax.tree.structure({24: (0, 0), 18: 0}[gates])
+
+
+def test_layers_start_different():
+  params = jax.jit(rc_jax.gru(6, 3, layers=3).init)(jax.random.key(0), jnp.zeros(6))
+  recurrent = [layer["recurrent"] for layer in (params, *params["upper"])]
+  inputs = [layer["input"] for layer in (params, *params["upper"])]
+  for one, two in itertools.combinations(recurrent + inputs, 2):
+    assert np.abs(one - two).min() > 0
+
+
+def test_each_layer_of_an_lstm_marks_its_gate_sum():
+  classifier, params, x, _ = built("lstm layers")
+  carry, encoded = classifier.initial_carry(params), classifier.encode(params, x)
+  jaxpr = jax.make_jaxpr(classifier.step)(params, carry, encoded)
+  marked = [e for e in jaxpr.eqns if e.primitive.name == "name"]
+  assert [e.outvars[0].aval.shape for e in marked] == [(32,), (32,)]
+
+
 def test_gru_equals_flax():
   xs, classifier = steps_of(4), rc_jax.gru(6, 3)
   params = random_params(classifier, xs[0])
@@ -275,7 +345,7 @@ def test_convolution_equals_xla(kernel):
     image[None], params["input"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
   )[0] + params["bias"].reshape(1, 1, -1)
   np.testing.assert_allclose(classifier.encode(params, image), expected, atol=1e-5)
-  library = classifiers._library_product(image, params["input"])  # what other backends run
+  library = convolution._convolve_by_library(image, params["input"])  # what other backends run
   np.testing.assert_allclose(library + params["bias"].reshape(1, 1, -1), expected, atol=1e-5)
 
 
@@ -331,6 +401,7 @@ def test_recurrent_weights_start_orthogonal():
   "construct, message",
   [
     (lambda: rc_jax.lstm(0, 3), "units is 0; it must be 1 or more"),
+    (lambda: rc_jax.lstm(4, 3, layers=0), "layers is 0; it must be 1 or more"),
     (lambda: rc_jax.gru(-1, 3), "units is -1; it must be 1 or more"),
     (lambda: rc_jax.conv_lstm(0, 3, (4, 4)), "units is 0; it must be 1 or more"),
     (lambda: rc_jax.lstm(4, 1), "num_classes is 1; a head has 2 or more"),
@@ -351,7 +422,16 @@ def test_bad_sizes(construct, message):
   "classifier, x, message",
   [
     (rc_jax.lstm(4, 3), jnp.zeros((2, 3)), r"lstm takes a float input of rank 1 .*float32\[2, 3\]"),
-    (rc_jax.lstm(4, 3), jnp.zeros(3, jnp.int32), r"lstm takes a float input .*int32\[3\]"),
+    (
+      rc_jax.lstm(4, 3),
+      jnp.zeros(3, jnp.int32),
+      r"lstm takes float inputs, but a step is int32\[3\]; cast it first, as x\.astype\(jnp\.float32\)$",
+    ),
+    (
+      rc_jax.lstm(4, 3),
+      {"a": jnp.zeros(3)},
+      r"lstm takes one array a step, .*'a'.*; join its leaves",
+    ),
     (rc_jax.gru(4, 3), jnp.float32(1), r"gru takes a float input of rank 1 .*float32\[\]"),
     (rc_jax.conv_lstm(4, 3, (4, 3)), jnp.zeros((4, 3)), "conv_lstm takes a float input of rank 3"),
     (rc_jax.conv_lstm(4, 3, (4, 3)), jnp.zeros((3, 4, 1)), r"built for images \(4, 3\)"),
@@ -374,3 +454,24 @@ def test_inputs_of_another_size_than_the_parameters(classifier, shape, other):
   params = random_params(classifier, jnp.zeros(shape))
   with pytest.raises(ValueError, match=r"_?[a-z]+'s parameters are for steps .*, but got"):
     classifier.encode(params, jnp.zeros(other))
+
+
+@pytest.mark.parametrize(
+  "name, classifier, shape",
+  [
+    ("lstm", rc_jax.lstm(4, 3), (784,)),
+    ("gru", rc_jax.gru(4, 3), (784,)),
+    ("conv_lstm", rc_jax.conv_lstm(4, 3, (4, 3)), (4, 3, 1)),
+  ],
+)
+@jax.numpy_dtype_promotion("standard")  # in which JAX would promote without a word
+def test_bytes_are_refused_with_the_cast_to_write(name, classifier, shape):
+  image = jnp.zeros(shape, jnp.uint8)
+  message = (
+    f"{name} takes float inputs, but a step is uint8{list(shape)}; "
+    "scale and cast it first, as x.astype(jnp.float32) / 255"
+  )
+  params = random_params(classifier, jnp.zeros(shape))
+  for function, argument in ((classifier.init, jax.random.key(0)), (classifier.encode, params)):
+    with pytest.raises(ValueError, match=re.escape(message)):
+      function(argument, image)

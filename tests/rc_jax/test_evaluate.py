@@ -68,6 +68,75 @@ def test_batches_may_come_from_a_generator_of_jax_arrays():
   assert_equals_oracle(rc_jax.evaluate(READER, PARAMS, batches, 0.8), DATA, 0.8)
 
 
+@pytest.mark.parametrize(
+  "read",
+  [
+    functools.partial(rc_jax.evaluate, theta=0.8),
+    functools.partial(rc_jax.evaluate, theta=0.8, eos=False),
+    functools.partial(rc_jax.frontier, theta=[0.5, 0.8]),
+    rc_jax.accuracy_at_step,
+    rc_jax.record,
+  ],
+)
+def test_one_batch_is_read_as_a_list_of_it(read):
+  chex.assert_trees_all_equal(*(read(READER, PARAMS, b)[-1:] for b in (DATA, [DATA])))
+
+
+def two_inputs():
+  """A classifier of steps `{"audio": [4], "imu": [2, 3]}`, with an array of each in its carry."""
+
+  def init(key, x):
+    keys = jax.random.split(key, 4)
+    draw = lambda k, *shape: jax.random.normal(keys[k], shape)
+    audio, imu = x["audio"].size, x["imu"].size
+    return {"A": draw(0, audio, 5), "I": draw(1, imu, 5), "U": draw(2, 5, 5), "V": draw(3, 5, C)}
+
+  def step(params, h, encoded):
+    h = jnp.tanh(encoded + h @ params["U"])
+    return h, h @ params["V"]
+
+  encode = lambda params, x: x["audio"] @ params["A"] + x["imu"].reshape(-1) @ params["I"]
+  return rc_jax.Classifier(init, lambda params: jnp.zeros(5), step, encode)
+
+
+def joined():
+  """`two_inputs` for the same numbers in one array `[10]`."""
+  split = lambda x: {"audio": x[:4], "imu": x[4:].reshape(2, 3)}
+  tree = two_inputs()
+  return tree._replace(
+    init=lambda key, x: tree.init(key, split(x)),
+    encode=lambda params, x: tree.encode(params, split(x)),
+  )
+
+
+def test_inputs_may_be_a_tree():
+  rng = np.random.default_rng(3)
+  flat = DATA._replace(inputs=rng.normal(size=(N, T, 10)).astype(np.float32))
+  inputs = {"audio": flat.inputs[..., :4], "imu": flat.inputs[..., 4:].reshape(N, T, 2, 3)}
+  data = DATA._replace(inputs=inputs)
+  params = two_inputs().init(
+    jax.random.key(0), jax.tree.map(lambda a: jnp.asarray(a[0, 0]), inputs)
+  )
+  sizes = (5, 1, 3, 4)
+  for read in (
+    functools.partial(rc_jax.evaluate, theta=0.9),
+    functools.partial(rc_jax.evaluate, theta=0.9, eos=False),
+    functools.partial(rc_jax.frontier, theta=[0.5, 0.9]),
+    rc_jax.accuracy_at_step,
+    lambda *arguments: rc_jax.record(*arguments)[1],
+  ):
+    got = read(two_inputs(), params, cut(data, *sizes))
+    expected = read(joined(), params, cut(flat, *sizes))
+    chex.assert_trees_all_close(got, expected, atol=1e-5)
+  result = rc_jax.evaluate(two_inputs(), params, data, 0.9)
+  assert 0 < result.no_spike_fraction < 1 and len(set(result.step.tolist())) > 2
+  short = data._replace(inputs=inputs | {"imu": inputs["imu"][:, :2]})
+  with pytest.raises(
+    ValueError, match=r"inputs\['imu'\] has shape .*, but inputs\['audio'\] has 13"
+  ):
+    rc_jax.evaluate(two_inputs(), params, short, 0.9)
+
+
 def test_accuracy_at_every_step():
   read = rc_jax.accuracy_at_step(READER, PARAMS, cut(DATA, 5, 1, 3, 4))
   for t in range(T):
@@ -271,7 +340,7 @@ def test_frontier_takes_a_list_of_thresholds(theta):
 @pytest.mark.parametrize("inputs", [np.zeros(4, np.float32), np.zeros((4, 0, C), np.float32)])
 def test_inputs_without_steps(inputs):
   ones = np.ones(4, np.int32)
-  with pytest.raises(ValueError, match=r"inputs have shape .*; give \[B, T, \.\.\.\], T >= 1"):
+  with pytest.raises(ValueError, match=r"inputs has shape .*; give \[B, T, \.\.\.\], T >= 1"):
     rc_jax.evaluate(READER, PARAMS, [rc_jax.Batch(inputs, ones, ones)], 0.8)
 
 
@@ -291,6 +360,11 @@ def test_bad_theta(read, theta, message):
 def test_theta_of_another_length():
   with pytest.raises(ValueError, match=r"theta has shape \(4,\)"):
     rc_jax.evaluate(READER, PARAMS, [DATA], np.full(4, 0.9))
+
+
+def test_what_is_no_batch():
+  with pytest.raises(ValueError, match="batches has a ndarray; give a Batch, or several of them"):
+    rc_jax.evaluate(READER, PARAMS, (DATA.inputs, DATA.labels), 0.8)
 
 
 @pytest.mark.parametrize("batches", [[], cut(DATA, 0, 13)[:1]])

@@ -88,3 +88,25 @@ def test_half_precision_gives_a_float32_loss():
 def test_beta_out_of_range(beta):
   with pytest.raises(ValueError, match=r"beta is .*must be 0 or more"):
     rc_jax.rc_loss(jnp.zeros(2), jnp.int32(0), beta)
+
+
+@pytest.mark.parametrize("label", [-1, -C, C, 2**31 - 1])
+@pytest.mark.parametrize("loss", [rc_jax.cross_entropy, rc_jax.rc_loss])
+def test_a_label_out_of_range_makes_its_row_nan(loss, label):
+  logits = np.random.default_rng(0).normal(size=(3, C)).astype(np.float32)
+  labels = np.array([0, label, C - 1])
+  value, gradient = jax.vmap(jax.value_and_grad(loss))(logits, labels)
+  for got in (value, loss(jnp.asarray(logits), labels), *gradient.T):
+    assert np.isnan(got).tolist() == [False, True, False]
+
+
+def test_cross_entropy_equals_its_sum():
+  logits = np.random.default_rng(1).normal(size=(5, C)).astype(np.float32)
+  labels = np.array([0, 1, 2, 3, 1], np.uint8)
+  expected = [oracle.cross_entropy(z, y) for z, y in zip(logits, labels, strict=True)]
+  np.testing.assert_allclose(rc_jax.cross_entropy(jnp.asarray(logits), labels), expected, rtol=1e-5)
+
+
+def test_labels_that_are_no_whole_numbers():
+  with pytest.raises(ValueError, match="labels are float32; give whole numbers"):
+    rc_jax.rc_loss(jnp.zeros((2, C)), jnp.zeros(2))

@@ -151,5 +151,21 @@ def test_inputs_for_another_number_of_rows():
   classifier = rc_jax.gru(4, 3)
   params = classifier.init(jax.random.key(0), jnp.zeros(2))
   stream = rc_jax.make_stream(classifier, params, 0.8)
-  with pytest.raises(ValueError, match=r"xs has shape \[3, 2\]; the stream has 2 rows"):
+  with pytest.raises(ValueError, match=r"xs has shape \[3, 2\], but the stream has 2 rows"):
     stream.push(stream.init(2), jnp.zeros((3, 2)))
+
+
+def test_inputs_may_be_a_tree():
+  """The logits are the sum of two inputs of a step, of different ranks."""
+  summed = scripted._replace(encode=lambda params, x: x["a"] + x["b"].sum(axis=0))
+  stream = rc_jax.make_stream(summed, jnp.zeros(C), THETA)
+  push, state = jax.jit(stream.push), stream.init(ROWS)
+  a = np.random.default_rng(1).normal(size=XS.shape).astype(np.float32)
+  b = np.stack([XS, -a], axis=2)
+  for t in range(T):
+    state, decision = push(state, {"a": a[:, t], "b": b[:, t]})
+    assert_equals_prefix(decision, a[:, : t + 1] + b[:, : t + 1].sum(axis=2), THETA)
+  with pytest.raises(
+    ValueError, match=r"xs\['b'\] has shape \[4, 2, 3\], but the stream has 5 rows"
+  ):
+    push(state, {"a": a[:, 0], "b": b[:4, 0]})

@@ -83,7 +83,8 @@ def test_metrics_and_loss_equal_the_oracle(objective):
   state = start(train)
   after, metrics = jax.jit(train.update)(state, data)
   assert_metrics(metrics, expected)
-  assert all(m.shape == () and m.dtype == jnp.float32 for m in metrics)
+  assert all(m.shape == () for m in metrics)
+  assert [m.dtype for m in metrics] == [jnp.float32] * 6 + [jnp.bool]
   heard = {"rc": expected["mean_spike_step"], "eos": np.mean(data.lengths)}[objective]
   assert heard / T <= float(metrics.computed_fraction) + 1e-6 <= 1 + 2e-6
   assert int(state.step) == 0 and int(after.step) == 1 and after.step.dtype == jnp.int32
@@ -116,6 +117,144 @@ def test_the_gradient_is_the_mean_over_rows(objective):
   after, metrics = jax.jit(train.update)(start(train), data)
   np.testing.assert_allclose(after.params["shift"], -0.5 * slope, atol=1e-6)
   assert float(metrics.gradient_norm) == pytest.approx(np.linalg.norm(slope), rel=1e-5)
+
+
+CLASS_WEIGHTS = np.array([0.2, 1.0, 3.0])
+
+
+def weighted(logits, label):
+  return jnp.asarray(CLASS_WEIGHTS, jnp.float32)[label] * rc_jax.cross_entropy(logits, label)
+
+
+def smoothed(logits, label):
+  return optax.softmax_cross_entropy(logits, optax.smooth_labels(jax.nn.one_hot(label, C), 0.1))
+
+
+def focal(logits, label):
+  cross_entropy = rc_jax.cross_entropy(logits, label)
+  return (1 - jnp.exp(-cross_entropy)) ** 2 * cross_entropy
+
+
+def smoothed_by_hand(z, y):
+  return -np.sum((0.9 * np.eye(C)[y] + 0.1 / C) * np.log(oracle.softmax(z)))
+
+
+LOSSES = {
+  "class weights": (weighted, lambda z, y: CLASS_WEIGHTS[y] * oracle.cross_entropy(z, y)),
+  "label smoothing": (smoothed, smoothed_by_hand),
+  "focal": (focal, lambda z, y: (1 - oracle.softmax(z)[y]) ** 2 * oracle.cross_entropy(z, y)),
+}
+
+
+@pytest.mark.parametrize("objective", ["rc", "eos"])
+@pytest.mark.parametrize("name", LOSSES)
+def test_any_loss_of_one_row(name, objective):
+  """The loss and its gradient (by differences) equal NumPy's, with the entropy's term beside it."""
+  loss, by_hand = LOSSES[name]
+  train = rc_jax.make_train(
+    scripted, optax.sgd(1.0), objective=objective, loss=loss, beta=0.3, theta=0.6
+  )
+  data = batch(2)
+  at = oracle.first_spikes(data.inputs, 0.6, data.lengths)[0]
+  at = at if objective == "rc" else data.lengths - 1
+  rows = data.inputs[np.arange(B), at].astype(np.float64)
+  mean_loss = lambda shift: np.mean(
+    [by_hand(z + shift, y) - 0.3 * oracle.entropy(z + shift) for z, y in zip(rows, data.labels)]  # noqa: B905
+  )
+  slope = [(mean_loss(e) - mean_loss(-e)) / 2e-5 for e in 1e-5 * np.eye(C)]
+  after, metrics = jax.jit(train.update)(start(train), data)
+  assert float(metrics.loss) == pytest.approx(mean_loss(np.zeros(C)), rel=1e-5)
+  np.testing.assert_allclose(after.params["shift"], np.negative(slope), atol=1e-5)
+
+
+def test_a_loss_gets_float32_logits():
+  half = scripted._replace(decode=lambda params, output: output.astype(jnp.bfloat16))
+  dtypes = []
+
+  def loss(logits, label):
+    dtypes.append(logits.dtype)
+    return -logits[label]
+
+  train = rc_jax.make_train(half, optax.sgd(0.1), loss=loss)
+  jax.eval_shape(train.update, start(train), batch())
+  assert set(dtypes) == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize(
+  "loss, message",
+  [
+    (lambda z, y: z, r"loss gives float32\[3\] for one row, .*; give one float scalar"),
+    (lambda z, y: y, r"loss gives int32\[\] for one row, logits float32\[3\] and label int32"),
+    (lambda z, y: (z[0], y), r"loss gives \('float32\[\]', 'int32\[\]'\) for one row"),
+    (lambda z: z[0], r"loss cannot take one row, logits float32\[3\] and label int32\[\]: "),
+  ],
+)
+def test_a_loss_that_gives_no_float_scalar(loss, message):
+  train = rc_jax.make_train(scripted, optax.sgd(0.1), loss=loss)
+  with pytest.raises(ValueError, match=message):
+    jax.eval_shape(train.update, start(train), batch())
+
+
+@pytest.mark.parametrize("loss", [rc_jax.cross_entropy, lambda logits, label: -logits[0]])
+def test_a_label_out_of_range_makes_loss_and_gradient_nan(loss):
+  """Also where the loss looks at neither the label nor all logits."""
+  train = rc_jax.make_train(scripted, optax.sgd(0.1), loss=loss)
+  update, state = jax.jit(train.update), start(train)
+  for label in (-1, C):
+    data = batch()
+    data.labels[2] = label
+    after, metrics = update(state, data)
+    assert np.isnan(metrics.loss) and not metrics.finite
+    assert np.isnan(after.params["shift"]).all()
+
+
+def test_an_update_that_is_not_finite_can_be_left_out():
+  optimizer = optax.apply_if_finite(optax.sgd(0.5, momentum=0.9), max_consecutive_errors=10)
+  train = rc_jax.make_train(elman, optimizer, theta=0.7)
+  update, state = jax.jit(train.update), start(train, features=4)
+  seen = [jax.tree.map(np.array, state.params)]
+  bad = batch(1, features=4)
+  bad.inputs[3, 0, 2] = np.nan  # at its first step, which every row reads
+  finite = []
+  for data in (batch(0, features=4), bad, batch(2, features=4)):
+    state, metrics = update(state, data)
+    seen.append(jax.tree.map(np.array, state.params))
+    finite.append(bool(metrics.finite))
+  assert finite == [True, False, True]
+  chex.assert_tree_all_finite(seen)
+  chex.assert_trees_all_equal(seen[1], seen[2])
+  assert not np.array_equal(seen[0]["W"], seen[1]["W"])
+  assert not np.array_equal(seen[2]["W"], seen[3]["W"])
+
+
+def test_one_device_that_is_not_finite_is_told_on_all():
+  train = rc_jax.make_train(scripted, optax.sgd(0.1), axis_name="data")
+  update = jax.jit(jax.vmap(train.update, (None, 0), axis_name="data"))
+  good, bad = batch(), batch()
+  bad.inputs[0] = np.nan
+  together = lambda *batches: jax.tree.map(lambda *a: np.stack(a), *batches)
+  assert update(start(train), together(good, good))[1].finite.tolist() == [True, True]
+  assert update(start(train), together(good, bad))[1].finite.tolist() == [False, False]
+
+
+def test_gradients_of_two_half_batches_are_that_of_one():
+  """By `Train.loss`, at an update whose theta and beta come from schedules."""
+  train = rc_jax.make_train(
+    elman,
+    optax.sgd(1.0),
+    theta=lambda step: jnp.where(step == 3, 0.6, 0.9),
+    beta=lambda step: jnp.where(step == 3, 0.2, 0.0),
+    augment=lambda key, data: data,
+  )
+  data, state = batch(features=4), start(train, features=4)._replace(step=jnp.int32(3))
+  gradient = jax.jit(jax.value_and_grad(train.loss, has_aux=True))
+  halves = [jax.tree.map(lambda a, h=h: a[h], data) for h in (slice(B // 2), slice(B // 2, B))]
+  (one, of_one), (two, of_two) = (gradient(state.params, half, 3) for half in halves)
+  after, whole = jax.jit(train.update)(state, data)
+  by_hand = jax.tree.map(lambda p, g, h: p - (g + h) / 2, state.params, of_one, of_two)
+  chex.assert_trees_all_close(by_hand, after.params, atol=1e-6)
+  assert float(one[0] + two[0]) / 2 == pytest.approx(float(whole.loss), rel=1e-5)
+  assert one[1].loss == one[0] and one[1].gradient_norm == 0 and one[1].finite
 
 
 @jax.numpy_dtype_promotion("standard")  # optax's schedule divides an int count
@@ -207,6 +346,29 @@ def assert_same_run(got, expected):
     chex.assert_trees_all_close(m, e, atol=1e-6)
 
 
+@pytest.mark.parametrize("engine", ["full", "early_exit"])
+def test_inputs_may_be_a_tree(engine):
+  """A network with two inputs a step learns as the one that gets both in one array."""
+  joined = lambda params, x: jnp.concatenate([x["audio"], x["imu"].reshape(-1)])
+  two_inputs = elman._replace(init=lambda key, x: elman.init(key, joined(None, x)), encode=joined)
+  data = batch(features=5)
+  tree = {"audio": data.inputs[..., :1], "imu": data.inputs[..., 1:].reshape(B, T, 2, 2)}
+  states = []
+  for classifier, inputs in ((elman, data.inputs), (two_inputs, tree)):
+    train = rc_jax.make_train(classifier, optax.sgd(0.5), theta=0.7, engine=engine)
+    state = jax.jit(train.init)(
+      jax.random.key(4), jax.tree.map(lambda a: jnp.asarray(a[0, 0]), inputs)
+    )
+    after, metrics = jax.jit(train.update)(state, data._replace(inputs=inputs))
+    states.append((after.params, metrics))
+  chex.assert_trees_all_close(*states, atol=1e-5)
+  assert 1 < states[0][1].mean_spike_step < T
+  short = data._replace(inputs=tree | {"imu": tree["imu"][:3]})
+  message = r"inputs\['imu'\] has shape .*, but inputs\['audio'\] has 8 rows of 5 steps"
+  with pytest.raises(ValueError, match=message):
+    train.update(state, short)
+
+
 @pytest.mark.parametrize("check_vma", [True, False])
 def test_two_devices_equal_one_with_the_whole_batch(two_devices, check_vma):
   train = rc_jax.make_train(
@@ -278,6 +440,7 @@ def test_padding_does_not_reach_the_parameters():
     ({"theta": np.array([0.5, 0.0])}, "theta is .* lies between 0 and 1"),
     ({"theta": np.full((2, 2), 0.9)}, r"theta has shape \(2, 2\)"),
     ({"beta": -0.1}, r"beta is -0\.1; .* must be 0 or more"),
+    ({"loss": "focal"}, r"loss is 'focal'; give a function of one row"),
   ],
 )
 def test_bad_options(options, message):

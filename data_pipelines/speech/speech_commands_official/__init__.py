@@ -1,1 +1,1 @@
-"""A TFDS data set in the folder layout that TFDS asks for: builder and checksums."""
+"""A TFDS data set, its builder and its checksums, in the folder layout that TFDS requires."""

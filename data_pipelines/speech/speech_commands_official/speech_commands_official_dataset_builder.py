@@ -1,9 +1,9 @@
 """Speech Commands v0.02 with its official splits, for TFDS without TensorFlow.
 
-TFDS's own `speech_commands` takes its test split from another archive, with ten words, silence
-and a twelfth class only (tensorflow/datasets#3061), and needs TensorFlow. This one gives every
-word and the splits of the archive's own lists. Its size and SHA-256 (`checksums.tsv`) are those
-that TFDS has for the same address.
+TFDS's own `speech_commands` needs TensorFlow and takes its test split from another archive, which
+has only ten words, silence and one class of other words (tensorflow/datasets#3061). This builder
+gives every word, and the splits of the archive's own lists. The archive's size and SHA-256 in
+`checksums.tsv` are those that TFDS has for the same address.
 """
 
 import pathlib
@@ -43,8 +43,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   RELEASE_NOTES = {"1.0.0": "v0.02, official splits."}  # noqa: RUF012  (TFDS reads it as it is)
 
   def _info(self) -> tfds.core.DatasetInfo:
-    # Raw bytes: as TFDS stores integers by default, a sample would take up to ten. A `Tensor`,
-    # since the `Audio` feature imports TensorFlow.
+    # The feature is a `Tensor`, since TFDS's `Audio` imports TensorFlow. It is stored as raw bytes,
+    # two for each sample; TFDS's default encoding of integers takes up to ten.
     audio = tfds.features.Tensor(
       shape=(None,), dtype=np.int16, encoding=tfds.features.Encoding.BYTES
     )
@@ -87,10 +87,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
 
 def _members(path: pathlib.Path) -> Iterator[tuple[str, IO[bytes]]]:
-  """The files of the archive in order.
+  """Yields the name and content of each file of the archive, in order.
 
-  One pass for the lists and one a split cost a minute; TFDS's own extraction needs TensorFlow and
-  the clips would lie on the disk twice.
+  The archive is read once for the lists and once for each split, which takes a minute in all. TFDS
+  could extract it instead, but needs TensorFlow for that and would store the clips twice.
   """
   with tarfile.open(path, "r:gz") as archive:
     for member in archive:
@@ -100,7 +100,11 @@ def _members(path: pathlib.Path) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 def _index(path: pathlib.Path) -> tuple[list[str], dict[str, list[str]]]:
-  """Names of the clips, and the entries of the lists by split."""
+  """Lists the archive's clips by name, and the entries of its split lists by split.
+
+  Raises:
+    ValueError: if the archive lacks a list.
+  """
   names: list[str] = []
   lists: dict[str, list[str]] = {}
   splits = {file_name: split for split, file_name in LISTS.items()}

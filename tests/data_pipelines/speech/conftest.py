@@ -1,3 +1,4 @@
+import itertools
 import pathlib
 
 import numpy as np
@@ -10,8 +11,8 @@ SHARED = pathlib.Path(__file__).parents[4] / "shared" / "data" / "speech_command
 
 
 def _speakers(split, count):
-  names = (f"{number:08x}" for number in range(10_000))
-  return [name for name in names if hashed_split(name) == split][:count]
+  names = (f"{number:08x}" for number in itertools.count())
+  return list(itertools.islice((name for name in names if hashed_split(name) == split), count))
 
 
 def _write_clip(path, samples=16_000, rate=16_000, seed=0, channels=1, level=0.3):

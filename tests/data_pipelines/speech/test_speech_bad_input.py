@@ -32,7 +32,7 @@ def test_no_folder_given(load):
 
 def test_file_for_a_folder(load, tmp_path):
   (tmp_path / "file").write_text("")
-  with pytest.raises(ValueError, match="is no folder"):
+  with pytest.raises(ValueError, match="is not a folder; give"):
     load(tmp_path / "file")
 
 
@@ -158,7 +158,7 @@ def test_on_bad_file(load, tree):
 
 
 def test_speaker_pattern(load, tree):
-  with pytest.raises(ValueError, match=r"speaker_pattern '\[' is no regular expression"):
+  with pytest.raises(ValueError, match=r"speaker_pattern '\[' is not a regular expression"):
     load(tree(each=1), speaker_pattern="[")
 
 

@@ -89,9 +89,9 @@ def test_a_changed_file_is_read_again(tree, cache_dir, decoded, write_clip, spea
 
 @pytest.mark.parametrize("constant", ["HOP", "LOG_OFFSET"])
 def test_the_key_knows_the_front_end(monkeypatch, constant):
-  before = cache.key_of("x")
+  before = cache.entry_key("x")
   monkeypatch.setattr(cache.features, constant, 7)
-  assert cache.key_of("x") != before
+  assert cache.entry_key("x") != before
 
 
 def truncate(path):
@@ -128,7 +128,7 @@ def test_an_interrupted_build_leaves_nothing(tree, cache_dir, decoded, monkeypat
     raise KeyboardInterrupt
 
   with monkeypatch.context() as patch:
-    patch.setattr(store, "_seal", interrupt)
+    patch.setattr(store, "_write_manifest", interrupt)
     with pytest.raises(KeyboardInterrupt):
       load(root, cache_dir)
   assert list(cache_dir.iterdir()) == []
@@ -163,16 +163,16 @@ def test_a_warm_cache_need_not_be_writable(tree, cache_dir, monkeypatch):
 
 def test_losing_a_race_takes_the_winners_entry(tree, cache_dir, monkeypatch):
   root = tree()
-  seal = store._seal
+  seal = store._write_manifest
   winners = []
 
   def win_meanwhile(mine):
-    monkeypatch.setattr(store, "_seal", seal)
+    monkeypatch.setattr(store, "_write_manifest", seal)
     load(root, cache_dir)  # another process would
     winners.append(entries(cache_dir)[0].stat().st_ino)
     seal(mine)
 
-  monkeypatch.setattr(store, "_seal", win_meanwhile)
+  monkeypatch.setattr(store, "_write_manifest", win_meanwhile)
   assert len(load(root, cache_dir).splits.train) == 6
   assert [path.stat().st_ino for path in cache_dir.iterdir()] == winners
 

@@ -110,7 +110,7 @@ def test_speaker_pattern(pattern, name, speaker):
 
 
 def test_bad_speaker_pattern():
-  with pytest.raises(ValueError, match=r"speaker_pattern '\(' is no regular expression"):
+  with pytest.raises(ValueError, match=r"speaker_pattern '\(' is not a regular expression"):
     speaker_finder("(")
 
 

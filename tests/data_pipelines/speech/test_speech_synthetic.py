@@ -91,14 +91,14 @@ def test_words_start_at_many_places_and_levels_differ(small, tmp_path):
 
 
 def test_the_same_word_by_another_take_of_a_voice_has_another_accent():
-  lines = synthetic._script(synthetic.Recipe(), "train")
+  lines = synthetic._write_script(synthetic.Recipe(), "train")
   spoken = {(line.word, line.utterance.voice) for line in lines}
   assert len(spoken) == len(lines)
 
 
 def test_default_recipe_is_of_a_useful_size():
   recipe = synthetic.Recipe()
-  sizes = {split: len(synthetic._script(recipe, split)) for split in SPLITS}
+  sizes = {split: len(synthetic._write_script(recipe, split)) for split in SPLITS}
   assert 3_000 <= sizes["train"] <= 4_000
   assert 600 <= sizes["validation"] <= 800
   assert 600 <= sizes["test"] <= 800
@@ -116,7 +116,7 @@ def test_no_voice_is_in_two_splits_nor_a_relation_of_it():
       family = voice if numbered else re.sub(r"\d*$", "", voice).lower()
       assert homes.setdefault(family, split) == split
   for split in SPLITS:
-    for line in synthetic._script(synthetic.Recipe(), split):
+    for line in synthetic._write_script(synthetic.Recipe(), split):
       assert line.utterance.voice.split("+")[1] in synthetic.VOICES[split]
 
 

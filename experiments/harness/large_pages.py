@@ -15,13 +15,13 @@ _NAME, _VALUE = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
 _KERNEL = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
-def environment() -> dict[str, str]:
-  """What to start another process with; empty where the user's own setting stands."""
+def make_environment() -> dict[str, str]:
+  """Returns what to add to the environment of a process that is started; the user's own stands."""
   return {} if _NAME in os.environ else {_NAME: _VALUE}
 
 
-def advice() -> str | None:
-  """A line for a user whose run would be faster, or None."""
+def advise() -> str | None:
+  """Returns a line for a user whose run would be faster with large pages, or None."""
   libc, version = platform.libc_ver()
   if libc != "glibc" or not version or tuple(map(int, version.split("."))) < (2, 35):
     return None
@@ -31,4 +31,4 @@ def advice() -> str | None:
     return None
   if not on_demand or jax.default_backend() != "cpu":
     return None
-  return f"faster on this CPU: {_NAME}={_VALUE} before the command" if environment() else None
+  return f"faster on this CPU: {_NAME}={_VALUE} before the command" if make_environment() else None

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from experiments import large_pages
+from experiments.harness import large_pages
 
 TOUCH = """
 import ctypes, mmap, resource
@@ -37,26 +37,26 @@ def kernel(tmp_path, monkeypatch):
 
 
 def test_advice_is_for_whom_it_helps(kernel, monkeypatch):
-  assert "GLIBC_TUNABLES=glibc.malloc.hugetlb=1 before the command" in large_pages.advice()
+  assert "GLIBC_TUNABLES=glibc.malloc.hugetlb=1 before the command" in large_pages.advise()
   for state in ("[always] madvise never", "always madvise [never]"):  # has them, or never will
     kernel.write_text(state)
-    assert large_pages.advice() is None
+    assert large_pages.advise() is None
   kernel.write_text("always [madvise] never")
   for libc in (("", ""), ("glibc", "2.31")):
     monkeypatch.setattr("platform.libc_ver", lambda libc=libc: libc)
-    assert large_pages.advice() is None
+    assert large_pages.advise() is None
   monkeypatch.setattr("platform.libc_ver", lambda: ("glibc", "2.36"))
   kernel.unlink()
-  assert large_pages.advice() is None
+  assert large_pages.advise() is None
 
 
 def test_a_setting_of_the_users_own_stands(kernel, monkeypatch):
   monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=0")
-  assert large_pages.environment() == {} and large_pages.advice() is None
+  assert large_pages.make_environment() == {} and large_pages.advise() is None
 
 
 def test_the_setting_works_on_this_machine(monkeypatch):
   monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
-  if large_pages.advice() is None:
+  if large_pages.advise() is None:
     pytest.skip("this machine has no glibc with large pages on demand, or computes elsewhere")
-  assert faults(large_pages.environment()) < faults({}) / 4
+  assert faults(large_pages.make_environment()) < faults({}) / 4

@@ -1,7 +1,7 @@
-"""The pictures of a run, drawn from its files alone."""
+"""The pictures of a run, drawn from its files alone; its result says what the axes measure."""
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib
@@ -40,29 +40,27 @@ Result = dict[str, Any]
 def draw_all(
   folder: pathlib.Path, result: Result, metrics: list[Result], theta: float
 ) -> list[str]:
-  """Draws every picture that the files allow into `folder/figures`.
+  """Draws every picture that the files allow into `folder/figures`, which must be there.
 
   Args:
     folder: of the run.
-    result: its result.json.
+    result: its result, as `read_result` gives it.
     metrics: lines of its metrics.jsonl.
     theta: threshold of the run.
 
   Returns:
     Names of the pictures, in the order of the report.
   """
-  examples_path = folder / "examples.npz"
-  examples = dict(np.load(examples_path)) if examples_path.exists() else None
-  pictures: dict[str, Callable[[], Figure]] = {
-    "training": lambda: training(result, metrics),
-  }
+  path = folder / "examples.npz"
+  pictures: dict[str, Callable[[], Figure]] = {"training": lambda: draw_training(result, metrics)}
   if result["num_steps"] > 1:  # else there is no time to choose
-    pictures["spike_steps"] = lambda: spike_steps(result)
-    pictures["frontier"] = lambda: frontier(result, theta)
+    pictures["spike_steps"] = lambda: draw_spike_steps(result)
+    pictures["frontier"] = lambda: draw_frontier(result, theta)
   if any(line.get("update_ms") for line in metrics):
-    pictures["cost"] = lambda: cost(metrics)
-  if examples is not None:
-    draw = spoken_words if "log_mel" in examples else example_sequences
+    pictures["cost"] = lambda: draw_cost(metrics)
+  if path.exists():
+    examples = dict(np.load(path))
+    draw = draw_spoken_words if "log_mel" in examples else draw_example_sequences
     pictures["examples"] = lambda: draw(result, examples)
   with plt.rc_context(STYLE):
     for name, picture in pictures.items():
@@ -72,10 +70,10 @@ def draw_all(
   return list(pictures)
 
 
-def training(result: Result, metrics: list[Result]) -> Figure:
-  """Validation accuracy and mean spike step while training (Fig. 4)."""
+def draw_training(result: Result, metrics: list[Result]) -> Figure:
+  """Draws validation accuracy and mean spike step over the training (Fig. 4)."""
   figure, (top, bottom) = plt.subplots(2, 1, sharex=True, figsize=(COLUMN, 3.2))
-  key, unit, label = _progress(metrics)
+  key, unit, label = _choose_time_axis(metrics)
   x = [line[key] / unit for line in metrics]
   get = lambda name: [line[name] for line in metrics]
   top.plot(x, get("eos_accuracy"), color=GREY, label="read at the end")
@@ -86,7 +84,7 @@ def training(result: Result, metrics: list[Result]) -> Figure:
   top.set_ylabel("validation accuracy")
   low = min(np.quantile(get("rc_accuracy"), 0.1), np.quantile(get("eos_accuracy"), 0.1))
   top.set_ylim(max(0.0, low - 0.05), 1.005)
-  _legend_above(top)
+  _put_legend_above(top)
   bottom.plot(x, get("mean_spike_step"), color=BLUE)
   bottom.set_ylim(0, result["num_steps"] * 1.03)
   bottom.set_ylabel("mean spike step")
@@ -95,10 +93,10 @@ def training(result: Result, metrics: list[Result]) -> Figure:
   return figure
 
 
-def cost(metrics: list[Result]) -> Figure:
-  """What an update computes and takes while training."""
+def draw_cost(metrics: list[Result]) -> Figure:
+  """Draws what an update computes, and the milliseconds it takes, over the training."""
   figure, (top, bottom) = plt.subplots(2, 1, sharex=True, figsize=(COLUMN, 2.6))
-  key, unit, label = _progress(metrics)
+  key, unit, label = _choose_time_axis(metrics)
   lines = [line for line in metrics if line.get("update_ms")]
   x = [line[key] / unit for line in lines]
   top.plot(x, [line["computed_fraction"] for line in lines], color=BLUE)
@@ -112,8 +110,8 @@ def cost(metrics: list[Result]) -> Figure:
   return figure
 
 
-def spike_steps(result: Result) -> Figure:
-  """Histogram of the spike steps on the test split, by true class where there are two."""
+def draw_spike_steps(result: Result) -> Figure:
+  """Draws a histogram of the test split's spike steps, by true class where there are two."""
   counts = np.asarray(result["spike_steps"])
   silent = np.asarray(result["silent_steps"])
   x = np.arange(1, counts.shape[1] + 1)
@@ -126,7 +124,7 @@ def spike_steps(result: Result) -> Figure:
   for row, name, colour in [*rows, (silent, "no spike", GREY)]:
     axes.bar(x, row, bottom=bottom, color=colour, width=0.9, label=name)
     bottom += row
-  _legend_above(axes, columns=3)
+  _put_legend_above(axes, columns=3)
   mean = result["mean_spike_step"]
   axes.axvline(mean, color="black", linewidth=0.8, linestyle="--")
   axes.annotate(
@@ -134,13 +132,13 @@ def spike_steps(result: Result) -> Figure:
     ha="left" if mean < 0.7 * counts.shape[1] else "right",
   )  # fmt: skip
   axes.set_xlim(0.4, counts.shape[1] + 0.6)
-  axes.set_xlabel("first spike, steps seen" + _milliseconds(result))
+  axes.set_xlabel("first spike, steps seen" + _describe_steps(result))
   axes.set_ylabel("test examples")
   return figure
 
 
-def frontier(result: Result, theta: float) -> Figure:
-  """Accuracy against mean spike step over theta (Fig. 5)."""
+def draw_frontier(result: Result, theta: float) -> Figure:
+  """Draws accuracy against mean spike step over theta (Fig. 5)."""
   curve = {k: np.asarray(v) for k, v in result["frontier"].items()}
   figure, axes = plt.subplots(figsize=(COLUMN, 2.3))
   axes.axhline(result["eos_accuracy"], color=GREY, linewidth=0.8, label="read at the end")
@@ -156,14 +154,14 @@ def frontier(result: Result, theta: float) -> Figure:
     y = np.interp(value, curve["theta"], curve["accuracy"])
     axes.plot(x, y, ".", color=BLUE, markersize=4)
     axes.annotate(f"{value:g}", (x, y), textcoords="offset points", xytext=(3, -8), fontsize=6)
-  axes.set_xlabel("mean spike step" + _milliseconds(result))
+  axes.set_xlabel("mean spike step" + _describe_steps(result))
   axes.set_ylabel("test accuracy")
-  _legend_above(axes, columns=3)
+  _put_legend_above(axes, columns=3)
   return figure
 
 
-def example_sequences(result: Result, examples: Result, most: int = 4) -> Figure:
-  """Sequences above, class probabilities with threshold and spike below (Fig. 1 A-D)."""
+def draw_example_sequences(result: Result, examples: Result, most: int = 4) -> Figure:
+  """Draws sequences above, class probabilities with threshold and spike below (Fig. 1 A-D)."""
   number = min(most, len(examples["labels"]))
   figure, grid = plt.subplots(
     2, number, sharex=True, squeeze=False, figsize=(1.75 * number, 2.6),
@@ -171,7 +169,7 @@ def example_sequences(result: Result, examples: Result, most: int = 4) -> Figure
   )  # fmt: skip
   for i in range(number):
     top, bottom = grid[:, i]
-    _draw_input(top, examples["inputs"][i])
+    _draw_input(top, examples["inputs"][i], result["axes"]["image_shape"])
     _draw_probabilities(bottom, result, examples, i)
     top.set_title(f"truth: {result['class_names'][examples['labels'][i]]}")
     bottom.set_xlabel("step")
@@ -183,18 +181,19 @@ def example_sequences(result: Result, examples: Result, most: int = 4) -> Figure
   return figure
 
 
-def spoken_words(result: Result, examples: Result, most: int = 3) -> Figure:
-  """Waveform, log-mel spectrogram and class probabilities, with the moment of decision."""
+def draw_spoken_words(result: Result, examples: Result, most: int = 3) -> Figure:
+  """Draws waveform, log-mel spectrogram and class probabilities, with the moment of decision."""
   number = min(most, len(examples["labels"]))
   figure, grid = plt.subplots(
     3, number, sharex=True, squeeze=False, figsize=(2.3 * number, 3.6),
     gridspec_kw={"height_ratios": [0.7, 1, 1.2]},
   )  # fmt: skip
-  step_s = result["step_ms"] / 1000
+  axes_of, step_s = result["axes"], result["step_ms"] / 1000
+  heard = axes_of["first_heard_s"] + np.arange(result["num_steps"]) * step_s
   for i in range(number):
     wave, mel, below = grid[:, i]
     audio = examples["waveform"][i]
-    times = np.arange(len(audio)) / 16_000
+    times = np.arange(len(audio)) / axes_of["sample_rate"]
     wave.plot(times, audio, color="black", linewidth=0.3)
     wave.set_yticks([])
     wave.set_title(f"truth: {result['class_names'][examples['labels'][i]]}")
@@ -203,14 +202,13 @@ def spoken_words(result: Result, examples: Result, most: int = 3) -> Figure:
       frames.T, origin="lower", aspect="auto", cmap="magma",
       extent=(0, len(frames) * step_s, 0, frames.shape[1]),
     )  # fmt: skip
-    # Step s is decided once the frames up to s + 20 are heard: draw it at that moment.
-    heard = (np.arange(result["num_steps"]) + 20) * step_s + 0.0125
+    # A step is decided once its last frame is heard: draw it at that moment.
     spike = _draw_probabilities(below, result, examples, i, heard)
     for axes in (wave, mel):
       axes.axvline(heard[spike], color=RED, linewidth=1)
     below.set_xlabel("heard, seconds")
-    below.set_xlim(0, 1.02)
-    below.set_xticks([0, 0.5, 1])
+    below.set_xlim(0, 1.02 * axes_of["clip_s"])
+    below.set_xticks([0, axes_of["clip_s"] / 2, axes_of["clip_s"]])
     if i:
       below.set_yticklabels([])
       mel.set_yticks([])
@@ -221,7 +219,8 @@ def spoken_words(result: Result, examples: Result, most: int = 3) -> Figure:
   return figure
 
 
-def _draw_input(axes: Axes, inputs: np.ndarray) -> None:
+def _draw_input(axes: Axes, inputs: np.ndarray, image_shape: Sequence[int] | None) -> None:
+  """Draws one sequence `[T, ...]`: a line, spikes, an image that spikes in time, or features."""
   steps = len(inputs)
   x = np.arange(1, steps + 1)
   if inputs.ndim == 2 and inputs.shape[1] == 1:
@@ -232,9 +231,9 @@ def _draw_input(axes: Axes, inputs: np.ndarray) -> None:
     else:
       axes.axhline(0, color=GREY, linewidth=0.5)
       axes.plot(x, values, ".-", color="black", markersize=2, linewidth=0.5)
-  elif inputs[0].size == 784:
+  elif image_shape is not None and inputs[0].size == np.prod(image_shape):
     # Spikes in time on an image: the earlier, the darker.
-    image = sum((steps - t) * inputs[t].reshape(28, 28) for t in range(steps))
+    image = sum((steps - t) * inputs[t].reshape(image_shape) for t in range(steps))
     axes.imshow(image, cmap="Greys", extent=(1, steps, 0, 1), aspect="auto")
     axes.set_yticks([])
   else:
@@ -248,7 +247,11 @@ def _draw_input(axes: Axes, inputs: np.ndarray) -> None:
 def _draw_probabilities(
   axes: Axes, result: Result, examples: Result, i: int, x: np.ndarray | None = None
 ) -> int:
-  """Draws the classes that matter; solid up to the spike, faint after it. Returns its step."""
+  """Draws the classes that matter, solid up to the spike, faint after it, over `x` `[T]`.
+
+  Returns:
+    The zero-based step of the spike, or the sequence's last where there is none.
+  """
   probabilities = examples["probabilities"][i]
   theta, length = float(examples["theta"]), int(examples["lengths"][i])
   crossed = np.flatnonzero(probabilities[:length].max(1) >= theta)
@@ -273,22 +276,23 @@ def _draw_probabilities(
   return spike
 
 
-def _progress(metrics: list[Result]) -> tuple[str, float, str]:
-  """How far training is: the key of a line, its unit, and the axis's label."""
+def _choose_time_axis(metrics: list[Result]) -> tuple[str, float, str]:
+  """Says how to show how far training is: key of a line, its unit, and label of the axis."""
   if "epoch" in metrics[0]:
     return "epoch", 1.0, "epoch"
   return "examples", 1e6, "million training examples"
 
 
-def _legend_above(axes: Axes, columns: int = 2) -> None:
-  """A legend that covers no data."""
+def _put_legend_above(axes: Axes, columns: int = 2) -> None:
+  """Draws a legend above the axes, where it covers no data."""
   axes.legend(
     loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=columns, handlelength=1.2,
     borderpad=0.1, columnspacing=1,
   )  # fmt: skip
 
 
-def _milliseconds(result: Result) -> str:
+def _describe_steps(result: Result) -> str:
+  """Says in an axis's label how many steps there are, and how long one is."""
   return f" (of {result['num_steps']})" + (
     f", {result['step_ms']:g} ms each" if result["step_ms"] else ""
   )

@@ -11,11 +11,20 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.flags import FLAGS, FREE_FLAGS
+from experiments.harness.settings import FREE_FLAGS
 
 LENGTHS = {"epochs", "num_examples"}  # flags that say how long to train
 ENVIRONMENT = ("GLIBC_TUNABLES", "XLA_FLAGS")  # what changes how fast a run is
 PACKAGES = ("rc-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+# `axes` of results from before tasks handed them over: all images were MNIST's, all audio was
+# one-second clips at 16 kHz, of which the window of the first step's last frame ends at 0.2125 s.
+AXES_BEFORE = {
+  "image_shape": [28, 28],
+  "sample_rate": 16_000,
+  "clip_s": 1.0,
+  "first_heard_s": 0.2125,
+}
 
 
 class Workdir:
@@ -25,24 +34,27 @@ class Workdir:
     path: of the folder.
     experiment: its name.
     flags: every flag's value.
+    flag_defaults: every flag's default, which a run had whose config is older than the flag.
 
   Raises:
     ValueError: the path is a file, cannot be written, or holds a run of another experiment or with
       other settings; nothing in it is touched then.
   """
 
-  def __init__(self, path: str, experiment: str, flags: dict[str, Any]):
+  def __init__(
+    self, path: str, experiment: str, flags: dict[str, Any], flag_defaults: dict[str, Any]
+  ):
     self.path = pathlib.Path(path)
     if self.path.exists() and not self.path.is_dir():
       raise ValueError(f"--workdir={path} is a file; name a folder")
-    config = {"experiment": experiment, "flags": flags} | _circumstances()
+    config = {"experiment": experiment, "flags": flags} | _describe_machine()
     old = self.read_config()
     if old is None and self.path.is_dir() and (self.path / "checkpoints").exists():
       raise ValueError(
         f"--workdir={path} has checkpoints but no config.json; choose another folder"
       )
     if old is not None:
-      _refuse_other(path, old, config)
+      _refuse_other(path, old, config, flag_defaults)
     try:
       (self.path / "figures").mkdir(parents=True, exist_ok=True)
       write_json(self.path / "config.json", config)
@@ -57,7 +69,7 @@ class Workdir:
   def append_metrics(self, line: dict[str, Any]) -> None:
     """Adds a line to metrics.jsonl."""
     with open(self.path / "metrics.jsonl", "a") as file:
-      file.write(json.dumps(plain(line)) + "\n")
+      file.write(json.dumps(to_plain(line)) + "\n")
 
   def rewind_metrics(self, step: int) -> None:
     """Drops the lines after `step`: a run that was killed goes on from its last checkpoint."""
@@ -68,7 +80,14 @@ class Workdir:
 
 
 def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
-  """The lines of metrics.jsonl; a last line that a kill cut short is left out."""
+  """Returns the lines of metrics.jsonl; a last line that a kill cut short is left out.
+
+  Args:
+    path: folder of the run.
+
+  Raises:
+    OSError: it has no such file.
+  """
   lines = []
   for text in (path / "metrics.jsonl").read_text().splitlines():
     try:
@@ -78,9 +97,22 @@ def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
   return lines
 
 
+def read_result(path: pathlib.Path) -> dict[str, Any]:
+  """Returns result.json; what a file lacks that is older than a field is filled in.
+
+  Args:
+    path: folder of the run.
+
+  Raises:
+    OSError: it has no such file.
+  """
+  result = json.loads((path / "result.json").read_text())
+  return {"axes": AXES_BEFORE} | result
+
+
 def write_json(path: pathlib.Path, value: Any) -> None:
   """Writes JSON atomically."""
-  write_text(path, json.dumps(plain(value), indent=2) + "\n")
+  write_text(path, json.dumps(to_plain(value), indent=2) + "\n")
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
@@ -90,18 +122,19 @@ def write_text(path: pathlib.Path, text: str) -> None:
   os.replace(partial, path)
 
 
-def plain(value: Any) -> Any:
-  """NumPy and JAX values in dicts, lists and tuples as JSON values."""
+def to_plain(value: Any) -> Any:
+  """Turns NumPy and JAX values in dicts, lists and tuples into JSON values."""
   if isinstance(value, dict):
-    return {str(k): plain(v) for k, v in value.items()}
+    return {str(k): to_plain(v) for k, v in value.items()}
   if isinstance(value, list | tuple):
-    return [plain(v) for v in value]
+    return [to_plain(v) for v in value]
   if isinstance(value, np.ndarray | np.generic | jax.Array):
     return np.asarray(value).tolist()
   return value
 
 
-def _circumstances() -> dict[str, Any]:
+def _describe_machine() -> dict[str, Any]:
+  """What else a run depends on: versions, revision of the code, device, environment."""
   git = subprocess.run(
     ["git", "describe", "--always", "--dirty"],
     cwd=pathlib.Path(__file__).parent,
@@ -125,11 +158,23 @@ def _circumstances() -> dict[str, Any]:
   }
 
 
-def _refuse_other(path: str, old: dict[str, Any], new: dict[str, Any]) -> None:
-  """Raises ValueError, with the difference, if a folder holds another run."""
-  after = {"experiment": new["experiment"], **plain(new["flags"])}
-  younger = {n: FLAGS[n].default for n in new["flags"] if n not in old.get("flags", {})}
-  before = {**plain(younger), "experiment": old.get("experiment"), **old.get("flags", {})}
+def _refuse_other(
+  path: str, old: dict[str, Any], new: dict[str, Any], flag_defaults: dict[str, Any]
+) -> None:
+  """Raises ValueError, with the difference, if a folder holds another run.
+
+  Args:
+    path: of the folder, for the message.
+    old: its config.
+    new: config of the run that is to use it.
+    flag_defaults: what a run had of the flags that its config does not know.
+  """
+  after = {"experiment": new["experiment"], **to_plain(new["flags"])}
+  before = {
+    **{name: to_plain(flag_defaults.get(name)) for name in new["flags"]},
+    "experiment": old.get("experiment"),
+    **old.get("flags", {}),
+  }
   # A schedule falls over the whole training, whose length then cannot change.
   free = set(FREE_FLAGS) - (LENGTHS if after.get("schedule") == "cosine" else set())
   names = [n for n in {**before, **after} if n not in free and before.get(n) != after.get(n)]

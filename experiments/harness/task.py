@@ -28,26 +28,49 @@ class EvaluationSet(NamedTuple):
   labels: np.ndarray
 
 
+class InputAxes(NamedTuple):
+  """What the example sequences of a task measure, for those who draw them.
+
+  Attributes:
+    image_shape: `(Y, X)` where a step's input is an image whose pixels spike in time.
+    sample_rate: of the waveforms that `Task.pictures` gives, in Hz.
+    clip_s: length of those waveforms, in seconds.
+    first_heard_s: seconds of a waveform that are heard by the end of the first step; each step
+      adds `Task.step_ms`.
+  """
+
+  image_shape: tuple[int, int] | None = None
+  sample_rate: int | None = None
+  clip_s: float | None = None
+  first_heard_s: float | None = None
+
+
 class Task(NamedTuple):
-  """One experiment.
+  """One experiment, as the training loop sees it.
 
   Attributes:
     name: of the experiment, e.g. "spotting".
     classifier: what is trained.
     class_names: of the C classes.
     items: item k is what the host sends to update k.
-    fetch: `(data, item) -> Batch`, inside the jitted step; of records as stored, if `augment` is
-      there to make them ready.
+    fetch: `(data, item) -> Batch`, inside the jitted step; gives records as stored where `augment`
+      makes them ready.
     data: arrays on the device that `fetch` reads.
-    validation: chooses the checkpoint.
-    test: read once, at the end.
-    augment: of `make_train`; None where `fetch` gives what the classifier takes.
+    validation: the split that chooses the checkpoint.
+    test: the split that is read once, at the end.
     evaluate_every: updates between validations.
+    augment: `(key, batch) -> batch` of `make_train`; None where `fetch` gives what the classifier
+      takes.
     updates_per_epoch: None for generated tasks, which have no epochs.
     step_ms: milliseconds a step, or None where steps have no physical duration.
     measure: `(split name, Evaluation, params) -> {name: number}`, the task's own measures.
-    pictures: `() -> (Batch, arrays)`: a few test sequences to draw, and what else the task draws.
+    pictures: `() -> (Batch, arrays)`: a few test sequences to draw, and what else the task draws;
+      None where there is nothing to see in time.
+    axes: what those sequences measure.
     saved: JSON values that travel in the checkpoint, such as statistics of the inputs.
+    notes: lines about the data that a user should see before the training.
+    vmap_members: whether a population takes its members through an update at once even where the
+      engine is early exit: right where a sequence has one step, or a step is slow inside a loop.
   """
 
   name: str
@@ -64,36 +87,45 @@ class Task(NamedTuple):
   step_ms: float | None = None
   measure: Callable[[str, Evaluation, Params], dict[str, float]] = lambda *read: {}
   pictures: Callable[[], tuple[Batch, dict[str, np.ndarray]]] | None = None
+  axes: InputAxes = InputAxes()
   saved: dict[str, Any] = {}  # noqa: RUF012  (never changed)
+  notes: tuple[str, ...] = ()
+  vmap_members: bool = False
 
 
 def generated(
+  name: str,
+  classifier: Classifier,
+  class_names: tuple[str, ...],
   sample: Callable[[Key, int], Batch],
   *,
   key: Key,
   batch_size: int,
   num_validation: int,
   num_test: int,
-) -> dict[str, Any]:
-  """The parts of a `Task` whose examples are drawn on the device, never twice.
+) -> Task:
+  """Makes a task whose examples are drawn on the device, never twice.
 
   Args:
-    sample: `(key, B) -> Batch`.
+    name: of the experiment.
+    classifier: what is trained.
+    class_names: of the C classes.
+    sample: `(key, B) -> Batch`, to be called inside jit.
     key: consumed; training, validation and test have keys of their own.
     batch_size: B of training.
     num_validation: examples drawn once to choose the checkpoint.
     num_test: fresh examples.
-
-  Returns:
-    Fields of `Task`.
   """
   train_key, validation_key, test_key = jax.random.split(key, 3)
-  test = _drawn(sample, test_key, num_test)
-  return dict(
+  test = _draw_set(sample, test_key, num_test)
+  return Task(
+    name,
+    classifier,
+    class_names,
     items=grain.MapDataset.range(2**31 - 1).map(np.int32),
     fetch=lambda data, item: sample(jax.random.fold_in(data, item), batch_size),
     data=train_key,
-    validation=_drawn(sample, validation_key, num_validation),
+    validation=_draw_set(sample, validation_key, num_validation),
     test=test,
     evaluate_every=50,
     pictures=lambda: (jax.tree.map(lambda a: a[:PICTURED], next(test.batches())), {}),
@@ -101,6 +133,9 @@ def generated(
 
 
 def stored(
+  name: str,
+  classifier: Classifier,
+  class_names: tuple[str, ...],
   splits: Splits,
   prepare: Callable[[Batch], Batch],
   *,
@@ -110,51 +145,73 @@ def stored(
   augment: Callable[[Key, Batch], Batch] = lambda key, batch: batch,
   excerpt: Callable[[Key, Batch], Batch] | None = None,
   pictures: Callable[[np.ndarray], dict[str, np.ndarray]] = lambda index: {},
-) -> dict[str, Any]:
-  """The parts of a `Task` whose records are stored.
+) -> Task:
+  """Makes a task whose records are stored.
 
   Args:
+    name: of the experiment.
+    classifier: what is trained.
+    class_names: of the C classes.
     splits: of the data set.
     prepare: pure function from a batch of records to steps, for the jitted step.
     batch_size: B of training.
     seed: of the shuffling.
-    on_device: records live on the device and are gathered there by index; False: the host reads
-      and sends each batch, a few ahead of the device.
+    on_device: True keeps records on the device and gathers them there by index; with False the
+      host reads and sends each batch, a few ahead of the device.
     augment: `(key, records) -> records`, in training alone.
     excerpt: `(key, steps) -> steps`, in training alone: which of the steps are trained on; None
       for all.
     pictures: `test indices [n] -> arrays` to draw beside the sequences.
 
-  Returns:
-    Fields of `Task`.
+  Raises:
+    ValueError: the training split has fewer records than one batch.
   """
-  data, item, fetch = _records(splits.train, on_device)
+  data, item, fetch = _access_records(splits.train, on_device)
+  per_epoch = len(splits.train) // batch_size
+  return Task(
+    name,
+    classifier,
+    class_names,
+    items=shuffled_indices(len(splits.train), batch_size, seed).map(item),
+    fetch=fetch,
+    augment=_make_ready(prepare, augment, excerpt),
+    data=data,
+    validation=_read_set(splits.validation, prepare, on_device),
+    test=_read_set(splits.test, prepare, on_device),
+    evaluate_every=per_epoch,
+    updates_per_epoch=per_epoch,
+    pictures=lambda: _take_examples(splits.test, prepare, pictures),
+  )
 
-  def drawn() -> tuple[Batch, dict[str, np.ndarray]]:
-    labels = splits.test.labels
-    index = np.concatenate([np.flatnonzero(labels == label)[:1] for label in np.unique(labels)])
-    return prepare(jax.tree.map(jnp.asarray, splits.test[index])), pictures(index)
 
-  def trained(key: Key, batch: Batch) -> Batch:
+def _make_ready(
+  prepare: Callable[[Batch], Batch],
+  augment: Callable[[Key, Batch], Batch],
+  excerpt: Callable[[Key, Batch], Batch] | None,
+) -> Callable[[Key, Batch], Batch]:
+  """Returns `(key, records) -> steps` of training; its arguments are those of `stored`."""
+
+  def make_ready(key: Key, batch: Batch) -> Batch:
     steps = prepare(augment(key, batch))
     # Not 0 or 1: those are the halves into which `augment` may split its key.
     return steps if excerpt is None else excerpt(jax.random.fold_in(key, 2), steps)
 
-  return dict(
-    items=shuffled_indices(len(splits.train), batch_size, seed).map(item),
-    fetch=fetch,
-    augment=trained,
-    data=data,
-    validation=_read(splits.validation, prepare, on_device),
-    test=_read(splits.test, prepare, on_device),
-    evaluate_every=len(splits.train) // batch_size,
-    updates_per_epoch=len(splits.train) // batch_size,
-    pictures=drawn,
-  )
+  return make_ready
 
 
-def _records(split: Split, on_device: bool) -> tuple:
-  """What lives on the device, what the host sends of an index `[B]`, and how both give records."""
+def _take_examples(
+  split: Split,
+  prepare: Callable[[Batch], Batch],
+  pictures: Callable[[np.ndarray], dict[str, np.ndarray]],
+) -> tuple[Batch, dict[str, np.ndarray]]:
+  """Takes the first sequence of each class, and what else the task draws of them."""
+  labels = split.labels
+  index = np.concatenate([np.flatnonzero(labels == label)[:1] for label in np.unique(labels)])
+  return prepare(jax.tree.map(jnp.asarray, split[index])), pictures(index)
+
+
+def _access_records(split: Split, on_device: bool) -> tuple[Any, Callable, Callable]:
+  """Returns device arrays, `index [B] -> item` of the host, and `(arrays, item) -> records`."""
   if not on_device:
     return None, split.__getitem__, lambda data, item: item
   data = Batch(*(jnp.asarray(a) for a in (split.inputs, split.labels, split.lengths)))
@@ -162,7 +219,8 @@ def _records(split: Split, on_device: bool) -> tuple:
   return data, lambda index: index.astype(np.int32), gather
 
 
-def _drawn(sample: Callable[[Key, int], Batch], key: Key, number: int) -> EvaluationSet:
+def _draw_set(sample: Callable[[Key, int], Batch], key: Key, number: int) -> EvaluationSet:
+  """Draws a split at once and hands it out in pieces; consumes the key."""
   batch = jax.jit(sample, static_argnums=1)(key, number)
 
   def batches() -> Iterator[Batch]:
@@ -172,8 +230,9 @@ def _drawn(sample: Callable[[Key, int], Batch], key: Key, number: int) -> Evalua
   return EvaluationSet(batches, np.asarray(batch.labels))
 
 
-def _read(split: Split, prepare: Callable[[Batch], Batch], on_device: bool) -> EvaluationSet:
-  data, item, records = _records(split, on_device)
+def _read_set(split: Split, prepare: Callable[[Batch], Batch], on_device: bool) -> EvaluationSet:
+  """Hands out a stored split in pieces, prepared on the device."""
+  data, item, records = _access_records(split, on_device)
   fetch = jax.jit(lambda data, item: prepare(records(data, item)))
 
   def batches() -> Iterator[Batch]:

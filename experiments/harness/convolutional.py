@@ -27,7 +27,7 @@ class Network(nn.Module):
   @nn.compact
   def __call__(self, x: Array) -> Array:
     """`[Y, X, F]` -> logits `[C]`."""
-    x = nn.relu(nn.Dense(self.hidden)(_maps(x, self.widths).reshape(-1)))
+    x = nn.relu(nn.Dense(self.hidden)(_apply_layers(x, self.widths).reshape(-1)))
     return nn.Dense(self.num_classes)(x)
 
 
@@ -43,11 +43,11 @@ class Front(nn.Module):
   @nn.compact
   def __call__(self, x: Array) -> Array:
     """`[Y, X, F]` -> features, flat."""
-    return _maps(x, self.widths, _in_a_loop).reshape(-1)
+    return _apply_layers(x, self.widths, _convolve_in_a_loop).reshape(-1)
 
 
 def memoryless(network: nn.Module) -> Classifier:
-  """A classifier that knows nothing but the step before it: its logits are `network(x)`.
+  """Makes a classifier whose logits are `network(x)`: it sees one step and remembers none.
 
   Args:
     network: a linen module from one step's input to logits `[C]`, without state or randomness.
@@ -64,20 +64,21 @@ def memoryless(network: nn.Module) -> Classifier:
   )
 
 
-def _maps(x: Array, widths: Sequence[int], convolution: Callable | None = None) -> Array:
+def _apply_layers(x: Array, widths: Sequence[int], convolution: Callable | None = None) -> Array:
+  """Runs the convolutions; to be called inside a module, whose parameters they get."""
   for width in widths:
-    x = halved(nn.relu(nn.Conv(width, (3, 3), conv_general_dilated=convolution)(x)))
+    x = halve(nn.relu(nn.Conv(width, (3, 3), conv_general_dilated=convolution)(x)))
   return x
 
 
-def _in_a_loop(images: Array, kernel: Array, *settings: Any, **more: Any) -> Array:
-  """What `nn.Conv` asks of XLA, in the form that is fast within the engine's loops."""
+def _convolve_in_a_loop(images: Array, kernel: Array, *settings: Any, **more: Any) -> Array:
+  """Does what `nn.Conv` asks of XLA in the form that is fast within the engine's loops."""
   del settings, more  # strides of 1, the image's size kept
   return jax.vmap(lambda image: convolve(image, kernel))(images)
 
 
-def halved(x: Array) -> Array:
-  """Maxima of 2 x 2 pixels: `[Y, X, F]` -> `[Y // 2, X // 2, F]`; an odd last row is left out.
+def halve(x: Array) -> Array:
+  """Takes maxima of 2 x 2 pixels: `[Y, X, F]` -> `[Y // 2, X // 2, F]`, without an odd last row.
 
   `flax.linen.max_pool` has a slow gradient on a CPU: 123 against 44 ms an update of 128 images,
   widths 32 and 64, one core.

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.optimizer import averaged, make_optimizer
+from experiments.harness.optimizer import make_optimizer, read_average
 
 PARAMS = {"w": jnp.array([1.0, -2.0])}
 GRADIENTS = [{"w": jnp.array([float(k), 1.0 - k])} for k in range(5)]
@@ -35,14 +35,14 @@ def test_the_average_is_of_all_parameters_seen_and_changes_none():
   chex.assert_trees_all_equal(seen, trained(make_optimizer(0.1, updates=5, clip=0.25))[0])
   weights = 0.9 ** np.arange(4, -1, -1)
   expected = np.average([np.asarray(p["w"]) for p in seen], axis=0, weights=weights)
-  np.testing.assert_allclose(averaged(state, seen[-1])["w"], expected, rtol=1e-5)
+  np.testing.assert_allclose(read_average(state, seen[-1])["w"], expected, rtol=1e-5)
 
 
 def test_without_an_average_the_parameters_are_read():
   optimizer = make_optimizer(0.1, updates=5)
-  assert averaged(optimizer.init(PARAMS), PARAMS) is PARAMS
+  assert read_average(optimizer.init(PARAMS), PARAMS) is PARAMS
   optimizer = make_optimizer(0.1, updates=5, average=0.9)
-  assert averaged(optimizer.init(PARAMS), PARAMS) is PARAMS
+  assert read_average(optimizer.init(PARAMS), PARAMS) is PARAMS
 
 
 def test_a_cosine_ends_at_zero():

@@ -51,7 +51,14 @@ class Checkpoints:
     )
 
   def restore(self, like: TrainState) -> Snapshot | None:
-    """The latest snapshot, or None; `like` has the shapes and types of its state."""
+    """Reads the latest snapshot.
+
+    Args:
+      like: a state of the same shapes and types, e.g. the initial one.
+
+    Returns:
+      The snapshot, or None where the folder holds none.
+    """
     step = self._manager.latest_step()
     if step is None:
       return None

@@ -7,7 +7,7 @@ import optax
 from flax import linen
 
 import rc_jax
-from experiments.convolutional import Front, Network, halved, memoryless
+from experiments.harness.convolutional import Front, Network, halve, memoryless
 
 CLASSIFIER = memoryless(Network((3, 4), 8, 5))
 
@@ -64,7 +64,7 @@ def test_the_network_by_hand():
 def test_halved_takes_maxima_and_leaves_odd_edges_out():
   x = np.random.default_rng(0).normal(size=(5, 7, 2)).astype(np.float32)
   expected = [[x[y : y + 2, z : z + 2].max((0, 1)) for z in (0, 2, 4)] for y in (0, 2)]
-  np.testing.assert_array_equal(halved(jnp.asarray(x)), np.array(expected))
+  np.testing.assert_array_equal(halve(jnp.asarray(x)), np.array(expected))
 
 
 def test_a_front_is_the_same_network_in_the_form_for_loops():
@@ -77,7 +77,7 @@ def test_a_front_is_the_same_network_in_the_form_for_loops():
   def by_library(layers, x):
     module = linen.Conv(3, (3, 3)), linen.Conv(4, (3, 3))
     for conv, name in zip(module, layers, strict=True):
-      x = halved(linen.relu(conv.apply({"params": layers[name]}, x)))
+      x = halve(linen.relu(conv.apply({"params": layers[name]}, x)))
     return x.reshape(-1)
 
   of_front = lambda layers, x: front.apply({"params": layers}, x)

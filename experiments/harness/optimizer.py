@@ -17,7 +17,7 @@ def make_optimizer(
   weight_decay: float = 0.0,
   average: float = 0.0,
 ) -> optax.GradientTransformation:
-  """Adam, behind clipping, before the average, each where it is on.
+  """Makes Adam, with clipping before it and the average behind it, each where it is on.
 
   Args:
     learning_rate: of Adam, at its highest.
@@ -25,7 +25,7 @@ def make_optimizer(
     clip: largest L2 norm of the gradient, 0 for none.
     schedule: "constant", or "cosine": falling to zero over the training.
     weight_decay: of AdamW, 0 for Adam.
-    average: decay of a moving average of the parameters, 0 for none; `averaged` reads it.
+    average: decay of a moving average of the parameters, 0 for none; `read_average` reads it.
   """
   rate: Any = learning_rate
   if schedule == "cosine":
@@ -51,7 +51,7 @@ class ParamsAverage(NamedTuple):
 
 
 def average_params(decay: float) -> optax.GradientTransformation:
-  """Changes no update; keeps an exponential moving average of the parameters after it."""
+  """Keeps an exponential moving average of the parameters after each update; changes no update."""
 
   def init(params: Params) -> ParamsAverage:
     return ParamsAverage(jnp.int32(0), optax.tree.zeros_like(params), jnp.float32(decay))
@@ -64,8 +64,13 @@ def average_params(decay: float) -> optax.GradientTransformation:
   return optax.GradientTransformation(init, update)
 
 
-def averaged(opt_state: optax.OptState, params: Params) -> Params:
-  """The average in an optimizer's state, or `params` where it keeps none yet."""
+def read_average(opt_state: optax.OptState, params: Params) -> Params:
+  """Returns the average in an optimizer's state, or `params` where it keeps none yet.
+
+  Args:
+    opt_state: of `make_optimizer`.
+    params: as they are after the last update.
+  """
   states = [s for s in opt_state if isinstance(s, ParamsAverage)]
   if not states or not int(states[0].step):
     return params

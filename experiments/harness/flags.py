@@ -1,0 +1,194 @@
+"""The flags that all binaries share, and what a binary does with its command line."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from absl import app, flags, logging
+
+from experiments.harness import compile_cache
+from experiments.harness.settings import Experiment, Settings, make_settings
+from rc_jax import EarlyExit
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_enum(
+  "model",
+  "lstm",
+  ["lstm", "conv_lstm", "cnn_lstm", "dense_lstm", "cnn"],
+  "Network. Of temporal_mnist: conv_lstm, and cnn_lstm, an LSTM on what a convolutional network "
+  "makes of all pixels so far. Of speech: dense_lstm, an LSTM on two dense layers of each step's "
+  "frames. cnn, of both: a ceiling, without a memory but shown all frames so far at once.",
+)
+flags.DEFINE_enum(
+  "objective",
+  None,
+  ["rc", "eos"],
+  "Loss at the first spike, or at the last step. Default: rc (cnn eos).",
+)
+flags.DEFINE_enum(
+  "engine",
+  "auto",
+  ["auto", "full", "early_exit"],
+  "early_exit computes nothing after a spike; the result is the same but for rounding. auto: "
+  "early_exit on a CPU, full on a GPU, which starts the kernels of few rows no faster.",
+)
+flags.DEFINE_integer(
+  "widths",
+  EarlyExit().widths,
+  "Loops of falling width of early exit, at most. More skip more and compile longer; 12 pay in a "
+  "training of some thousand updates.",
+  1,
+)
+flags.DEFINE_enum(
+  "dtype",
+  "float32",
+  ["float32", "bfloat16"],
+  "Float type of the computation; parameters, confidence and losses are float32.",
+)
+flags.DEFINE_string(
+  "beta",
+  None,
+  "Weight of the entropy reward (eq. 7). MNIST and speech also take a schedule over epochs: "
+  "0.5,30:0.165 is 0.165 from epoch 30 on. Default: spotting and two_sequence 0, temporal_mnist "
+  "0.165, speech 0.2 (cnn 0).",
+)
+flags.DEFINE_string(
+  "theta",
+  "0.95",
+  "Threshold on the largest class probability, or a schedule as of --beta: with "
+  "0.101,2:0.6,3:0.8,4:0.95 ten classes are answered at the first step at first. Validation and "
+  "test are read at the last value.",
+)
+flags.DEFINE_integer("seed", 0, "Of initialisation, generated data and shuffling.")
+flags.DEFINE_string("workdir", None, "Folder of the run's files. Default: runs/<experiment>.")
+flags.DEFINE_integer(
+  "units",
+  None,
+  "Hidden units, or feature maps: ConvLSTM's, or those of cnn's first layer. Default: spotting, "
+  "two_sequence 125, temporal_mnist 340 (conv_lstm 10, cnn_lstm 128, cnn 32), speech 128 "
+  "(cnn 32).",
+  1,
+)
+flags.DEFINE_integer("batch_size", 128, "Examples an update.")
+flags.DEFINE_float(
+  "learning_rate", None, "Of Adam. Default: spotting, two_sequence 0.0003, others 0.001."
+)
+flags.DEFINE_float(
+  "clip", None, "Largest L2 norm of the gradient, 0 for none. Default: speech 0.25."
+)
+flags.DEFINE_enum(
+  "schedule",
+  "constant",
+  ["constant", "cosine"],
+  "Of the learning rate: constant as in the paper, or falling to zero over the training.",
+)
+flags.DEFINE_float("weight_decay", 0.0, "Of AdamW; 0: Adam, as in the paper.", 0.0)
+flags.DEFINE_float(
+  "average",
+  0.0,
+  "Decay an update of a moving average of the parameters, which is then what is read and reported, "
+  "e.g. 0.999; 0 for none, as in the paper.",
+  0.0,
+  0.999999,
+)
+flags.DEFINE_integer(
+  "num_examples",
+  None,
+  "Training examples of a generated task. Default: spotting 1,500,000, two_sequence 2,000,000.",
+)
+flags.DEFINE_integer(
+  "num_test",
+  None,
+  "Fresh examples on which a generated task is read at the end. Default: spotting 10,000, "
+  "two_sequence 20,000.",
+  1,
+)
+flags.DEFINE_float(
+  "epochs",
+  None,
+  "Passes over a stored data set. Default: temporal_mnist 50, speech 1000 (cnn 20).",
+)
+flags.DEFINE_enum(
+  "choose",
+  None,
+  ["best", "last"],
+  "Report the checkpoint of the best validation accuracy at the spike, or the last one. Default: "
+  "two_sequence last, others best.",
+)
+flags.DEFINE_bool(
+  "early_stop",
+  None,
+  "End a run whose validation accuracy at the spike falls below the share of the largest class "
+  "after having been above (A.4). Default: speech true, others false.",
+)
+flags.DEFINE_integer("checkpoint_seconds", 60, "Save a checkpoint at least this often.", 1)
+flags.DEFINE_bool("progress", True, "Show a progress bar.")
+flags.DEFINE_string(
+  "dataset",
+  None,
+  "temporal_mnist: mnist (default) or digits. speech: speech_commands (default), folder or "
+  "synthetic.",
+)
+flags.DEFINE_string("data_dir", None, "Folder of the data set.")
+flags.DEFINE_bool(
+  "data_on_device",
+  True,
+  "Keep a stored data set on the device; false: send each batch from the host.",
+)
+flags.DEFINE_string(
+  "compile_cache",
+  None,
+  "Folder in which JAX keeps compiled programs, so that a later start does not compile them again; "
+  "off: keep none. Default: JAX_COMPILATION_CACHE_DIR, else rc_jax/compiled in the user's cache.",
+)
+
+
+def read_settings(experiment: Experiment) -> Settings:
+  """Reads the parsed flags of an experiment's binary as one checked value.
+
+  Args:
+    experiment: whose shared and own flags are read.
+
+  Raises:
+    ValueError: as `make_settings`; the message names the flag.
+  """
+  values = {name: FLAGS[name].value for name in _list_names(experiment)}
+  return make_settings(experiment, values, read_defaults(experiment))
+
+
+def read_defaults(experiment: Experiment) -> dict[str, Any]:
+  """Returns the default of every flag of an experiment, by name; None where the task has one."""
+  return {name: FLAGS[name].default for name in _list_names(experiment)}
+
+
+def _list_names(experiment: Experiment) -> list[str]:
+  shared = [flag.name for flag in FLAGS.flags_by_module_dict()[__name__]]
+  return sorted([*shared, *experiment.own_flags])
+
+
+def run_main(main: Callable[[], Any]) -> None:
+  """Runs a binary: bad input ends it with one line and status 2, not with a traceback.
+
+  Args:
+    main: of the binary, called once the flags are parsed; it returns the exit status, or None for
+      0, and raises ValueError or OSError for bad input.
+  """
+
+  def guarded(argv: list[str]) -> int:
+    if not FLAGS["verbosity"].present:
+      logging.set_verbosity(logging.WARNING)  # Orbax tells of every save at INFO
+    try:
+      if len(argv) > 1:
+        raise ValueError(f"unexpected argument {argv[1]!r}; flags look like --beta=0.2")
+      if problem := compile_cache.turn_on(FLAGS.compile_cache):
+        print(problem, file=sys.stderr)
+      return main() or 0
+    except (ValueError, OSError) as error:
+      logging.info("where it came from", exc_info=True)  # --verbosity=0 shows it
+      print(f"error: {error}", file=sys.stderr)
+      return 2
+
+  for flag in FLAGS.flags_by_module_dict()[__name__]:
+    FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # so that --help shows it
+  app.run(lambda argv: sys.exit(guarded(argv)))

@@ -1,0 +1,178 @@
+"""A binary's work: train, or go on, and leave the files of the run."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.harness import large_pages, report
+from experiments.harness.loop import train
+from experiments.harness.run_state import RunState, naming_split, summarize
+from experiments.harness.settings import Settings
+from experiments.harness.task import Task
+from experiments.harness.updates import count_updates, set_dtype
+from experiments.harness.workdir import Workdir, read_metrics, write_json
+from rc_jax import (
+  Evaluation,
+  accuracy_at_step,
+  check_theta,
+  evaluate,
+  frontier,
+  record,
+  unroll,
+)
+from rc_jax.types import Params
+
+# Beyond theta = .95 the curve is about certainty: steps in the odds, not in the probability.
+FRONTIER_ODDS = np.geomspace(0.25, 1e4, 49)
+
+
+def run(task: Task, settings: Settings) -> int:
+  """Trains a task, or goes on with it, and leaves the files of the run in its workdir.
+
+  Args:
+    task: what to train.
+    settings: how, where and how long.
+
+  Returns:
+    Exit status: 0, or 130 if a signal ended the training (nothing is lost).
+
+  Raises:
+    ValueError: a workdir that cannot be used, bad data, or a training that diverged.
+  """
+  return run_together([(task, settings)])
+
+
+def run_together(members: Sequence[tuple[Task, Settings]]) -> int:
+  """Does what `run` does for several runs in one program; each leaves the files it would alone.
+
+  Args:
+    members: of one experiment, with the same settings but for seed, constant beta and workdir.
+
+  Returns:
+    Exit status, as `run`.
+
+  Raises:
+    ValueError: as `run`.
+  """
+  for task, settings in members:  # all that can be wrong is told before anything is written
+    _check_fit(task, settings)
+  for note in dict.fromkeys(note for task, _ in members for note in task.notes):
+    print(note)
+  classifier = set_dtype(*members[0]).classifier  # one object, so that each function compiles once
+  runs = [
+    RunState(
+      task._replace(classifier=classifier),
+      settings,
+      Workdir(settings.workdir, task.name, settings.flags, settings.flag_defaults),
+    )
+    for task, settings in members
+  ]
+  if members[0][1].progress and (advice := large_pages.advise()):
+    print(advice, file=sys.stderr)
+  ended = train(runs)
+  for one in runs:
+    if ended:
+      finish(one)
+      print(report.tabulate(one.workdir.path))
+    one.close()
+  if not ended:
+    steps = ", ".join(str(one.step) for one in runs)
+    print(f"stopped after update {steps}; the same command goes on from there", file=sys.stderr)
+  return 0 if ended else 130
+
+
+def _check_fit(task: Task, settings: Settings) -> None:
+  """Raises ValueError where the settings do not fit the task's classes or length."""
+  for _, theta in settings.thetas:
+    check_theta(theta, len(task.class_names))
+  count_updates(task, settings)
+  settings.schedule_of("beta", task.updates_per_epoch)
+  settings.schedule_of("theta", task.updates_per_epoch)
+
+
+def finish(run: RunState) -> None:
+  """Reads the test split at the chosen checkpoint and writes the result, report and pictures.
+
+  Args:
+    run: one that has come to its end.
+
+  Raises:
+    ValueError: the test split holds bad data, or the training has diverged.
+  """
+  params = run.params if run.settings.choose == "last" else run.best_params
+  result = _describe_training(run) | _read_test(run, params)
+  _save_examples(run, params)
+  write_json(run.workdir.path / "result.json", result)
+  report.write(run.workdir.path)
+
+
+def _describe_training(run: RunState) -> dict[str, Any]:
+  """What result.json says of the training, and of what its numbers measure."""
+  task, last = run.task, run.settings.choose == "last"
+  last_line = read_metrics(run.workdir.path)[-1]
+  return {
+    "experiment": task.name,
+    "best_validation_rc_accuracy": run.best.rc_accuracy,
+    "chosen": run.settings.choose,
+    "chosen_at": run.describe_position(run.step if last else run.best.step),
+    "trained": run.describe_position(run.step),
+    "stopped_early": run.stopped_early,
+    "computed_fraction": last_line["computed_fraction"],
+    "update_ms": last_line.get("update_ms"),
+    "seconds": run.seconds,
+    "step_ms": task.step_ms,
+    "axes": task.axes._asdict(),
+    "class_names": task.class_names,
+  }
+
+
+def _read_test(run: RunState, params: Params) -> dict[str, Any]:
+  """What result.json says of the test split; the network runs over it once."""
+  task, classes = run.task, len(run.task.class_names)
+  theta = FRONTIER_ODDS / (1 + FRONTIER_ODDS)
+  with naming_split("test"):
+    recorded, batches = record(task.classifier, params, task.test.batches())
+    evaluation = evaluate(recorded, (), batches, run.settings.theta)
+    curve = frontier(recorded, (), batches, theta[theta > 1.05 / classes])
+    at_step = accuracy_at_step(recorded, (), batches)
+  return {
+    "split": "test",
+    "num_test": len(evaluation.label),
+    **summarize(evaluation),
+    **task.measure("test", evaluation, params),
+    "num_steps": len(at_step),
+    **_count_spike_steps(evaluation, len(at_step), classes),
+    "frontier": curve._asdict(),
+    "accuracy_at_step": at_step,
+  }
+
+
+def _count_spike_steps(evaluation: Evaluation, steps: int, classes: int) -> dict[str, Any]:
+  """Counts examples by spike step: `[C, T]` of those that spiked, by label, `[T]` of the others."""
+  spiked, step = evaluation.spiked, evaluation.step
+  count = lambda which: np.bincount(step[which], minlength=steps)
+  by_class = [count(spiked & (evaluation.label == c)) for c in range(classes)]
+  return {"spike_steps": by_class, "silent_steps": count(~spiked)}
+
+
+def _save_examples(run: RunState, params: Params) -> None:
+  """Writes examples.npz: the sequences that a report draws, with what the network says of them."""
+  if run.task.pictures is None:
+    return
+  batch, arrays = run.task.pictures()
+  classifier = run.task.classifier
+  carry = classifier.initial_carry(params)
+  functions = {"encode": classifier.encode, "decode": classifier.decode}
+  unroll_one = lambda x: unroll(classifier.step, params, carry, x, **functions)
+  np.savez_compressed(
+    run.workdir.path / "examples.npz",
+    inputs=np.asarray(batch.inputs),
+    labels=np.asarray(batch.labels),
+    lengths=np.asarray(batch.lengths),
+    probabilities=np.asarray(jax.nn.softmax(jax.jit(jax.vmap(unroll_one))(batch.inputs))),
+    theta=run.settings.theta,
+    **arrays,  # type: ignore[arg-type]
+  )

@@ -1,0 +1,186 @@
+"""One run in memory: what changes while it trains, how it is validated, saved and taken up."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tensorboardX
+
+from experiments.harness.checkpoints import Checkpoints, Snapshot
+from experiments.harness.optimizer import read_average
+from experiments.harness.settings import Settings
+from experiments.harness.task import Task
+from experiments.harness.updates import count_updates, make_initial_state
+from experiments.harness.workdir import Workdir
+from rc_jax import Evaluation, Metrics, evaluate
+from rc_jax.types import Params
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of the spike steps, in metrics.jsonl
+
+
+class Best(NamedTuple):
+  """The best validation so far: its update count and accuracy at the spike."""
+
+  step: int
+  rc_accuracy: float
+
+
+class RunState:
+  """A run in memory, between setup and result; the loop changes it, checkpoints hold it.
+
+  Args:
+    task: what to train.
+    settings: how.
+    workdir: where its files go.
+  """
+
+  def __init__(self, task: Task, settings: Settings, workdir: Workdir):
+    self.task, self.settings, self.workdir = task, settings, workdir
+    self.updates = count_updates(task, settings)
+    self.state = make_initial_state(task, settings)
+    self.step = 0
+    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=16)
+    self.items: Any = iter(task.items.to_iter_dataset(options))
+    self.best = Best(0, -1.0)
+    self.best_params: Params = _copy_params(self.params)
+    self.seconds = 0.0
+    self.stopped_early = False
+    self.metrics: list[Metrics] = []  # of the updates since the last validation, on the host
+    self.update_seconds: list[float] = []  # wall time of each of those updates
+    self.checkpoints = Checkpoints(workdir.path / "checkpoints")
+    self._restore()
+    self.tensorboard = tensorboardX.SummaryWriter(
+      str(workdir.path / "tensorboard"), purge_step=self.step
+    )
+
+  @property
+  def params(self) -> Params:
+    """The parameters to validate and report: their average where the optimizer keeps one."""
+    return read_average(self.state.opt_state, self.state.params)
+
+  def _restore(self) -> None:
+    """Goes on from the latest checkpoint, or begins; drops metrics of what came after it."""
+    snapshot = self.checkpoints.restore(self.state)
+    if snapshot is None:
+      self.workdir.rewind_metrics(0)
+      return
+    self.state, self.best_params, meta = snapshot
+    self.items.set_state(meta["items"])
+    self.best = Best(**meta["best"])
+    self.seconds = meta["seconds"]
+    self.stopped_early = meta["stopped_early"]
+    self.step = int(self.state.step)
+    self.workdir.rewind_metrics(self.step)
+
+  @property
+  def ended(self) -> bool:
+    """Whether no update is left."""
+    return self.stopped_early or self.step >= self.updates
+
+  def save(self) -> None:
+    """Saves all that the run needs to go on."""
+    meta = {
+      "experiment": self.task.name,
+      "items": self.items.get_state(),
+      "best": self.best._asdict(),
+      "seconds": self.seconds,
+      "stopped_early": self.stopped_early,
+      "class_names": list(self.task.class_names),
+      "saved": self.task.saved,
+      "flags": self.settings.flags,
+    }
+    self.checkpoints.save(Snapshot(self.state, self.best_params, meta))
+
+  def close(self) -> None:
+    """Waits for what is still being written."""
+    self.tensorboard.close()
+    self.checkpoints.close()
+
+  def validate(self, tell: Callable[[str], None]) -> None:
+    """Reads the validation split, writes a line of metrics, and keeps the best parameters.
+
+    Args:
+      tell: shows a line to the user, without breaking the progress bar.
+
+    Raises:
+      ValueError: the split holds bad data, or the training has diverged.
+    """
+    params = self.params
+    with naming_split("validation"):
+      evaluation = evaluate(
+        self.task.classifier, params, self.task.validation.batches(), self.settings.theta
+      )
+    self._write_line(evaluation, params)
+    accuracy = evaluation.rc_accuracy
+    share = float(np.max(np.bincount(self.task.validation.labels)) / len(evaluation.label))
+    if self.settings.early_stop and accuracy < share < self.best.rc_accuracy:
+      self.stopped_early = True
+      tell(
+        f"early stop (A.4): validation accuracy at the spike fell to {accuracy:.4f}, below the "
+        f"share of the largest class, {share:.4f}"
+      )
+    if accuracy > self.best.rc_accuracy:
+      self.best = Best(self.step, accuracy)
+      self.best_params = _copy_params(params)
+    self.metrics, self.update_seconds = [], []
+
+  def _write_line(self, evaluation: Evaluation, params: Params) -> None:
+    """Adds a validation to metrics.jsonl, and its scalars to TensorBoard's events."""
+    trained = self._train_means()
+    line: dict[str, Any] = {
+      **self.describe_position(self.step),
+      **{f"train_{name}": value for name, value in trained.items()},
+      **summarize(evaluation),
+      **self.task.measure("validation", evaluation, params),
+      "spike_step_quantiles": np.quantile(evaluation.step + 1, QUANTILES),
+      "computed_fraction": trained.get("computed_fraction"),
+      "update_ms": self._update_ms(),
+      "seconds": self.seconds,
+    }
+    self.workdir.append_metrics(line)
+    for name, value in line.items():
+      if np.ndim(value) == 0 and value is not None:
+        self.tensorboard.add_scalar(name, value, self.step)
+
+  def _train_means(self) -> dict[str, float]:
+    """Means of each metric over the updates since the last validation; empty without any."""
+    names = Metrics._fields if self.metrics else ()
+    return {name: float(np.mean([getattr(m, name) for m in self.metrics])) for name in names}
+
+  def _update_ms(self) -> float | None:
+    """Median milliseconds of those updates: a mean would count compilation."""
+    return 1e3 * float(np.median(self.update_seconds)) if self.update_seconds else None
+
+  def describe_position(self, step: int) -> dict[str, float]:
+    """Says a number of updates also in examples and, of stored data, in epochs."""
+    per_epoch = self.task.updates_per_epoch
+    epoch = {} if per_epoch is None else {"epoch": step / per_epoch}
+    return {"step": step, **epoch, "examples": step * self.settings.batch_size}
+
+
+@contextlib.contextmanager
+def naming_split(split: str) -> Iterator[None]:
+  """Puts the split's name in front of an error that bad data or a diverged training raises.
+
+  Raises:
+    ValueError: as the code inside.
+  """
+  try:
+    yield
+  except ValueError as error:
+    raise ValueError(f"{split} split: {error}") from error
+
+
+def summarize(evaluation: Evaluation) -> dict[str, float]:
+  """Returns the measures that every task reports, each a mean over a split's examples."""
+  names = ("rc_accuracy", "mean_spike_step", "eos_accuracy", "no_spike_fraction")
+  return {name: getattr(evaluation, name) for name in names}
+
+
+def _copy_params(params: Params) -> Params:
+  """Copies what must outlive an update, which donates the buffers of its state."""
+  return jax.tree.map(jnp.copy, params)

@@ -1,0 +1,86 @@
+"""The jitted functions of one run, from its task and settings."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from experiments.harness.settings import Settings
+from experiments.harness.task import Task
+from rc_jax import (
+  EarlyExit,
+  Engine,
+  Metrics,
+  Train,
+  TrainState,
+  choose_engine,
+  make_train,
+  with_dtype,
+)
+from rc_jax.types import Array, Schedule
+
+Update = Callable[[TrainState, Any, Any], tuple[TrainState, Metrics]]
+
+
+def count_updates(task: Task, settings: Settings) -> int:
+  """Returns the number of updates of the whole training.
+
+  Raises:
+    ValueError: less than one.
+  """
+  if task.updates_per_epoch is None:
+    updates = round(settings.amount / settings.batch_size)
+  else:
+    updates = round(settings.amount * task.updates_per_epoch)
+  if updates < 1:
+    raise ValueError(f"{settings.amount} is too little for one update of {settings.batch_size}")
+  return updates
+
+
+def make_initial_state(task: Task, settings: Settings) -> TrainState:
+  """Returns the state before the first update."""
+  key = jax.random.fold_in(jax.random.key(settings.seed), 0)
+  return jax.jit(_make_training(task, settings).init)(key, take_example_inputs(task)[0, 0])
+
+
+def take_example_inputs(task: Task) -> Array:
+  """Returns inputs `[B, T, ...]` of one batch, for their shape and type."""
+  return next(iter(task.validation.batches())).inputs
+
+
+def make_update(task: Task, settings: Settings, beta: Schedule | None = None) -> Update:
+  """Returns the update of a run, to be jitted: `(state, task.data, item) -> (state, Metrics)`.
+
+  Args:
+    task: what to train.
+    settings: how.
+    beta: a schedule of the update count that replaces the beta of the settings.
+  """
+  train = _make_training(task, settings, beta)
+  return lambda state, data, item: train.update(state, task.fetch(data, item))
+
+
+def set_dtype(task: Task, settings: Settings) -> Task:
+  """Returns the task with its classifier computed in `settings.dtype`."""
+  return task._replace(classifier=with_dtype(task.classifier, settings.dtype))
+
+
+def _make_training(task: Task, settings: Settings, beta: Schedule | None = None) -> Train:
+  per_epoch = task.updates_per_epoch
+  return make_train(
+    task.classifier,
+    settings.optimizer(count_updates(task, settings)),
+    objective=settings.objective,
+    beta=settings.schedule_of("beta", per_epoch) if beta is None else beta,
+    theta=settings.schedule_of("theta", per_epoch),
+    augment=task.augment,
+    engine=choose_task_engine(task, settings),
+  )
+
+
+def choose_task_engine(task: Task, settings: Settings) -> Engine:
+  """Returns the engine that the settings ask for, with their number of widths."""
+  name = settings.engine
+  if name == "auto":
+    name = choose_engine(settings.batch_size, take_example_inputs(task).shape[1])
+  return EarlyExit(widths=settings.widths) if name == "early_exit" else name

@@ -1,0 +1,48 @@
+"""Finished runs, as their files tell of them."""
+
+import json
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.harness.workdir import read_metrics, read_result
+
+Result = dict[str, Any]
+
+
+class Done(NamedTuple):
+  """A finished run, from its files.
+
+  Attributes:
+    seed: of it.
+    config: config.json.
+    result: result.json.
+    metrics: lines of metrics.jsonl.
+    examples: arrays of examples.npz; empty where the run has none.
+  """
+
+  seed: int
+  config: dict[str, Any]
+  result: Result
+  metrics: list[dict[str, Any]]
+  examples: dict[str, np.ndarray]
+
+
+Runs = dict[str, list[Done]]  # by name, the seeds of each in order
+
+
+def read_done(workdir: pathlib.Path, seed: int) -> Done:
+  """Reads a finished run.
+
+  Args:
+    workdir: of the run.
+    seed: of it.
+
+  Raises:
+    OSError: a file is missing.
+  """
+  config = json.loads((workdir / "config.json").read_text())
+  path = workdir / "examples.npz"
+  examples = dict(np.load(path)) if path.exists() else {}
+  return Done(seed, config, read_result(workdir), read_metrics(workdir), examples)

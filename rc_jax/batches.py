@@ -1,0 +1,74 @@
+"""Batches of a data set: checked, and padded so that one compiled program reads all of them."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rc_jax.checks import check_batch, check_shapes, check_theta
+from rc_jax.types import Array, Batch, Classifier, Inputs, Params
+
+Batches = Batch | Iterable[Batch]
+
+
+def pad_batches(
+  batches: Batches, classifier: Classifier, params: Params, theta: Any
+) -> Iterator[tuple[Batch, int]]:
+  """Checks batches, and pads the short ones with their last row.
+
+  Each batch is checked when it is asked for, so that the host does not hold a whole data set.
+
+  Args:
+    batches: one `Batch`, or an iterable of batches of any sizes; empty ones are left out.
+    classifier: whose number of classes labels and theta are checked against.
+    params: of the classifier.
+    theta: threshold, a scalar or `[T]`, or None for no threshold.
+
+  Yields:
+    A batch of as many rows as the largest one so far, and how many of its rows are true ones.
+
+  Raises:
+    ValueError: no row in all batches, something that is no batch, shapes that disagree, labels,
+      lengths or theta out of range.
+  """
+  size = first = classes = 0
+  for batch in [batches] if isinstance(batches, Batch) else batches:
+    if not isinstance(batch, Batch):
+      raise ValueError(f"batches has a {type(batch).__name__}; give a Batch, or several of them")
+    rows = len(batch.labels)
+    if not rows:
+      continue
+    _, steps = check_shapes(batch)
+    classes = classes or _count_classes(classifier, params, batch)
+    if theta is not None:
+      check_theta(theta, classes, steps)
+    check_batch(batch, classes, first=first)
+    batch = batch._replace(
+      labels=jnp.asarray(batch.labels, jnp.int32), lengths=jnp.asarray(batch.lengths, jnp.int32)
+    )
+    first += rows
+    size = max(size, rows)
+    if rows < size:
+      index = np.minimum(np.arange(size), rows - 1)
+      batch = jax.tree.map(lambda a, index=index: a[index], batch)
+    yield batch, rows
+  if not size:
+    raise ValueError("there is nothing to evaluate: batches is empty")
+
+
+def concatenate_rows(parts: list[tuple[int, tuple[Array, ...]]]) -> list[np.ndarray]:
+  """Joins results of padded batches, each with its number of true rows, column by column."""
+  columns = zip(*([np.asarray(a)[:rows] for a in arrays] for rows, arrays in parts), strict=True)
+  return [np.concatenate(column) for column in columns]
+
+
+def _count_classes(classifier: Classifier, params: Params, batch: Batch) -> int:
+  def logits(params: Params, inputs: Inputs) -> Array:
+    x = jax.tree.map(lambda a: a[0, 0], inputs)
+    encoded = classifier.encode(params, x)
+    output = classifier.step(params, classifier.initial_carry(params), encoded)[1]
+    return classifier.decode(params, output)
+
+  return jax.eval_shape(logits, params, batch.inputs).shape[-1]

@@ -1,0 +1,69 @@
+"""What the passes of the engine hand to each other.
+
+B rows, T steps, C classes, w rows of a loop.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from rc_jax.engine.log import Log
+from rc_jax.types import Array, Carry, Encoded, Output, Params
+
+
+class RowFunctions(NamedTuple):
+  """A classifier's functions, mapped over w rows; params hold what they closed over, too.
+
+  Attributes:
+    first_step: `(params, carry, encoded) -> (carry, output)`, as `step`, of the first step.
+    step: of all later ones.
+    encode: `(params, x) -> encoded`; None where it is left within the step, or not given.
+    decode: `(params, output) -> logits [w, C]`.
+  """
+
+  first_step: Callable[[Params, Carry, Encoded], tuple[Carry, Output]]
+  step: Callable[[Params, Carry, Encoded], tuple[Carry, Output]]
+  encode: Callable[[Params, Any], Encoded] | None
+  decode: Callable[[Params, Output], Array]
+
+
+class Spike(NamedTuple):
+  """What each of B rows said.
+
+  Attributes:
+    step: `[B]` int32, zero-based, of the first spike, or the last step where there is none.
+    spiked: `[B]` bool.
+    label: `[B]` int32, the most probable class at `step`; None unless rows ran to their ends.
+    output: `[B, ...]` of the classifier's step, at `step`; at a row's end where rows ran to it.
+  """
+
+  step: Array
+  spiked: Array
+  label: Array | None
+  output: Output
+
+
+class Stage(NamedTuple):
+  """One loop: its rows `[w]`, its first step and the one after its last, where its log begins."""
+
+  rows: Array
+  first: Array
+  end: Array
+  log_start: Array
+
+
+class Trail(NamedTuple):
+  """What the backward pass follows.
+
+  Attributes:
+    stages: in the order in which they ran.
+    log: of their steps.
+    logged: int32 number of row-steps in the log.
+    first_encoded: what the first step took; None where `encode` does not stand apart.
+    enters: `[B]` int32, the step at which each row's gradient enters.
+  """
+
+  stages: list[Stage]
+  log: Log
+  logged: Array
+  first_encoded: Encoded | None
+  enters: Array

@@ -1,0 +1,45 @@
+"""Which engine computes a run up to its spikes."""
+
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+
+from rc_jax.engine.widths import MOST_WIDTHS
+
+
+class EarlyExit(NamedTuple):
+  """The early-exit engine, with its options.
+
+  Attributes:
+    widths: the largest number of loops of falling width, 1 or more. More skip more and take longer
+      to compile, each about a third of the full scan's compile time. One alone stops the whole
+      batch at its slowest row.
+  """
+
+  widths: int = MOST_WIDTHS
+
+
+EngineName = Literal["auto", "full", "early_exit"]
+Engine = EngineName | EarlyExit
+
+
+def check_engine(engine: Any) -> None:
+  """Raises ValueError if there is no such engine."""
+  if isinstance(engine, EarlyExit):
+    if not isinstance(engine.widths, int) or engine.widths < 1:
+      raise ValueError(f"EarlyExit has widths={engine.widths!r}; give a whole number of 1 or more")
+  elif engine not in get_args(EngineName):
+    raise ValueError(
+      f"engine is {engine!r}; choose one of {get_args(EngineName)} or EarlyExit(widths=...)"
+    )
+
+
+def choose_engine(rows: int, steps: int) -> Literal["full", "early_exit"]:
+  """The engine of "auto": the full scan on a GPU or where there is little work, else early exit.
+
+  Little is less than 4 of T steps or 512 row-steps of `[B, T]`: what it could save is less than it
+  costs to compile a loop for every width. On a GPU early exit was slower for the paper's networks
+  (docs/results/gpu.md); within jit only `jax.default_backend()` tells the device.
+  """
+  on_gpu = jax.default_backend() == "gpu"
+  return "full" if on_gpu or steps < 4 or rows * steps < 512 else "early_exit"

@@ -1,0 +1,45 @@
+"""Which runs a workdir takes up, and which it refuses."""
+
+import pytest
+from running import read_json
+
+from experiments import speech
+from experiments.harness import workdir
+from experiments.harness.flags import read_defaults
+from experiments.harness.settings import make_settings
+
+
+def test_a_workdir_from_before_the_flag_of_the_model_goes_on(tmp_path):
+  defaults = read_defaults(speech.EXPERIMENT)
+  now = make_settings(speech.EXPERIMENT, defaults, defaults).flags
+  before = {name: value for name, value in now.items() if name != "model"}
+  assert now["model"] == "lstm" and now["objective"] == "rc"
+  workdir.Workdir(str(tmp_path), "speech", before, defaults)
+  with pytest.raises(ValueError, match=r"other settings \(model was 'lstm', is 'cnn'\)"):
+    workdir.Workdir(str(tmp_path), "speech", now | {"model": "cnn"}, defaults)
+  workdir.Workdir(str(tmp_path), "speech", now, defaults)
+
+
+def test_a_schedule_that_falls_over_the_training_keeps_its_length(tmp_path):
+  given = {"schedule": "constant", "epochs": 1.0}
+  workdir.Workdir(tmp_path / "constant", "speech", given, {})
+  workdir.Workdir(tmp_path / "constant", "speech", given | {"epochs": 2.0}, {})
+  given["schedule"] = "cosine"
+  workdir.Workdir(tmp_path / "cosine", "speech", given, {})
+  with pytest.raises(ValueError, match=r"epochs was 1\.0, is 2\.0.*choose another --workdir"):
+    workdir.Workdir(tmp_path / "cosine", "speech", given | {"epochs": 2.0}, {})
+
+
+def test_a_workdir_from_before_a_flag_existed_goes_on_with_its_default(tmp_path):
+  workdir.Workdir(tmp_path, "temporal_mnist", {"theta": 0.9}, {"average": 0.0})
+  with pytest.raises(ValueError, match=r"average was 0\.0, is 0\.9"):
+    workdir.Workdir(tmp_path, "temporal_mnist", {"theta": 0.9, "average": 0.9}, {"average": 0.0})
+  workdir.Workdir(tmp_path, "temporal_mnist", {"theta": 0.9, "average": 0.0}, {"average": 0.0})
+
+
+def test_a_result_from_before_the_axes_has_those_of_its_time(tmp_path):
+  workdir.write_json(tmp_path / "result.json", {"num_steps": 10})
+  assert workdir.read_result(tmp_path)["axes"]["image_shape"] == [28, 28]
+  own = {"image_shape": [8, 8], "sample_rate": None, "clip_s": None, "first_heard_s": None}
+  workdir.write_json(tmp_path / "result.json", {"axes": own})
+  assert workdir.read_result(tmp_path)["axes"] == own == read_json(tmp_path)["axes"]
