@@ -36,7 +36,7 @@ types: $(VENV)/ready ## mypy
 	$(BIN)/mypy
 
 docs: $(VENV)/ready ## the site of docs/ and the docstrings, into site/
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Versions that still satisfy setup.cfg stay as they are. UPGRADE=--upgrade takes the newest ones,
 # UPGRADE='--upgrade-package jax' those of one package.
