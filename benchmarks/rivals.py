@@ -103,6 +103,7 @@ def torch_step(shape: Shape, xs: np.ndarray, labels: np.ndarray, update: bool = 
 
   On the kind of device that JAX has: a GPU's LSTM is cuDNN's.
   """
+  # One function, since network, loss and update share PyTorch's mutable objects.
   import torch
 
   torch.manual_seed(0)

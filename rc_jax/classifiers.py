@@ -147,6 +147,7 @@ def conv_lstm(
     raise ValueError(f"kernel is {kernel}; an odd width keeps the image's size")
   head_init, head = make_head(num_classes, hidden, single_output=False)
   state_shape = (*image_shape, units)
+  # The five functions stay here together, as they share these sizes: apart, each would take five.
 
   def init(key: Key, x: Array) -> Params:
     _check_input("conv_lstm", x, 3)

@@ -56,9 +56,7 @@ class Stream(NamedTuple):
 
 
 def make_stream(classifier: Classifier, params: Params, theta: Any) -> Stream:
-  """Makes a stream of decisions.
-
-  After t steps each row's decision is that of `rank_code` for its first t steps.
+  """Makes a stream: after t steps each row's decision is `rank_code`'s for its first t steps.
 
   Args:
     classifier: any `Classifier`.

@@ -56,14 +56,13 @@ def run_to_spike(
     lengths: `[B]` int32, or None for T.
     most_widths: the largest number of loops.
     to_end: run each row to its last step, and record its first spike on the way.
-    zero_carry: take the float leaves of carry for zeros: the first step leaves out their products,
-      and no gradient reaches them.
+    zero_carry: take carry's floats for zeros: no products with them, and no gradient to them.
 
   Returns:
     Spike, and the int32 number of row-steps computed, at most `B * T`.
 
   Raises:
-    ValueError: a second or forward derivative, as far as it is taken where this function is traced.
+    ValueError: a second or forward derivative, if it is taken where this function is traced.
   """
   params, carry, xs, thresholds, lengths = vary_alike(params, carry, xs, thresholds, lengths)
   functions, params = _map_over_rows(step, encode, decode, params, carry, xs, zero_carry)

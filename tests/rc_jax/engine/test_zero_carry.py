@@ -45,8 +45,8 @@ NETS = {  # a network, a step's input, and how many products are left of how man
       lambda rngs: nnx.Linear(5, C, rngs=rngs),
     ),
     (4,),
+    1,
     2,
-    3,
   ),
   "counter": (counter(), (2,), 0, 0),
 }
