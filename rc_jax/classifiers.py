@@ -221,6 +221,7 @@ def _stack(
     return params
 
   def encode(params: Params, x: Array) -> Array:
+    _check_layers(cell.name, params, layers)
     _check_features(cell.name, x, params["input"].shape[:1])
     return _multiply_input(params, x)
 
@@ -262,6 +263,15 @@ def _check_input(name: str, x: Array, rank: int) -> None:
   if x.ndim != rank:
     raise ValueError(
       f"{name} takes a float input of rank {rank} a step, but got {x.dtype}{list(x.shape)}"
+    )
+
+
+def _check_layers(name: str, params: Params, layers: int) -> None:
+  # Without this check a network of one layer would run, and leave out the layers above.
+  given = 1 + len(params.get("upper", ()))
+  if given != layers:
+    raise ValueError(
+      f"{name} has layers={layers}, but its parameters are for layers={given}; build it with these"
     )
 
 

@@ -77,10 +77,11 @@ class Train(NamedTuple):
   Attributes:
     init: `(key, x) -> TrainState`; `x` is one step's input. Consumes the key.
     update: `(state, batch) -> (state, Metrics)`; jit, scan or vmap it.
-    loss: `(params, batch, step) -> (loss, Metrics)`, what `update` differentiates: the mean loss of
-      the batch at update number `step`, which schedules of theta and beta read. It is not
-      augmented, its `gradient_norm` is 0, and with `axis_name` it is of a device's own rows. Use it
-      to write another update, as one that accumulates the gradients of several batches.
+    loss: `(params, batch, step) -> (loss, Metrics)`, what `update` minimizes: the mean loss of the
+      batch at update number `step`, which schedules of theta and beta read. It is not augmented,
+      its `gradient_norm` is 0, and `finite` tells of the loss alone. With `axis_name`, loss and
+      metrics are means over that axis; take `jax.lax.pmean` of the gradient over it, too. Use it to
+      write another update, as one that accumulates the gradients of several batches.
   """
 
   init: Callable[[Key, Inputs], TrainState]
@@ -135,7 +136,8 @@ def make_train(
     params = classifier.init(params_key, x)
     return TrainState(params, optimizer.init(params), jnp.int32(0), run_key)
 
-  return Train(init, _make_update(loss_fn, optimizer, augment, axis_name), loss_fn)
+  update = _make_update(loss_fn, optimizer, augment, axis_name)
+  return Train(init, update, _average_loss(loss_fn, axis_name))
 
 
 def _check_options(objective: Any, loss: Any, beta: Any, theta: Any, engine: Any) -> None:
@@ -178,6 +180,25 @@ def _make_loss(
     return mean_loss, _make_metrics(mean_loss, code, computed, batch)
 
   return loss_fn
+
+
+def _average_loss(loss_fn: LossFn, axis_name: str | None) -> LossFn:
+  """Averages a loss and its metrics over `axis_name`, if there is one.
+
+  The gradient of each device's own loss would be right after a `pmean` under `vmap`, but too large
+  by the number of devices under `shard_map`, where JAX has already summed it for replicated
+  parameters. The gradient of this mean, after a `pmean`, is the whole batch's under both.
+  """
+  if axis_name is None:
+    return loss_fn
+
+  def mean_loss_fn(params: Params, batch: Batch, step: Array) -> tuple[Array, Metrics]:
+    loss, metrics = loss_fn(params, batch, step)
+    metrics = metrics._replace(finite=loss)  # a bool has no mean
+    loss, metrics = jax.lax.pmean((loss, metrics), axis_name)
+    return loss, metrics._replace(finite=jnp.isfinite(loss))
+
+  return mean_loss_fn
 
 
 def _make_update(

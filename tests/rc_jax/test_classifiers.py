@@ -293,6 +293,22 @@ def test_one_layer_has_the_parameters_of_kept_checkpoints(constructor, biases):
   assert jax.tree.structure(carry) == jax.tree.structure({24: (0, 0), 18: 0}[gates])
 
 
+@pytest.mark.parametrize("layers, given", [(1, 2), (2, 1), (2, 3)])
+@pytest.mark.parametrize("constructor", [rc_jax.lstm, rc_jax.gru])
+def test_parameters_of_another_number_of_layers(constructor, layers, given):
+  params = random_params(constructor(2, 3, layers=given), jnp.zeros(4))
+  data = rc_jax.Batch(np.zeros((2, 3, 4), np.float32), np.zeros(2, np.int32), np.full(2, 3))
+  message = f"has layers={layers}, but its parameters are for layers={given}"
+  with pytest.raises(ValueError, match=message):
+    rc_jax.evaluate(constructor(2, 3, layers=layers), params, data, 0.8)
+
+
+@pytest.mark.parametrize("size", [1.5, "2", None])
+def test_sizes_that_are_no_whole_numbers(size):
+  with pytest.raises(ValueError, match=r"layers is .*; give a whole number"):
+    rc_jax.lstm(4, 3, layers=size)
+
+
 def test_layers_start_different():
   params = jax.jit(rc_jax.gru(6, 3, layers=3).init)(jax.random.key(0), jnp.zeros(6))
   recurrent = [layer["recurrent"] for layer in (params, *params["upper"])]

@@ -257,6 +257,40 @@ def test_gradients_of_two_half_batches_are_that_of_one():
   assert one[1].loss == one[0] and one[1].gradient_norm == 0 and one[1].finite
 
 
+@pytest.mark.parametrize("mapped", ["shard_map", "shard_map without check_vma", "vmap"])
+def test_an_update_of_ones_own_on_two_devices(two_devices, mapped):
+  """The gradient of `Train.loss`, averaged over devices, is the whole batch's, not their sum."""
+  options = {"theta": 0.7, "engine": "early_exit"}
+  train = rc_jax.make_train(elman, optax.sgd(1.0), axis_name="device", **options)
+  alone = rc_jax.make_train(elman, optax.sgd(1.0), **options)
+  data, params = batch(features=4), start(alone, features=4).params
+
+  def gradient_and_metrics(params, data):
+    gradient, metrics = jax.grad(train.loss, has_aux=True)(params, data, 0)
+    return jax.lax.pmean(gradient, "device"), metrics._replace(computed_fraction=0)
+
+  if mapped == "vmap":
+    halves = lambda data: jax.tree.map(lambda a: a.reshape(2, B // 2, *a.shape[1:]), data)
+    of_halves = jax.vmap(gradient_and_metrics, (None, 0), None, axis_name="device")
+    on_devices = jax.jit(lambda params, data: of_halves(params, halves(data)))
+  else:
+    on_devices = jax.jit(
+      jax.shard_map(
+        gradient_and_metrics,
+        mesh=two_devices,
+        in_specs=(PartitionSpec(), PartitionSpec("device")),
+        out_specs=PartitionSpec(),
+        check_vma=mapped == "shard_map",
+      )
+    )
+  gradient, metrics = jax.jit(jax.grad(alone.loss, has_aux=True))(params, data, 0)
+  assert optax.tree.norm(gradient) > 0.1
+  expected = gradient, metrics._replace(computed_fraction=0)
+  chex.assert_trees_all_close(on_devices(params, data), expected, atol=1e-6)
+  data.inputs[-1] = np.nan  # on the second device alone
+  assert not on_devices(params, data)[1].finite
+
+
 @jax.numpy_dtype_promotion("standard")  # optax's schedule divides an int count
 def test_theta_and_beta_follow_the_update_count():
   data = batch()
