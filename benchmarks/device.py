@@ -29,6 +29,7 @@ from benchmarks.early_exit import spike_steps
 from benchmarks.rivals import rivals
 from benchmarks.shapes import PAPER, SHAPES, Shape, forced, make_loss
 from benchmarks.timing import alternate
+from experiments.harness.tables import format_table
 from rc_jax import Batch, Classifier, EarlyExit
 
 Row = dict[str, Any]
@@ -232,7 +233,7 @@ def run(minutes: float, out: pathlib.Path | None, smoke: bool) -> list[Row]:
 
 
 def print_tables(path: pathlib.Path) -> None:
-  """Markdown tables of the rows of a file, one a section."""
+  """Prints Markdown tables of the rows of a file, one a section."""
   rows = [json.loads(line) for line in path.read_text().splitlines()]
   hidden = {"section", "device", "jax_version", "flax_version", "seconds", "rows"}
   for section in dict.fromkeys(row["section"] for row in rows):
@@ -240,9 +241,8 @@ def print_tables(path: pathlib.Path) -> None:
     columns = [
       key for key in dict.fromkeys(k for row in of_section for k in row) if key not in hidden
     ]
-    print(f"\n{section}\n\n| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
-    for row in of_section:
-      print(f"| {' | '.join(_format(row.get(column, '')) for column in columns)} |")
+    cells = [[_format(row.get(column, "")) for column in columns] for row in of_section]
+    print(f"\n{section}\n\n{format_table(columns, cells)}")
 
 
 def _format(value: Any) -> str:

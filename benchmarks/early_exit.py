@@ -112,6 +112,7 @@ def measure(
       | memory
       | {"ratio": times["early_exit"] / times["full"]}
       | {"above_f": times["early_exit"] / times["full"] - f}
+      | ({"own_above_f": times["own"] / times["full"] - f} if "own" in times else {})
     )
   return results
 
