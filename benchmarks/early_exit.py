@@ -10,7 +10,7 @@ program holds beside its arguments and results. For a really trained network see
 
 Contenders: `early_exit`; `full`, the masked full scan with `encode` over all steps at once;
 `in_step`, the same with `encode` in the step; `slowest`, which stops at the slowest row of a batch;
-`twelve`, early exit with twelve widths; `own`, early exit of an LSTM as a user may write it.
+`four` and `twelve`, early exit with so many widths; `own`, early exit of an LSTM as a user may write it.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from rc_jax import Classifier, EarlyExit, Engine
 from rc_jax.types import identity
 
 FRACTIONS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)  # 0: every row spikes at its first step
-CONTENDERS = ("full", "early_exit", "in_step", "slowest", "twelve", "own")
+CONTENDERS = ("full", "early_exit", "in_step", "slowest", "four", "twelve", "own")
 
 
 def spike_steps(rng: np.random.Generator, rows: int, steps: int, fraction: float) -> np.ndarray:
@@ -52,6 +52,7 @@ def compile_contender(name: str, shape: Shape, kind: str, arguments: tuple) -> A
     "early_exit": "early_exit",
     "own": "early_exit",
     "slowest": EarlyExit(widths=1),
+    "four": EarlyExit(widths=4),
     "twelve": EarlyExit(widths=12),
   }
   function = make_loss(classifier, engines.get(name, "full"))
