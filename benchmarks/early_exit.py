@@ -10,7 +10,8 @@ program holds beside its arguments and results. For a really trained network see
 
 Contenders: `early_exit`; `full`, the masked full scan with `encode` over all steps at once;
 `in_step`, the same with `encode` in the step; `slowest`, which stops at the slowest row of a batch;
-`four` and `twelve`, early exit with so many widths; `own`, early exit of an LSTM as a user may write it.
+`four` and `twelve`, early exit with so many widths; `own`, early exit of an LSTM as a user may
+write it.
 """
 
 import argparse
