@@ -98,6 +98,40 @@ def flax_step(shape: Shape, xs: np.ndarray, labels: np.ndarray, update: bool = F
   return call
 
 
+def cudnn_step(shape: Shape, xs: np.ndarray, labels: np.ndarray) -> Call:
+  """`jax.experimental.rnn.lstm`, which is cuDNN's and needs a GPU, and dense layers; jitted."""
+  loss, state = make_cudnn_loss(shape, labels)
+  gradient, x = jax.jit(jax.value_and_grad(loss)), jnp.asarray(xs)
+  return lambda: gradient(state, x)
+
+
+def make_cudnn_loss(shape: Shape, labels: np.ndarray) -> tuple[Callable[..., jax.Array], Any]:
+  """`(state, xs) -> mean cross-entropy of the last step`, and a random state."""
+  from jax.experimental import rnn
+
+  sizes = (shape.features[0], shape.units, 1)  # inputs, units, layers
+  key = jax.random.key(0)
+  widths = list(itertools.pairwise((shape.units, *shape.hidden, shape.classes)))
+  keys = jax.random.split(jax.random.fold_in(key, 1), len(widths))
+  layers = [
+    (jax.random.normal(k, (a, b)) / a**0.5, jnp.zeros(b))
+    for k, (a, b) in zip(keys, widths, strict=True)
+  ]
+  state = (rnn.init_lstm_weight(key, *sizes, False), layers)
+  y = jnp.asarray(labels)
+
+  def loss(state: Any, x: jax.Array) -> jax.Array:
+    weights, layers = state
+    zeros = jnp.zeros((1, x.shape[0], shape.units))
+    lengths = jnp.full(x.shape[0], x.shape[1], jnp.int32)
+    h = rnn.lstm(x, zeros, zeros, weights, lengths, *sizes, 0.0, False)[1][0]
+    for k, (weight, bias) in enumerate(layers):
+      h = (jax.nn.relu(h) if k else h) @ weight + bias[None]
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(h, y))
+
+  return loss, state
+
+
 def torch_step(shape: Shape, xs: np.ndarray, labels: np.ndarray, update: bool = False) -> Call:
   """`torch.nn.LSTM`, or a ConvLSTM of `conv2d` in a Python loop, as PyTorch has none.
 
