@@ -119,6 +119,8 @@ def main() -> None:
   if given.table is not None:
     print_tables(given.table)
     return
+  if given.smoke:  # its times tell nothing, and compiling takes nearly all of it
+    jax.config.update("jax_disable_most_optimizations", True)
   run(given.minutes, given.out, SMOKE if given.smoke else ALL, sections)
 
 

@@ -46,6 +46,7 @@ class Sizes(NamedTuple):
     fractions: f, the most important first.
     unrolls: steps an iteration of the scan.
     widths: numbers of the early exit's loops.
+    engine: the early exit of cells that take one alone.
     updates: of a training that is timed.
     evaluated: rows of a data set that is read.
   """
@@ -59,6 +60,7 @@ class Sizes(NamedTuple):
   fractions: tuple[float, ...]
   unrolls: tuple[int, ...]
   widths: tuple[int, ...]
+  engine: Engine
   updates: int
   evaluated: int
 
@@ -74,6 +76,7 @@ ALL = Sizes(
   fractions=(0.25, 0.1, 0.5, 1.0),
   unrolls=(1, 2, 4, 8),
   widths=(1, 2, 4),
+  engine="early_exit",
   updates=100,
   evaluated=2000,
 )
@@ -87,6 +90,7 @@ SMOKE = Sizes(
   fractions=(0.5,),
   unrolls=(1, 2),
   widths=(1, 2),
+  engine=EarlyExit(widths=2),
   updates=3,
   evaluated=20,
 )
@@ -108,7 +112,8 @@ def check_engines(sizes: Sizes) -> Cells:
     xs, labels, spikes = make_data(shape, sizes.rows, 0.4, 8.0)
     params = jax.jit(own.init)(jax.random.key(0), jnp.zeros(shape.features))
     results = []
-    for engine in ("full", "early_exit"):
+    engines: tuple[Engine, ...] = ("full", sizes.engine)
+    for engine in engines:
       loss = make_loss(forced(own), engine)
       with jax.default_matmul_precision("float32"):
         gradient = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))
@@ -166,11 +171,12 @@ def time_full_scan(sizes: Sizes) -> Cells:
     return time_gradients(ways, shape, sizes.rows, 1.0, sizes.repeats)
 
   def measure_unroll(shape: Shape) -> Row:
-    full, classifier = make_gradient(shape, "full"), make_forced(shape)
-    unrolled = {f"unroll_{n}": make_unrolled(classifier, sizes.rows, n) for n in sizes.unrolls}
-    row = time_gradients({"full": full} | unrolled, shape, sizes.rows, 1.0, sizes.repeats)
+    classifier = make_forced(shape)
+    ways: dict[str, Callable] = {"full": make_gradient(shape, "full")}
+    ways |= {f"unroll_{n}": make_unrolled(classifier, sizes.rows, n) for n in sizes.unrolls}
+    row = time_gradients(ways, shape, sizes.rows, 1.0, sizes.repeats)
     arguments = make_params(shape), *make_data(shape, sizes.rows, 1.0)[:2]
-    gradients = [way(*arguments)[1] for way in (full, *unrolled.values())]
+    gradients = [way(*arguments)[1] for way in ways.values()]
     return row | {"difference": max(compare(gradients[0], other) for other in gradients[1:])}
 
   for measure, what in ((measure_decode, "decode"), (measure_unroll, "unroll")):
@@ -242,7 +248,9 @@ def time_early_exit(sizes: Sizes) -> Cells:
 def time_evaluation(sizes: Sizes) -> Cells:
   """Reading a data set up to the spikes, where rows that are done take the next, or to the end."""
 
-  def measure(shape: Shape, fraction: float) -> Row:
+  shape = sizes.shapes["speech"]
+
+  def measure(fraction: float) -> Row:
     xs, labels, spikes = make_data(shape, sizes.evaluated, fraction)
     data = Batch(xs, labels, jnp.full(sizes.evaluated, shape.steps, jnp.int32))
     size = sizes.evaluated // 10
@@ -260,8 +268,7 @@ def time_evaluation(sizes: Sizes) -> Cells:
     return row | alternate(calls, max(1, sizes.repeats // 2))
 
   for fraction in sizes.fractions:
-    shape = sizes.shapes["speech"]
-    yield f"speech, f={fraction:g}", functools.partial(measure, shape, fraction)
+    yield f"speech, f={fraction:g}", functools.partial(measure, fraction)
 
 
 def time_updates(sizes: Sizes) -> Cells:
@@ -280,10 +287,11 @@ def time_updates(sizes: Sizes) -> Cells:
       return metrics
 
     calls = {}
-    for engine in ("full", "early_exit"):
+    engines: dict[str, Engine] = {"full": "full", "early_exit": sizes.engine}
+    for name, engine in engines.items():
       training = rc_jax.make_train(make_forced(shape), adam, engine=engine)
-      calls[engine] = functools.partial(train, jax.jit(training.update))
-      check_spikes(calls[engine](), spikes)
+      calls[name] = functools.partial(train, jax.jit(training.update))
+      check_spikes(calls[name](), spikes)
     times = alternate(calls, min(3, sizes.repeats))
     row = {"f": find_f(shape, spikes), "updates": sizes.updates}
     return row | {name: time / sizes.updates for name, time in times.items()}
