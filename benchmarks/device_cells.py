@@ -5,7 +5,7 @@ What matters most comes first in a section.
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +19,12 @@ from benchmarks.forced_runs import (
   check_spikes,
   compare,
   find_f,
+  join_decode,
   make_data,
   make_forced,
   make_gradient,
   make_params,
+  make_unrolled,
   time_gradients,
 )
 from benchmarks.rivals import cudnn_step, rivals
@@ -132,42 +134,13 @@ def check_engines(sizes: Sizes) -> Cells:
     yield name, functools.partial(measure, shape, own)
 
 
-def join_decode(classifier: Classifier) -> Classifier:
-  """The classifier whose step gives logits, as if it had no `decode`."""
-
-  def step(params: Any, carry: Any, encoded: Any) -> Any:
-    carry, output = classifier.step(params, carry, encoded)
-    return carry, classifier.decode(params, output)
-
-  return Classifier(classifier.init, classifier.initial_carry, step, classifier.encode)
-
-
-def make_unrolled(classifier: Classifier, rows: int, unroll: int) -> Callable:
-  """The full scan's gradient, written out here with several steps an iteration of the scan."""
-
-  def loss(params: Any, xs: Any, labels: jax.Array) -> Any:
-    spread = lambda a: jnp.broadcast_to(a, (rows, *jnp.shape(a)))
-    carry = jax.tree.map(spread, classifier.initial_carry(params))
-    encoded = jax.vmap(jax.vmap(classifier.encode, (None, 0)), (None, 0))(params, xs)
-    in_time = jax.tree.map(lambda a: jnp.moveaxis(a, 1, 0), encoded)
-    step = jax.vmap(classifier.step, (None, 0, 0))
-    outputs = jax.lax.scan(lambda c, e: step(params, c, e), carry, in_time, unroll=unroll)[1]
-    decode = jax.vmap(classifier.decode, (None, 0))
-    # The logits of all steps only find the spikes; those at the spikes carry the gradient.
-    logits = jax.vmap(decode, (None, 0))(*jax.lax.stop_gradient((params, outputs)))
-    code = rc_jax.rank_code(jnp.moveaxis(logits, 0, 1), 0.95)
-    at_spike = jax.tree.map(lambda a: a[code.step, jnp.arange(rows)], outputs)
-    return jnp.mean(rc_jax.rc_loss(decode(params, at_spike), labels)), code
-
-  return jax.jit(jax.value_and_grad(loss, has_aux=True))
-
-
 def time_full_scan(sizes: Sizes) -> Cells:
   """The full scan with `decode` apart or in the step, then with several steps an iteration."""
 
   def measure_decode(shape: Shape) -> Row:
     joined = jax.value_and_grad(make_loss(join_decode(make_forced(shape)), "full"), has_aux=True)
-    ways = {"full": make_gradient(shape, "full"), "decode_in_step": jax.jit(joined)}
+    ways: dict[str, Callable] = {"full": make_gradient(shape, "full")}
+    ways["decode_in_step"] = jax.jit(joined)
     return time_gradients(ways, shape, sizes.rows, 1.0, sizes.repeats)
 
   def measure_unroll(shape: Shape) -> Row:

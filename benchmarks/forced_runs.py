@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import rc_jax
 from benchmarks.shapes import Shape, forced, forced_inputs, make_loss
 from benchmarks.timing import alternate
 from rc_jax import Classifier, Engine, Metrics
@@ -82,3 +83,33 @@ def time_gradients(
     if isinstance(metrics, Metrics):
       computed[f"{name}_computed"] = float(metrics.computed_fraction)
   return {"f": find_f(shape, spikes), "rows": rows} | alternate(calls, repeats) | computed
+
+
+def join_decode(classifier: Classifier) -> Classifier:
+  """The classifier whose step gives logits, as if it had no `decode`."""
+
+  def step(params: Any, carry: Any, encoded: Any) -> Any:
+    carry, output = classifier.step(params, carry, encoded)
+    return carry, classifier.decode(params, output)
+
+  return Classifier(classifier.init, classifier.initial_carry, step, classifier.encode)
+
+
+def make_unrolled(classifier: Classifier, rows: int, unroll: int) -> Callable:
+  """The full scan's gradient, written out here with several steps an iteration of the scan."""
+
+  def loss(params: Any, xs: Any, labels: jax.Array) -> Any:
+    spread = lambda a: jnp.broadcast_to(a, (rows, *jnp.shape(a)))
+    carry = jax.tree.map(spread, classifier.initial_carry(params))
+    encoded = jax.vmap(jax.vmap(classifier.encode, (None, 0)), (None, 0))(params, xs)
+    in_time = jax.tree.map(lambda a: jnp.moveaxis(a, 1, 0), encoded)
+    step = jax.vmap(classifier.step, (None, 0, 0))
+    outputs = jax.lax.scan(lambda c, e: step(params, c, e), carry, in_time, unroll=unroll)[1]
+    decode = jax.vmap(classifier.decode, (None, 0))
+    # The logits of all steps only find the spikes; those at the spikes carry the gradient.
+    logits = jax.vmap(decode, (None, 0))(*jax.lax.stop_gradient((params, outputs)))
+    code = rc_jax.rank_code(jnp.moveaxis(logits, 0, 1), 0.95)
+    at_spike = jax.tree.map(lambda a: a[code.step, jnp.arange(rows)], outputs)
+    return jnp.mean(rc_jax.rc_loss(decode(params, at_spike), labels)), code
+
+  return jax.jit(jax.value_and_grad(loss, has_aux=True))
