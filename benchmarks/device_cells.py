@@ -127,7 +127,7 @@ def check_engines(sizes: Sizes) -> Cells:
       "f": find_f(shape, spikes),
       "loss_difference": compare(loss, other_loss),
       "gradient_difference": compare(gradient[0], other[0]),
-      "input_gradient_difference": compare(gradient[1], other[1]),
+      "input_gradient_difference": compare(gradient[1][..., :-1], other[1][..., :-1]),
     }
 
   for name, (shape, own) in nets.items():

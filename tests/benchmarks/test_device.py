@@ -44,23 +44,27 @@ def test_rows_are_saved_one_by_one_and_the_time_is_kept(tmp_path, monkeypatch, c
 
 
 @pytest.mark.parametrize(
-  "section, fields",
+  "section, name, fields",
   [
-    ("equal", {"f", "loss_difference", "gradient_difference", "input_gradient_difference"}),
-    ("full scan", {"f", "full", "decode_in_step"}),
-    ("command buffers", {"skipped"}),
-    ("rivals", {"skipped"}),  # cuDNN's row
-    ("evaluation", {"f", "to_end", "to_spike"}),
+    ("equal", "LSTM, wide input", {"f", "gradient_difference", "input_gradient_difference"}),
+    ("full scan", "speech, unroll", {"f", "full", "unroll_1", "unroll_2", "difference"}),
+    ("command buffers", "speech, full, +WHILE", {"skipped"}),
+    ("rivals", "speech, cuDNN", {"skipped"}),
+    ("evaluation", "speech, f=0.5", {"f", "to_end", "to_spike"}),
   ],
 )
-def test_the_first_row_of_a_section(section, fields):
+def test_a_row_of_a_section(section, name, fields):
   if jax.default_backend() == "gpu" and "skipped" in fields:
     pytest.skip("this row is measured on a GPU")
-  _, measure = next(device.SECTIONS[section](SMOKE))
-  row = measure()
+  row = dict(device.SECTIONS[section](SMOKE))[name]()
   assert set(row) >= fields
-  assert all(row[name] < 1e-5 for name in row if name.endswith("difference"))
+  assert all(0 <= row[key] < 1e-5 for key in row if key.endswith("difference"))
   assert "GPU" in row.get("skipped", "GPU")
+
+
+def test_differences_are_relative_to_the_largest_entry():
+  reference, other = {"a": np.ones(2), "b": np.float32(-4)}, {"a": np.ones(2), "b": np.float32(-3)}
+  assert forced_runs.compare(reference, other) == 0.25
 
 
 def test_spikes_that_are_not_the_forced_ones_are_an_error():
