@@ -137,7 +137,6 @@ def torch_step(shape: Shape, xs: np.ndarray, labels: np.ndarray, update: bool = 
 
   On the kind of device that JAX has: a GPU's LSTM is cuDNN's.
   """
-  # One function, since network, loss and update share PyTorch's mutable objects.
   import torch
 
   torch.manual_seed(0)
@@ -145,24 +144,7 @@ def torch_step(shape: Shape, xs: np.ndarray, labels: np.ndarray, update: bool = 
   device = "cuda" if on_gpu else "cpu"
   x = torch.from_numpy(xs).to(device)
   y = torch.from_numpy(labels).long().to(device)
-  if len(shape.features) == 1:
-    rnn: Any = torch.nn.LSTM(shape.features[0], shape.units, batch_first=True)
-    width = shape.units
-    last = lambda: rnn(x)[0][:, -1]
-  else:
-    channels, units = shape.features[2], shape.units
-    rnn = torch.nn.Conv2d(channels + units, 4 * units, 3, padding=1)
-    width = int(np.prod(shape.features[:2])) * units
-    images = x.permute(1, 0, 4, 2, 3).contiguous()  # [T, B, F, Y, X]
-
-    def last() -> Any:
-      h = c = images.new_zeros(images.shape[1], units, *images.shape[3:])
-      for image in images:
-        i, f, g, o = rnn(torch.cat([image, h], dim=1)).chunk(4, dim=1)
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        h = torch.sigmoid(o) * torch.tanh(c)
-      return h.flatten(1)
-
+  rnn, width, last = make_torch_net(shape, x)
   widths = itertools.pairwise((width, *shape.hidden, shape.classes))
   layers = [torch.nn.Linear(a, b) for a, b in widths]
   parameters = [p for module in (rnn, *layers) for p in module.to(device).parameters()]
@@ -186,3 +168,25 @@ def torch_step(shape: Shape, xs: np.ndarray, labels: np.ndarray, update: bool = 
     adam.step()
 
   return call
+
+
+def make_torch_net(shape: Shape, x: Any) -> tuple[Any, int, Callable[[], Any]]:
+  """The recurrent layer, the size of its output, and a call that gives its last output."""
+  import torch
+
+  if len(shape.features) == 1:
+    lstm: Any = torch.nn.LSTM(shape.features[0], shape.units, batch_first=True)
+    return lstm, shape.units, lambda: lstm(x)[0][:, -1]
+  channels, units = shape.features[2], shape.units
+  gates = torch.nn.Conv2d(channels + units, 4 * units, 3, padding=1)
+  images = x.permute(1, 0, 4, 2, 3).contiguous()  # [T, B, F, Y, X]
+
+  def last() -> Any:
+    h = c = images.new_zeros(images.shape[1], units, *images.shape[3:])
+    for image in images:
+      i, f, g, o = gates(torch.cat([image, h], dim=1)).chunk(4, dim=1)
+      c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+      h = torch.sigmoid(o) * torch.tanh(c)
+    return h.flatten(1)
+
+  return gates, int(np.prod(shape.features[:2])) * units, last
