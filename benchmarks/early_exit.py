@@ -24,21 +24,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.shapes import PAPER, SHAPES, Shape, forced, make_loss
+from benchmarks.shapes import PAPER, SHAPES, Shape, forced, forced_inputs, make_loss
 from benchmarks.timing import alternate
 from rc_jax import Classifier, EarlyExit, Engine
 from rc_jax.types import identity
 
 FRACTIONS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)  # 0: every row spikes at its first step
 CONTENDERS = ("full", "early_exit", "in_step", "slowest", "four", "twelve", "own")
-
-
-def spike_steps(rng: np.random.Generator, rows: int, steps: int, fraction: float) -> np.ndarray:
-  """Zero-based spike steps `[B]`, Beta-distributed with mean(step + 1) / T near the fraction."""
-  if fraction in (0.0, 1.0):
-    return np.full(rows, round(fraction * (steps - 1)))
-  share = rng.beta(4 * fraction, 4 * (1 - fraction), rows)
-  return np.clip(np.ceil(share * steps) - 1, 0, steps - 1).astype(int)
 
 
 def compile_contender(name: str, shape: Shape, kind: str, arguments: tuple) -> Any:
@@ -83,21 +75,12 @@ def measure(
   rng = np.random.default_rng(0)
   params = shape.params()
   labels = jnp.asarray(rng.integers(0, shape.classes, rows), jnp.int32)
-  channels = (*shape.features[:-1], shape.features[-1] + 1)
-
-  def inputs(fraction: float) -> tuple[jax.Array, np.ndarray]:
-    spikes = spike_steps(rng, rows, shape.steps, fraction)
-    xs = 0.1 * rng.standard_normal((rows, shape.steps, *channels), np.float32)
-    xs[..., -1] = 0.0
-    xs.reshape(rows, shape.steps, -1)[..., -1] = 30.0 * (np.arange(shape.steps) == spikes[:, None])
-    return jnp.asarray(xs), spikes
-
-  arguments = (params, inputs(0.0)[0], labels)
+  arguments = (params, forced_inputs(rng, shape, rows, 0.0)[0], labels)
   functions = {name: compile_contender(name, shape, kind, arguments) for name in names}
   memory = {f"{n}_mb": f.memory_analysis().temp_size_in_bytes / 2**20 for n, f in functions.items()}
   results = []
   for fraction in fractions:
-    xs, spikes = inputs(fraction)
+    xs, spikes = forced_inputs(rng, shape, rows, fraction)
     calls = {n: functools.partial(f, params, xs, labels) for n, f in functions.items()}
     computed = {}
     for name, call in calls.items():

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from benchmarks.early_exit import spike_steps
+from benchmarks.shapes import spike_steps
 from experiments.harness.figures import BLUE, COLUMN, GREY, PALETTE, RED, STYLE
 from rc_jax import loop_widths
 

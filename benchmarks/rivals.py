@@ -98,12 +98,45 @@ def flax_step(shape: Shape, xs: np.ndarray, labels: np.ndarray, update: bool = F
   return call
 
 
+def cudnn_step(shape: Shape, xs: np.ndarray, labels: np.ndarray) -> Call:
+  """`jax.experimental.rnn.lstm`, which is cuDNN's and needs a GPU, and dense layers; jitted."""
+  loss, state = make_cudnn_loss(shape, labels)
+  gradient, x = jax.jit(jax.value_and_grad(loss)), jnp.asarray(xs)
+  return lambda: gradient(state, x)
+
+
+def make_cudnn_loss(shape: Shape, labels: np.ndarray) -> tuple[Callable[..., jax.Array], Any]:
+  """`(state, xs) -> mean cross-entropy of the last step`, and a random state."""
+  from jax.experimental import rnn
+
+  sizes = (shape.features[0], shape.units, 1)  # inputs, units, layers
+  key = jax.random.key(0)
+  widths = list(itertools.pairwise((shape.units, *shape.hidden, shape.classes)))
+  keys = jax.random.split(jax.random.fold_in(key, 1), len(widths))
+  layers = [
+    (jax.random.normal(k, (a, b)) / a**0.5, jnp.zeros(b))
+    for k, (a, b) in zip(keys, widths, strict=True)
+  ]
+  state = (rnn.init_lstm_weight(key, *sizes, False), layers)
+  y = jnp.asarray(labels)
+
+  def loss(state: Any, x: jax.Array) -> jax.Array:
+    weights, layers = state
+    zeros = jnp.zeros((1, x.shape[0], shape.units))
+    lengths = jnp.full(x.shape[0], x.shape[1], jnp.int32)
+    h = rnn.lstm(x, zeros, zeros, weights, lengths, *sizes, 0.0, False)[1][0]
+    for k, (weight, bias) in enumerate(layers):
+      h = (jax.nn.relu(h) if k else h) @ weight + bias[None]
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(h, y))
+
+  return loss, state
+
+
 def torch_step(shape: Shape, xs: np.ndarray, labels: np.ndarray, update: bool = False) -> Call:
   """`torch.nn.LSTM`, or a ConvLSTM of `conv2d` in a Python loop, as PyTorch has none.
 
   On the kind of device that JAX has: a GPU's LSTM is cuDNN's.
   """
-  # One function, since network, loss and update share PyTorch's mutable objects.
   import torch
 
   torch.manual_seed(0)
@@ -111,24 +144,7 @@ def torch_step(shape: Shape, xs: np.ndarray, labels: np.ndarray, update: bool = 
   device = "cuda" if on_gpu else "cpu"
   x = torch.from_numpy(xs).to(device)
   y = torch.from_numpy(labels).long().to(device)
-  if len(shape.features) == 1:
-    rnn: Any = torch.nn.LSTM(shape.features[0], shape.units, batch_first=True)
-    width = shape.units
-    last = lambda: rnn(x)[0][:, -1]
-  else:
-    channels, units = shape.features[2], shape.units
-    rnn = torch.nn.Conv2d(channels + units, 4 * units, 3, padding=1)
-    width = int(np.prod(shape.features[:2])) * units
-    images = x.permute(1, 0, 4, 2, 3).contiguous()  # [T, B, F, Y, X]
-
-    def last() -> Any:
-      h = c = images.new_zeros(images.shape[1], units, *images.shape[3:])
-      for image in images:
-        i, f, g, o = rnn(torch.cat([image, h], dim=1)).chunk(4, dim=1)
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        h = torch.sigmoid(o) * torch.tanh(c)
-      return h.flatten(1)
-
+  rnn, width, last = make_torch_net(shape, x)
   widths = itertools.pairwise((width, *shape.hidden, shape.classes))
   layers = [torch.nn.Linear(a, b) for a, b in widths]
   parameters = [p for module in (rnn, *layers) for p in module.to(device).parameters()]
@@ -152,3 +168,25 @@ def torch_step(shape: Shape, xs: np.ndarray, labels: np.ndarray, update: bool = 
     adam.step()
 
   return call
+
+
+def make_torch_net(shape: Shape, x: Any) -> tuple[Any, int, Callable[[], Any]]:
+  """The recurrent layer, the size of its output, and a call that gives its last output."""
+  import torch
+
+  if len(shape.features) == 1:
+    lstm: Any = torch.nn.LSTM(shape.features[0], shape.units, batch_first=True)
+    return lstm, shape.units, lambda: lstm(x)[0][:, -1]
+  channels, units = shape.features[2], shape.units
+  gates = torch.nn.Conv2d(channels + units, 4 * units, 3, padding=1)
+  images = x.permute(1, 0, 4, 2, 3).contiguous()  # [T, B, F, Y, X]
+
+  def last() -> Any:
+    h = c = images.new_zeros(images.shape[1], units, *images.shape[3:])
+    for image in images:
+      i, f, g, o = gates(torch.cat([image, h], dim=1)).chunk(4, dim=1)
+      c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+      h = torch.sigmoid(o) * torch.tanh(c)
+    return h.flatten(1)
+
+  return gates, int(np.prod(shape.features[:2])) * units, last

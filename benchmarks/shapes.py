@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from rc_jax import Batch, Classifier, Engine, Metrics, conv_lstm, lstm, make_train
@@ -57,6 +58,37 @@ def forced(classifier: Classifier) -> Classifier:
     return classifier.decode(params, output[0]).at[0].add(output[1])
 
   return classifier._replace(encode=encode, step=step, decode=decode)
+
+
+def spike_steps(rng: np.random.Generator, rows: int, steps: int, fraction: float) -> np.ndarray:
+  """Zero-based spike steps `[B]`, Beta-distributed with mean(step + 1) / T near the fraction."""
+  if fraction in (0.0, 1.0):
+    return np.full(rows, round(fraction * (steps - 1)))
+  share = rng.beta(4 * fraction, 4 * (1 - fraction), rows)
+  return np.clip(np.ceil(share * steps) - 1, 0, steps - 1).astype(int)
+
+
+def forced_inputs(
+  rng: np.random.Generator, shape: Shape, rows: int, fraction: float, push: float = 30.0
+) -> tuple[jax.Array, np.ndarray]:
+  """Random inputs of a `forced` classifier, whose last channel makes it spike when it is told to.
+
+  Args:
+    rng: consumed.
+    shape: of the network.
+    rows: B.
+    fraction: mean share of the steps up to the spike.
+    push: what is added to the first logit at the spike; far above the logits of random weights.
+
+  Returns:
+    `[B, T, ..., F + 1]` float32 inputs, and `[B]` zero-based spike steps.
+  """
+  spikes = spike_steps(rng, rows, shape.steps, fraction)
+  channels = (*shape.features[:-1], shape.features[-1] + 1)
+  xs = 0.1 * rng.standard_normal((rows, shape.steps, *channels), np.float32)
+  xs[..., -1] = 0.0
+  xs.reshape(rows, shape.steps, -1)[..., -1] = push * (np.arange(shape.steps) == spikes[:, None])
+  return jnp.asarray(xs), spikes
 
 
 def make_loss(classifier: Classifier, engine: Engine = "auto", objective: Any = "rc") -> Any:
