@@ -27,10 +27,14 @@ hypothesis.settings.load_profile("same_cases")
 
 @pytest.fixture(autouse=True)
 def less_compiling(request, monkeypatch):
-  """Whole trainings are short, so that optimizing their programs takes longer than it gives."""
-  of_trainings = "experiments" in request.path.parts
-  monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(of_trainings).lower())
-  jax.config.update("jax_disable_most_optimizations", of_trainings)
+  """Programs run for moments, so that optimizing them takes longer than it gives.
+
+  It takes a third of the time of the engine's tests. Those of benchmarks compile as users do, and
+  hold both engines against each other so.
+  """
+  is_small = "benchmarks" not in request.path.parts
+  monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(is_small).lower())
+  jax.config.update("jax_disable_most_optimizations", is_small)
 
 
 @pytest.fixture(autouse=True)

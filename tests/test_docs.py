@@ -27,16 +27,14 @@ def python_blocks(page):
 
 
 @pytest.fixture
-def cheap_programs():
-  """What a user's JAX would compile, but for optimizing it; optax's Adam relies on promotion."""
-  jax.config.update("jax_disable_most_optimizations", True)
+def usual_promotion():
+  """As a user's JAX has it: optax's Adam relies on it."""
   with jax.numpy_dtype_promotion("standard"):
     yield
-  jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.parametrize("page", [p for p in WRITTEN if list(python_blocks(p))], ids=name_of)
-def test_the_code_of_a_page_runs(page, cheap_programs):
+def test_the_code_of_a_page_runs(page, usual_promotion):
   namespace = {"__name__": "__page__"}
   for line, code in python_blocks(page):
     if name_of(page) == "README.md" and "make_train" in code:

@@ -4,34 +4,42 @@ Nothing outside `rc_jax` imports from here. The algorithm, for B rows of T steps
 that does each part:
 
     forward:                                                                (forward)
-      carry, output = step(carry, encode(x[0])) of all B rows
-      for each width w, from B down:                                        (widths)
-        rows = the rows that are still silent, gathered                     (rows)
-        while more rows are silent than the next width holds:
+      carry, output = step(carry, encode(x[0])) of all B rows; nothing of it is logged
+      for each stage, a loop of fixed width w, from B down:                 (widths)
+        gather the rows that are still active, filled up to w with finished ones    (rows)
+        while more rows are active than the next stage holds:
           carry, output, residuals = first half of step(carry, encode(x[t]))    (step_vjp)
           append the residuals of the w rows to the log                     (log)
-          note the output of each row whose confidence reaches theta
-        put the rows back among all
-    logits = decode(output at the spike), one product, by JAX's own autodiff    (rc_jax.unroll)
-    backward, from the cotangent of each row's output:                      (backward)
-      for each width, from the narrowest up, and its logged steps, last first:
-        residuals = the log's entry; the cotangent enters at a row's spike
+          note the output of each row whose confidence reaches theta, or that is at its last step
+        put the w rows back among all
+    logits = decode(the noted outputs), one product, by JAX's own autodiff  (rc_jax.unroll)
+    backward, from the cotangent of each row's noted output:                (backward)
+      for each stage, last first, and for its logged steps, last first:
+        read residuals; a row's cotangent enters at the step that was noted
         gradients, cotangent of carry = second half of step                 (step_vjp)
-        write the cotangent of `encode`'s result over the entry
-      the first step's derivative
+        write the cotangent of `encode`'s result over a residual of its shape, no longer needed
+      the first step, differentiated afresh
       gradient of `encode`, in blocks over the log                          (encode_gradient)
 
-`early_exit` makes this a differentiable function of anything that JAX can trace. `kept_sums`
-chooses the residuals of a step that does not choose them itself, and `zero_carry` leaves out the
-products of a first step with a carry of zeros. `refill` reads a data set without gradients: a row
-that has spiked takes the next example. `jax_internals` holds all that relies on how JAX works
-inside.
+`early_exit` makes this a differentiable function of anything that JAX can trace; where nobody
+differentiates it, nothing is logged. A finished row that fills up a stage is computed in vain and
+its outputs are ignored. `decode` runs at every step, too, for the confidence; that needs no
+gradient. `refill` reads a data set without gradients: a row that has spiked takes the next example.
+`jax_internals` holds all that relies on how JAX works inside, a sentence for each function.
 
-What is logged: the arguments of a step, as far as its derivative needs them, and the sums of
-products before its nonlinearities; all else is rematerialised. Where `encode` stands apart, its
-results are not stored but recomputed or contained in those sums, and its gradient is formed at the
-end, since one product over all computed row-steps is faster than one a step. Where `encode` has few
-weights to a result it is a part of the step, and the inputs are read again.
+What is logged of a row-step: the arguments of the step, as far as its derivative needs them, and
+the sums of products that `kept_sums` chooses where the step marks none by `keep`; all else is
+rematerialised. The log has room for all B (T - 1) row-steps after the first; that its beginning
+holds what was computed, without holes, saves products and not memory.
+
+Where `encode` has at least 32 weights to each number of its result, it stands apart from the step
+(`early_exit`). Its result is logged only if the step's derivative needs it and no kept sum replaces
+it, and its gradient is formed after all stages: one product over many row-steps is faster than one
+a step. Else it is fused into the step, and the backward pass reads x again.
+
+Where the caller knows that the carry starts at zeros (`rc_jax.train` does), the first step leaves
+out its products with it and their gradients (`zero_carry`). Infinite or NaN parameters in those
+products then go unnoticed at that step.
 """
 
 from rc_jax.engine.early_exit import run_to_spike

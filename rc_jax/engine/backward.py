@@ -53,7 +53,7 @@ class _Pass(NamedTuple):
 class _OfRows(NamedTuple):
   """What a stage reads of its rows `[w]`: where their gradient enters, which, and their lengths."""
 
-  enters: Array
+  cotangent_step: Array
   doutput: list[Array]
   lengths: Array | None
 
@@ -95,7 +95,8 @@ def run_backward(
     xs: `[B, T, ...]` inputs.
     lengths: `[B]`, or None.
     trail: what `run_and_log` gave.
-    doutput: `[B, ...]` cotangents of the output's float leaves, which enter at `trail.enters`.
+    doutput: `[B, ...]` cotangents of the output's float leaves, which enter at
+      `trail.cotangent_step`.
     dxs: zeros like the float leaves of xs where their gradient is wanted, else None.
 
   Returns:
@@ -113,7 +114,7 @@ def run_backward(
     dencoded=[trail.log.residuals[i] for i in slots],
     dxs=None if dxs is None else [a.reshape(-1, *a.shape[2:]) for a in dxs],
   )
-  of_rows = _OfRows(trail.enters, doutput, lengths)
+  of_rows = _OfRows(trail.cotangent_step, doutput, lengths)
   for stage in reversed(trail.stages):
     state = _run_stage(pass_, stage, of_rows, state)
   dparams, dcarry, dxs = _finish(functions, pass_, carry, inputs, of_rows, state)
@@ -130,7 +131,7 @@ def _run_stage(pass_: _Pass, stage: Stage, of_rows: _OfRows, state: _State) -> _
 
   def run(s: _State) -> _State:
     own, own_dcarry = gather_rows((of_rows, s.dcarry), stage.rows)
-    step = functools.partial(_retreat, pass_, stage, own)
+    step = functools.partial(_step_back, pass_, stage, own)
     after = lax.while_loop(is_within, step, s._replace(dcarry=own_dcarry))
     dcarry = scatter_rows(s.dcarry, stage.rows, after.dcarry)
     return vary_alike(after._replace(dcarry=dcarry), pass_.xs)[0]
@@ -140,19 +141,19 @@ def _run_stage(pass_: _Pass, stage: Stage, of_rows: _OfRows, state: _State) -> _
   return lax.while_loop(is_within, run, state)
 
 
-def _retreat(pass_: _Pass, stage: Stage, own: _OfRows, s: _State) -> _State:
+def _step_back(pass_: _Pass, stage: Stage, own: _OfRows, s: _State) -> _State:
   """One step of the rows of a stage, backwards."""
   width = stage.rows.size
   start = stage.log_start + (s.t - stage.first) * width
   flat = stage.rows * rows_and_steps(pass_.xs)[1] + s.t
   residuals = list(pass_.trail.log.residuals)
   for slot, array in zip(pass_.slots, s.dencoded, strict=True):
-    residuals[slot] = array  # beyond `start` it holds cotangents, before it still residuals
+    residuals[slot] = array  # from `start + width` on it holds cotangents, before that residuals
   residuals = read_entries(residuals, start, width)
   inputs = None
   if not pass_.apart:
     inputs = inputs_at(pass_.xs, flat, None if own.lengths is None else s.t < own.lengths)
-  cotangents = [*s.dcarry, *_entering(own.doutput, own.enters == s.t)]
+  cotangents = [*s.dcarry, *_entering(own.doutput, own.cotangent_step == s.t)]
   dparams, dcarry, dinputs = pass_.pull(pass_.params, inputs, residuals, cotangents)
   s = s._replace(t=s.t - 1, dcarry=dcarry, dparams=add(s.dparams, dparams))
   if pass_.apart:
@@ -168,7 +169,9 @@ def _finish(
   """The first step's derivative and, where it stands apart, the gradient of `encode`."""
   rows, steps = rows_and_steps(pass_.xs)
   pull = vjp_of_floats(functions.first_step, pass_.params, carry, inputs)
-  dparams, dcarry, dinputs = pull([*s.dcarry, *_entering(of_rows.doutput, of_rows.enters == 0)])
+  dparams, dcarry, dinputs = pull(
+    [*s.dcarry, *_entering(of_rows.doutput, of_rows.cotangent_step == 0)]
+  )
   dparams, dxs = add(s.dparams, dparams), s.dxs
   flat = jnp.arange(rows, dtype=jnp.int32) * steps
   if functions.encode is not None:

@@ -74,7 +74,7 @@ def run_to_spike(
   try:
     return run(params, carry, xs, thresholds, lengths)
   except TypeError as error:
-    if "forward-mode" in str(error):
+    if "forward-mode" in str(error):  # words of JAX's own TypeError; a test asks for ours
       raise ValueError(ONE_REVERSE_DERIVATIVE) from error
     raise
 
@@ -189,10 +189,10 @@ def _join(step: Step, encode: Encode) -> Step:
 def _stands_apart(encode: Encode, params: Params, x: Any) -> bool:
   """Whether the gradient of `encode` is formed over the log, rather than within each step.
 
-  Apart, each encoded number is written to the log and read again; within, each takes part in a
-  second forward product and each weight in a sum per step. So it depends on how many weights there
-  are to an encoded number, which for a dense layer is its number of inputs: 420 and 784 gain up to
-  0.4 of a full step's time apart, 1 gains 0.1 to 0.2 within (2 cores, T * B = 1280 to 20480).
+  Apart, each encoded number costs a write to the log and a read; within, each step repeats
+  `encode`'s product and adds to the gradient of every weight. So it depends on how many weights
+  there are to an encoded number, which for a dense layer is its number of inputs: 420 and 784 gain
+  up to 0.4 of a full step's time apart, 1 gains 0.1 to 0.2 within (2 cores, T * B = 1280 to 20480).
   """
   traced: Any = jax.make_jaxpr(encode)(params, x).jaxpr
   read = {id(v) for equation in traced.eqns for v in equation.invars}

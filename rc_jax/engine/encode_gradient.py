@@ -1,8 +1,9 @@
 """The gradient of `encode` where it stands apart: large products over the packed log.
 
-The backward pass has left cotangents of `encode`'s results in the log, an entry a row-step. Blocks
-of entries make products that are as large as the hardware likes, and together cost what was
-computed, whatever the widths of the loops were.
+The backward pass has left cotangents of `encode`'s results in the log, an entry a row-step. The
+products run over blocks of up to 512 entries, so that their total size follows the number of logged
+row-steps and not the widths of the stages. The first step's cotangents never enter the log: they
+join the product of what the blocks leave over, rounded up to a multiple of 64.
 """
 
 import functools

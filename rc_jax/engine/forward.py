@@ -1,9 +1,10 @@
 """The forward pass: all rows take the first step; loops of falling width run those still silent.
 
-The first step stands outside the loops. It needs no log, and no gradient to the carry where nobody
-asks for one (trained temporal MNIST: a seventh of a gradient's time). After it each loop gathers
-the silent rows, stops as soon as they fit into the next width, and puts its rows back among all. A
-row may run past its spike until its loop narrows; those outputs are ignored.
+The first step stands outside the loops. It is not logged: the backward pass differentiates it
+afresh. Where the carry is known to be zeros, its products with the carry are left out (trained
+temporal MNIST: a seventh of a gradient's time). After it each stage gathers the active rows, stops
+as soon as they fit into the next width, and puts its rows back among all. A row may run past its
+spike until its stage ends; those outputs are ignored.
 
 B rows, T steps, C classes, w rows of a loop.
 """
@@ -121,9 +122,11 @@ def run_and_log(
   log = blank_log(residuals, encoded if apart else None, xs)
   spike, stages, state = _run(pass_, carry, encoded, log, most_widths)
   rows, steps = rows_and_steps(xs)
-  enters = spike.step if not to_end else jnp.broadcast_to(_last_step(lengths, steps), (rows,))
+  cotangent_step = (
+    spike.step if not to_end else jnp.broadcast_to(_last_step(lengths, steps), (rows,))
+  )
   assert state.log is not None
-  trail = Trail(stages, state.log, state.logged, encoded if apart else None, enters)
+  trail = Trail(stages, state.log, state.logged, encoded if apart else None, cotangent_step)
   return spike, state.logged + rows, trail
 
 
@@ -226,21 +229,21 @@ def _record_outputs(
   """The state after a step: which rows have spiked or ended, and with which output."""
   logits = pass_.functions.decode(pass_.params, output)
   crossed = confidence(logits) >= pass_.thresholds[s.t]
-  speaks = (s.code < 0) & (crossed | (s.t >= last))
-  code = jnp.where(speaks, 2 * s.t + crossed.astype(jnp.int32), s.code)
-  label, ends = s.label, speaks
+  stops = (s.code < 0) & (crossed | (s.t >= last))
+  code = jnp.where(stops, 2 * s.t + crossed.astype(jnp.int32), s.code)
+  label, is_final = s.label, stops
   if pass_.to_end:
-    spoken = jnp.argmax(logits, axis=-1).astype(jnp.int32)
-    label = spoken if label is None else jnp.where(speaks, spoken, label)
-    ends = jnp.broadcast_to(s.t == last, speaks.shape)
+    predicted = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    label = predicted if label is None else jnp.where(stops, predicted, label)
+    is_final = jnp.broadcast_to(s.t == last, stops.shape)
   # Selects here and one scatter a stage: a scatter a step costs more than a small step itself.
-  output = select_rows(ends, output, s.output)
+  output = select_rows(is_final, output, s.output)
   s = s._replace(t=s.t + 1, carry=carry, code=code, label=label, output=output)
   return vary_alike(s, pass_.xs)[0]
 
 
 def _is_active(pass_: _Pass, s: _State, last: Array | int) -> Array:
-  """Which rows a next step is needed of `[w]`."""
+  """Which of the `[w]` rows need another step."""
   return jnp.broadcast_to(s.t <= last, s.code.shape) if pass_.to_end else s.code < 0
 
 

@@ -3,7 +3,9 @@
 Early exit stores a step's arguments and computes all else again in the backward pass. The products
 with the carry are most of that, and most recurrent networks send their sum through a nonlinearity,
 whose derivative needs the sum and nothing before it. So the sum is stored, as `lstm` does by
-`keep`.
+`keep`. Only products of at least 16 terms that depend on the carry count, and only where they
+stand in the step itself rather than in an inner loop or branch. A step with any
+`checkpoint_name` of its own is left as it is.
 """
 
 import math
@@ -21,8 +23,8 @@ from rc_jax.engine.jax_internals import (
 )
 from rc_jax.engine.step_vjp import keep
 
-# Terms of a product below which its results are computed again: as many multiplications take about
-# as long as to write and read a number.
+# Products that sum fewer terms than this are rematerialised: that costs no more than to store and
+# load their results.
 LEAST_TERMS = 16
 
 _PRODUCTS = {"dot_general", "conv_general_dilated"}

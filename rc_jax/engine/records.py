@@ -43,7 +43,9 @@ class Spike(NamedTuple):
 
 
 class Stage(NamedTuple):
-  """One loop: its rows `[w]`, its first step and the one after its last, where its log begins."""
+  """A loop of fixed width: its rows `[w]`, its first step and the one after its last, where its log
+  begins.
+  """
 
   rows: Array
   first: Array
@@ -59,11 +61,11 @@ class Trail(NamedTuple):
     log: of their steps.
     logged: int32 number of row-steps in the log.
     first_encoded: what the first step took; None where `encode` does not stand apart.
-    enters: `[B]` int32, the step at which each row's gradient enters.
+    cotangent_step: `[B]` int32, the step at which each row's gradient enters.
   """
 
   stages: list[Stage]
   log: Log
   logged: Array
   first_encoded: Encoded | None
-  enters: Array
+  cotangent_step: Array

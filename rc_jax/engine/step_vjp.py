@@ -25,9 +25,9 @@ def keep(values: Array) -> Array:
   """Marks what early exit stores of a step rather than computes again; changes no value.
 
   It pays for the sum of a step's products, just before the nonlinearity: the backward pass then
-  multiplies once less. Where that sum is as large as what `encode` gives, it takes its place in
-  memory. A step that marks nothing has such sums marked for it (`engine/kept_sums.py`), so this is
-  for who knows better.
+  multiplies once less. Where that sum has the shape of `encode`'s result, the cotangent of that
+  result can overwrite it, so that no array is added. A step that marks nothing has such sums marked
+  for it (`engine/kept_sums.py`), so this is for who knows better.
 
   Args:
     values: of any shape, in a step.
@@ -43,8 +43,8 @@ def split_vjp(
 ) -> tuple[Callable, Callable]:
   """Splits `jax.vjp` of a step into halves that exchange arrays with an axis of rows.
 
-  The second half traces the step anew on rows of the example, replaces the residuals that depend on
-  rows by the stored ones, and leaves it to XLA to drop what is then unused.
+  The second half retraces the step on copies of the example's first row, substitutes the stored
+  residuals for those that depend on rows, and lets XLA remove the computation that is then dead.
 
   Args:
     step: `(params, carry [w, ...], inputs [w, ...]) -> (carry, output [w, ...])` for any w.
@@ -70,9 +70,9 @@ def split_vjp(
     of_rows = [(leaf, axis) for leaf, axis in zip(leaves, axes, strict=True) if axis is not None]
     return result, [jnp.moveaxis(leaf, axis, 0) for leaf, axis in of_rows]
 
-  def second(params, given, stored, cotangents):
+  def second(params, inputs_or_none, stored, cotangents):
     rows = len(cotangents[-1])
-    example = given if inputs_at_hand else _repeat_first_row(inputs, rows)
+    example = inputs_or_none if inputs_at_hand else _repeat_first_row(inputs, rows)
     _, leaves, structure = _vjp(step, params, _repeat_first_row(carry, rows), example)
     of_rows = iter(stored)  # replace all that depends on the examples
     leaves = [
@@ -100,6 +100,8 @@ def _find_row_axes(
       inputs = _repeat_first_row(inputs, rows)
       at_hand = floats(inputs) if inputs_at_hand else []
       leaves = _vjp(step, params, _repeat_first_row(carry, rows), inputs)[1]
+      # JAX hands on an argument that it keeps as the same tracer. Did it not, inputs would be
+      # stored in vain and results stay right.
       return [None if any(leaf is a for a in at_hand) else leaf for leaf in leaves]
 
     leaves = jax.eval_shape(residuals, params, carry, inputs)
