@@ -20,9 +20,9 @@ needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C comp
 FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-O1"]
 MAIN = pathlib.Path(__file__).with_name("stream.c")
 NAMES = ["yes", "no", 'a "word"', "grün ??/", "*/ %s\\"]
-UNITS = {"lstm": 24, "dense_lstm": 16}
+UNITS = {"lstm": 23, "dense_lstm": 16}  # 23 is no multiple of what is computed at a time
 NEVER = 0.999999
-THETA = 0.5
+THETA = 0.55
 HEAD_SCALE = np.float32(2.5)
 NUM_STEPS = 1050
 MEAN = np.linspace(-8, -5, 20, dtype=np.float32)
@@ -222,8 +222,8 @@ def with_kernel(kernel):
     (dict(params={"encoder": {}, "classifier": {}}), "params are not those of lstm: KeyError"),
     (dict(params=None), "params are not those of lstm"),
     (dict(params={"upper": [{}]}), "an LSTM of 2 layers; only one"),
-    (dict(params=with_kernel(np.ones((7, 32)))), r"head.0 has weights \[7, 32\]; expected \[24"),
-    (dict(params=with_kernel(np.full((24, 32), np.nan))), "not finite"),
+    (dict(params=with_kernel(np.ones((7, 32)))), r"head.0 has weights \[7, 32\]; expected \[23"),
+    (dict(params=with_kernel(np.full((23, 32), np.nan))), "not finite"),
     (dict(class_names=NAMES[:4]), r"head.1 has weights \[32, 5\]; expected \[32, 4\]"),
     (dict(class_names="yes"), "give a list of strings"),
     (dict(class_names=["one"]), "2 or more classes"),
