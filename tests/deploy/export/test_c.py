@@ -22,8 +22,8 @@ MAIN = pathlib.Path(__file__).with_name("stream.c")
 NAMES = ["yes", "no", 'a "word"', "grün ??/", "*/ %s\\"]
 UNITS = {"lstm": 23, "dense_lstm": 16}  # 23 is no multiple of what is computed at a time
 NEVER = 0.999999
-THETA = 0.55
-HEAD_SCALE = np.float32(2.5)
+THETA = 0.5
+HEAD_SCALE = 2.5
 NUM_STEPS = 1050
 MEAN = np.linspace(-8, -5, 20, dtype=np.float32)
 STD = np.linspace(3, 4, 20, dtype=np.float32)
@@ -61,21 +61,32 @@ def audio() -> np.ndarray:
 
 @functools.cache
 def model(constructor):
-  """The classifier and parameters, whose head is larger than drawn so that the network decides."""
+  """The classifier and parameters: biases are not zero, and the head is large enough to decide."""
   classifier = _make_classifier(constructor, UNITS[constructor], len(NAMES))
-  params = classifier.init(jax.random.key(1), jnp.zeros(features.STEP_SIZE))
-  params = jax.tree.map(np.asarray, params)
-  for layer in params.get("classifier", params)["head"]:
-    layer["kernel"] = HEAD_SCALE * layer["kernel"]
-  return classifier, params
+  step = jax.ShapeDtypeStruct((features.STEP_SIZE,), jnp.float32)
+  rng = np.random.default_rng(0)
+
+  def draw(path, leaf):
+    scale = 0.2 if len(leaf.shape) == 1 else 1 / np.sqrt(leaf.shape[0])
+    scale *= HEAD_SCALE if "head" in jax.tree_util.keystr(path) else 1
+    return (scale * rng.standard_normal(leaf.shape)).astype(np.float32)
+
+  shapes = jax.eval_shape(classifier.init, jax.random.key(0), step)
+  return classifier, jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+@functools.cache
+def step_inputs() -> np.ndarray:
+  """Of the whole signal at once, `[steps, 420]`, but for the last frames, which are padded."""
+  prepare = lambda x: features.context(features.standardise(features.log_mel(x), MEAN, STD))
+  return np.asarray(jax.jit(prepare)(audio()))[:NUM_STEPS]
 
 
 @functools.cache
 def python_steps(constructor, theta, reset_step=-1):
   """Labels and probabilities of a plain loop that resets the carry at each spike."""
   classifier, params = model(constructor)
-  frames = features.standardise(features.log_mel(jnp.asarray(audio())), MEAN, STD)
-  inputs = np.asarray(features.context(frames))[:NUM_STEPS]
+  inputs = step_inputs()
 
   @jax.jit
   def one(carry, x):
@@ -208,10 +219,10 @@ def test_what_is_written_depends_on_the_arguments_alone(tmp_path):
 
 
 def with_kernel(kernel):
+  """Parameters of "lstm" with another kernel of the head's first layer."""
   params = model("lstm")[1]
-  head = [dict(layer) for layer in params["head"]]
-  head[0]["kernel"] = np.asarray(kernel, np.float32)
-  return params | {"head": head}
+  first, last = params["head"]
+  return params | {"head": [first | {"kernel": kernel.astype(np.float32)}, last]}
 
 
 @pytest.mark.parametrize(
