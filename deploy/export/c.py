@@ -47,8 +47,9 @@ def write_c(
       symmetric about 0, and biases stay float32.
 
   Returns:
-    Sizes: "parameters", their number; "constant_bytes", of all tables in the compiled program;
-    "state_bytes", of an `rc_state`; "source_bytes" and "header_bytes", of the files.
+    Sizes: "parameters", their number; "constant_bytes", of all tables in the compiled program,
+    weights filled up to whole blocks; "state_bytes", of an `rc_state` where a `long long` lies on
+    a multiple of 8; "source_bytes" and "header_bytes", of the files.
 
   Raises:
     ValueError: an unknown constructor or kind of weights, theta out of range, or parameters, names,

@@ -14,6 +14,7 @@ int main(int argc, char **argv) {
   const int chunk = argc > 1 ? atoi(argv[1]) : 160;
   const long long reset_at = argc > 2 ? atoll(argv[2]) : -1;
   float *samples = malloc(chunk * sizeof(float));
+  long long heard = 0;
   int n, used, seen = 0, steps;
   printf("sizeof %d\n", (int)sizeof(rc_state));
   for (int k = 0; k < RC_NUM_CLASSES; k++) printf("name %s\n", rc_class_names[k]);
@@ -33,7 +34,11 @@ int main(int argc, char **argv) {
         printf("\n");
       }
       seen = steps;
-      if (state.samples == reset_at) rc_reset(&state), seen = 0;
+      heard += used;
+      if (heard == reset_at) {
+        rc_reset(&state);
+        seen = 0;
+      }
     }
   }
   rc_event untouched = {-1, 0.0f, -1, -1};
