@@ -1,1 +1,8 @@
-"""Trained networks outside JAX."""
+"""From a trained run to live decisions: load it, let it hear, export it.
+
+- `run_files` writes and reads what a run leaves for this: `load_run` is the way in. `models` makes
+  a network from its name and arguments; `convolutional` holds parts of some.
+- `front_end` makes steps of sound as it arrives, `spotter` makes events of steps, `recordings`
+  reads files of any rate and length.
+- `decide`, `listen` and `export` are commands: `python -m deploy.decide --help`.
+"""

@@ -25,15 +25,14 @@ from typing import Any
 
 import numpy as np
 from absl import flags
-from flax import linen as nn
 
 from data_pipelines import speech
-from experiments.harness.convolutional import Network, memoryless
+from deploy.models import Model
 from experiments.harness.flags import read_settings, run_main
 from experiments.harness.run import run
 from experiments.harness.settings import Experiment, Settings, Values
 from experiments.harness.task import InputAxes, Task, stored
-from rc_jax import Classifier, Evaluation, lstm, with_encoder
+from rc_jax import Evaluation
 from rc_jax.types import Params
 
 flags.DEFINE_list(
@@ -99,7 +98,7 @@ def setup(settings: Settings) -> Task:
 
   task = stored(
     "speech",
-    _make_classifier(settings.model, settings.units, len(data.class_names)),
+    _describe_network(settings.model, settings.units, len(data.class_names)),
     data.class_names,
     data.splits,
     functools.partial(speech.prepare_whole if whole else speech.prepare, data.statistics),
@@ -169,13 +168,12 @@ def _read_whole(task: Task) -> Task:
   return task._replace(measure=lambda *read: heard, pictures=None, vmap_members=True)
 
 
-def _make_classifier(model: str, units: int, num_classes: int) -> Classifier:
-  if model == "lstm":
-    return lstm(units, num_classes, hidden=(32,))
-  if model == "dense_lstm":
-    front = nn.Sequential([nn.Dense(2 * units), nn.relu, nn.Dense(units), nn.relu])
-    return with_encoder(lstm(units, num_classes, hidden=(32,)), front)
-  return memoryless(Network((units, 2 * units, 4 * units), 2 * units, num_classes))
+def _describe_network(model: str, units: int, num_classes: int) -> Model:
+  if model == "cnn":
+    widths = [units, 2 * units, 4 * units]
+    return Model("cnn", {"widths": widths, "hidden": 2 * units, "num_classes": num_classes})
+  hidden = {"hidden": [32]} if model == "lstm" else {}
+  return Model(model, {"units": units, "num_classes": num_classes, **hidden})
 
 
 def main() -> int:

@@ -16,11 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines import spotting
+from deploy.models import Model
 from experiments.harness.flags import read_settings, run_main
 from experiments.harness.run import run
 from experiments.harness.settings import Experiment, Settings
 from experiments.harness.task import EvaluationSet, Task, generated
-from rc_jax import Classifier, Evaluation, confidence, evaluate, lstm
+from rc_jax import Classifier, Evaluation, confidence, evaluate
 from rc_jax.types import Array, Params
 
 EXPERIMENT = Experiment(
@@ -36,7 +37,7 @@ def setup(settings: Settings) -> Task:
   """Makes the task that the settings describe."""
   task = generated(
     "spotting",
-    lstm(settings.units, 2, single_output=True),
+    Model("lstm", {"units": settings.units, "num_classes": 2, "single_output": True}),
     spotting.CLASS_NAMES,
     spotting.sample,
     key=jax.random.fold_in(jax.random.key(settings.seed), 1),

@@ -31,12 +31,12 @@ import jax
 from absl import flags
 
 from data_pipelines import temporal_mnist
-from experiments.harness.convolutional import Front, Network, memoryless
+from deploy.models import Model
 from experiments.harness.flags import read_settings, run_main
 from experiments.harness.run import run
 from experiments.harness.settings import Experiment, Settings, Values
 from experiments.harness.task import InputAxes, Task, stored
-from rc_jax import Batch, Classifier, conv_lstm, lstm, with_encoder
+from rc_jax import Batch
 from rc_jax.types import Key
 
 UNITS = {"lstm": 340, "conv_lstm": 10, "cnn_lstm": 128, "cnn": 32}
@@ -109,7 +109,7 @@ def setup(settings: Settings) -> Task:
     raise ValueError("--choose=best needs examples held out; give --choose=last or a --holdout")
   if prefix is not None and model != "cnn":
     raise ValueError("--prefix is for --model=cnn, the ceiling; leave it out")
-  classifier = _make_classifier(model, settings.units, given["kernel"])
+  network = _describe_network(model, settings.units, given["kernel"])
   splits = temporal_mnist.load(given["dataset"], data_dir=given["data_dir"], holdout=holdout)
   prepare: Callable[[Batch], Batch]
   if model in ("cnn", "cnn_lstm"):
@@ -119,7 +119,7 @@ def setup(settings: Settings) -> Task:
   warp = {name: given[name] for name in ("shift", "rotate", "zoom")}
   task = stored(
     "temporal_mnist",
-    classifier,
+    network,
     temporal_mnist.CLASS_NAMES,
     splits,
     prepare,
@@ -145,14 +145,15 @@ def _augment(key: Key, batch: Batch, *, shift: int, rotate: float, zoom: float) 
   return temporal_mnist.shift(key, warped, pixels=shift)
 
 
-def _make_classifier(model: str, units: int, kernel: int) -> Classifier:
-  if model == "lstm":
-    return lstm(units, 10)
+def _describe_network(model: str, units: int, kernel: int) -> Model:
+  arguments: dict[str, Any] = {"units": units, "num_classes": 10}
   if model == "conv_lstm":
-    return conv_lstm(units, 10, temporal_mnist.IMAGE_SHAPE, kernel=kernel)
+    arguments |= {"image_shape": list(temporal_mnist.IMAGE_SHAPE), "kernel": kernel}
   if model == "cnn_lstm":
-    return with_encoder(lstm(units, 10, hidden=(64,)), Front((16, 32)))
-  return memoryless(Network((units, 2 * units), 4 * units, 10))
+    arguments |= {"widths": [16, 32]}
+  if model == "cnn":
+    arguments = {"widths": [units, 2 * units], "hidden": 4 * units, "num_classes": 10}
+  return Model(model, arguments)
 
 
 def main() -> int:

@@ -16,11 +16,12 @@ import jax
 import numpy as np
 
 from data_pipelines import two_sequence
+from deploy.models import Model
 from experiments.harness.flags import read_settings, run_main
 from experiments.harness.run import run
 from experiments.harness.settings import Experiment, Settings
 from experiments.harness.task import Task, generated
-from rc_jax import Evaluation, frontier, lstm
+from rc_jax import Evaluation, frontier
 from rc_jax.types import Params
 
 IDEAL_THETA = 1 - np.geomspace(0.4, 0.002, 40)  # thresholds of the ideal observer's curve
@@ -42,7 +43,7 @@ def setup(settings: Settings) -> Task:
   """Makes the task that the settings describe."""
   task = generated(
     "two_sequence",
-    lstm(settings.units, 2, single_output=True),
+    Model("lstm", {"units": settings.units, "num_classes": 2, "single_output": True}),
     two_sequence.CLASS_NAMES,
     two_sequence.sample,
     key=jax.random.fold_in(jax.random.key(settings.seed), 1),

@@ -62,14 +62,16 @@ def sources(module):
   if (path / "__main__.py").exists():
     files += path.glob("*.py")
   assert files, f"there is no module {module}"
-  shared = ROOT / "experiments" / "harness" / "flags.py"
-  return [*files, shared if shared.exists() else ROOT / "experiments" / "flags.py"]
+  shared = {"deploy": "deploy/commands.py"}.get(
+    module.partition(".")[0], "experiments/harness/flags.py"
+  )
+  return [*files, ROOT / shared]
 
 
 def commands(page):
   """Modules, their first word and their flags, of the commands in a page's text."""
   text = re.sub(r"\\\n\s*", " ", page.read_text())
-  for match in re.finditer(r"python -m ((?:experiments|benchmarks)\.\w+)([^\n`#|]*)", text):
+  for match in re.finditer(r"python -m ((?:experiments|benchmarks|deploy)\.\w+)([^\n`#|]*)", text):
     words = match[2].split()
     first = words[0] if words and re.fullmatch(r"[a-z_]+", words[0]) else None
     yield match[1], first, re.findall(r"(?<![\w-])--([a-z][\w-]*)", match[2])
@@ -87,7 +89,9 @@ def test_commands_name_modules_and_flags_that_exist(page):
 
 @pytest.mark.parametrize("page", WRITTEN, ids=name_of)
 def test_every_flag_in_the_text_exists_somewhere(page):
-  files = [*(ROOT / "experiments").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
+  files = [
+    f for room in ("experiments", "benchmarks", "deploy") for f in (ROOT / room).rglob("*.py")
+  ]
   known = set().union(*map(flags_of, files)) | FOREIGN_FLAGS
   assert set(re.findall(r"`--([a-z]\w*)", page.read_text())) <= known
 

@@ -1,4 +1,4 @@
-"""What `pip install rc-jax` brings: four requirements, two packages, and enough to train."""
+"""What `pip install rc-jax` brings: four requirements, three packages, and enough to train."""
 
 import ast
 import configparser
@@ -134,7 +134,7 @@ def wheel(tmp_path_factory) -> pathlib.Path:
   for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
     shutil.copy(ROOT / name, tree)
   # Also what must not be packaged, so that its absence from the wheel means something.
-  for name in ("rc_jax", "data_pipelines", "experiments", "benchmarks", "tests"):
+  for name in ("rc_jax", "data_pipelines", "deploy", "experiments", "benchmarks", "tests"):
     shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
   build = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
   done = run(sys.executable, "-c", build, "dist", cwd=tree)
@@ -155,13 +155,13 @@ def test_the_wheel_has_four_direct_requirements_and_every_extra(wheel):
   assert metadata["Requires-Python"] == ">=3.11"
 
 
-def test_the_wheel_holds_both_packages_and_nothing_else(wheel):
+def test_the_wheel_holds_three_packages_and_nothing_else(wheel):
   with zipfile.ZipFile(wheel) as archive:
     names = {name for name in archive.namelist() if ".dist-info/" not in name}
   expected = {
     str(path.relative_to(ROOT))
-    for package in ("rc_jax", "data_pipelines")
-    for ending in ("py", "py.typed", "tsv")
+    for package in ("rc_jax", "data_pipelines", "deploy")
+    for ending in ("py", "py.typed", "tsv", "c", "h")
     for path in (ROOT / package).rglob(f"*{'' if '.' in ending else '.'}{ending}")
   }
   assert names == expected
@@ -182,6 +182,7 @@ def test_every_requirement_has_a_lower_bound():
   [
     ("rc_jax", []),
     ("data_pipelines", ["data", "demo", "digits"]),
+    ("deploy", ["deploy", "experiments"]),  # matplotlib draws a picture, and is asked for then
     ("experiments", ["experiments", "sweep"]),
     ("tests", ["dev"]),
   ],
@@ -193,7 +194,7 @@ def test_what_is_imported_is_declared_for_it(folder, extras):
 
 
 def test_what_is_declared_is_imported():
-  folders = ("rc_jax", "data_pipelines", "experiments", "benchmarks", "tests")
+  folders = ("rc_jax", "data_pipelines", "deploy", "experiments", "benchmarks", "tests")
   imported = set().union(*map(imported_by, folders)) | set(NOT_IMPORTED)
   assert set().union(*declared().values()) <= imported
 

@@ -21,6 +21,7 @@ from data_pipelines.speech.features import (
 from data_pipelines.speech.pipeline import (
   DATASETS,
   KEYWORDS,
+  UNKNOWN,
   Notes,
   Speech,
   Statistics,
@@ -41,6 +42,7 @@ __all__ = [
   "SAMPLE_RATE",
   "SPEAKER_PATTERN",
   "STEP_SIZE",
+  "UNKNOWN",
   "Augmentation",
   "Notes",
   "Speech",

@@ -42,10 +42,10 @@ def log_mel(audio: Array) -> Array:
   """
   if audio.dtype != jnp.float32:
     raise ValueError(f"audio is {audio.dtype}; give float32 samples in [-1, 1]")
-  power = _power_spectrum(_cut_windows(audio) * _on_last_axis(_hamming_window(), audio.ndim + 1))
+  power = _power_spectrum(_cut_windows(audio) * _on_last_axis(hamming_window(), audio.ndim + 1))
   # By default a GPU would round the factors of this product to ten bits of mantissa, which the
   # logarithm of a quiet band would show.
-  mel = jnp.matmul(power, _mel_filters(), precision=jax.lax.Precision.HIGHEST)
+  mel = jnp.matmul(power, mel_filters(), precision=jax.lax.Precision.HIGHEST)
   return jnp.log(mel + LOG_OFFSET)
 
 
@@ -138,14 +138,14 @@ def _on_last_axis(vector: Array | np.ndarray, ndim: int) -> Array:
   return jnp.reshape(vector, (1,) * (ndim - 1) + (-1,))
 
 
-def _hamming_window() -> np.ndarray:
+def hamming_window() -> np.ndarray:
   """Computes the periodic Hamming window, `[400]` float32."""
   n = np.arange(WINDOW)
   return (0.54 - 0.46 * np.cos(2 * np.pi * n / WINDOW)).astype(np.float32)
 
 
 @functools.cache
-def _mel_filters() -> np.ndarray:
+def mel_filters() -> np.ndarray:
   """Computes librosa's mel filters, `[201, 20]` float32."""
   from librosa.filters import mel  # takes a second, which only those who compute frames wait
 

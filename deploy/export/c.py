@@ -104,11 +104,11 @@ def _check_statistics(mean: Any, std: Any) -> dict[str, np.ndarray]:
 def _front_end() -> dict[str, np.ndarray]:
   """Computes the tables of the front end; of each mel filter only what is not zero."""
   angles = 2 * np.pi * np.arange(features.WINDOW) / features.WINDOW
-  filters = features._mel_filters()
+  filters = features.mel_filters()
   bounds = [np.flatnonzero(filters[:, band])[[0, -1]] for band in range(features.NUM_BANDS)]
   weights = [filters[first : last + 1, band] for band, (first, last) in enumerate(bounds)]
   return {
-    "rc_hamming": features._hamming_window(),
+    "rc_hamming": features.hamming_window(),
     "rc_cosine": np.cos(angles).astype(np.float32),
     "rc_sine": np.sin(angles).astype(np.float32),
     "rc_band_first": np.array([first for first, _ in bounds], np.int16),

@@ -5,7 +5,7 @@
 - `flags` defines the shared flags and reads the command line, once, in `main`; `settings` is their
   checked value; `schedules` parses those that change with epochs; `compile_cache` keeps compiled
   programs.
-- `task` is what a binary hands over; `convolutional` and `optimizer` are parts that it may use.
+- `task` is what a binary hands over; `optimizer` is a part that it may use.
 - `run` trains and writes the files: `loop` is the training loop, `run_state` one run in memory,
   `updates` the jitted functions of a run, `joint` those of several runs in one program, `signals`
   the end on request.

@@ -7,12 +7,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from deploy.run_files import save_model
 from experiments.harness import large_pages, report
 from experiments.harness.loop import train
 from experiments.harness.run_state import RunState, naming_split, summarize
 from experiments.harness.settings import Settings
 from experiments.harness.task import Task
-from experiments.harness.updates import count_updates, set_dtype
+from experiments.harness.updates import count_updates, set_dtype, take_example_inputs
 from experiments.harness.workdir import Workdir, read_metrics, write_json
 from rc_jax import (
   Evaluation,
@@ -105,6 +106,17 @@ def finish(run: RunState) -> None:
   params = run.params if run.settings.choose == "last" else run.best_params
   result = _describe_training(run) | _read_test(run, params)
   _save_examples(run, params)
+  task, example = run.task, take_example_inputs(run.task)
+  save_model(
+    run.workdir.path,
+    experiment=task.name,
+    model=task.model,
+    params=params,
+    input_shape=example.shape[2:],
+    class_names=task.class_names,
+    theta=run.settings.theta,
+    statistics=task.saved,
+  )
   write_json(run.workdir.path / "result.json", result)
   report.write(run.workdir.path)
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines.batches import Split, Splits, shuffled_indices
+from deploy.models import Model, build
 from rc_jax import Batch, Classifier, Evaluation
 from rc_jax.types import Key, Params
 
@@ -51,6 +52,7 @@ class Task(NamedTuple):
   Attributes:
     name: of the experiment, e.g. "spotting".
     classifier: what is trained.
+    model: the same in words, for those who build it again from the run's files.
     class_names: of the C classes.
     items: item k is what the host sends to update k.
     fetch: `(data, item) -> Batch`, inside the jitted step; gives records as stored where `augment`
@@ -75,6 +77,7 @@ class Task(NamedTuple):
 
   name: str
   classifier: Classifier
+  model: Model
   class_names: tuple[str, ...]
   items: grain.MapDataset
   fetch: Callable[[Any, Any], Batch]
@@ -95,7 +98,7 @@ class Task(NamedTuple):
 
 def generated(
   name: str,
-  classifier: Classifier,
+  model: Model,
   class_names: tuple[str, ...],
   sample: Callable[[Key, int], Batch],
   *,
@@ -108,7 +111,7 @@ def generated(
 
   Args:
     name: of the experiment.
-    classifier: what is trained.
+    model: what is trained.
     class_names: of the C classes.
     sample: `(key, B) -> Batch`, to be called inside jit.
     key: consumed; training, validation and test have keys of their own.
@@ -120,7 +123,8 @@ def generated(
   test = _draw_set(sample, test_key, num_test)
   return Task(
     name,
-    classifier,
+    build(model),
+    model,
     class_names,
     items=grain.MapDataset.range(2**31 - 1).map(np.int32),
     fetch=lambda data, item: sample(jax.random.fold_in(data, item), batch_size),
@@ -134,7 +138,7 @@ def generated(
 
 def stored(
   name: str,
-  classifier: Classifier,
+  model: Model,
   class_names: tuple[str, ...],
   splits: Splits,
   prepare: Callable[[Batch], Batch],
@@ -150,7 +154,7 @@ def stored(
 
   Args:
     name: of the experiment.
-    classifier: what is trained.
+    model: what is trained.
     class_names: of the C classes.
     splits: of the data set.
     prepare: pure function from a batch of records to steps, for the jitted step.
@@ -170,7 +174,8 @@ def stored(
   per_epoch = len(splits.train) // batch_size
   return Task(
     name,
-    classifier,
+    build(model),
+    model,
     class_names,
     items=shuffled_indices(len(splits.train), batch_size, seed).map(item),
     fetch=fetch,

@@ -13,7 +13,7 @@ import pytest
 
 from data_pipelines.speech import features
 from deploy.export.c import write_c
-from experiments.speech import _make_classifier
+from deploy.models import CONSTRUCTORS
 
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler, cc")
 
@@ -62,7 +62,8 @@ def audio() -> np.ndarray:
 @functools.cache
 def model(constructor):
   """The classifier and parameters: biases are not zero, and the head is large enough to decide."""
-  classifier = _make_classifier(constructor, UNITS[constructor], len(NAMES))
+  hidden = {"hidden": (32,)} if constructor == "lstm" else {}
+  classifier = CONSTRUCTORS[constructor](UNITS[constructor], len(NAMES), **hidden)
   step = jax.ShapeDtypeStruct((features.STEP_SIZE,), jnp.float32)
   rng = np.random.default_rng(0)
 

@@ -7,7 +7,7 @@ import optax
 from flax import linen
 
 import rc_jax
-from experiments.harness.convolutional import Front, Network, halve, memoryless
+from deploy.convolutional import Front, Network, halve, memoryless
 
 CLASSIFIER = memoryless(Network((3, 4), 8, 5))
 

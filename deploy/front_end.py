@@ -1,0 +1,83 @@
+"""The speech front end for sound that arrives bit by bit: samples in, steps out.
+
+It gives the steps of `data_pipelines.speech`, to rounding, whatever pieces the samples come in. Two
+things differ from a clip: nothing is padded at the end, since live sound has none, and a step is
+there as soon as the last window that it needs has been heard. The first window is centred on the
+first sample, as in a clip, with zeros before it.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from data_pipelines.speech import features
+
+HALF = features.WINDOW // 2
+
+
+class FrontEndState(NamedTuple):
+  """What a front end has heard and still needs.
+
+  Attributes:
+    samples: `[n]` float32, n < 400: from the start of the next window on.
+    frames: `[k, 20]` float32 standardised, k <= 20: the latest ones.
+  """
+
+  samples: np.ndarray
+  frames: np.ndarray
+
+
+class FrontEnd(NamedTuple):
+  """Two pure functions.
+
+  Attributes:
+    init: `() -> FrontEndState`, of silence.
+    push: `(state, samples [n]) -> (state, steps [k, 420])`, float32; n and k may be 0.
+  """
+
+  init: Callable[[], FrontEndState]
+  push: Callable[[FrontEndState, np.ndarray], tuple[FrontEndState, np.ndarray]]
+
+
+def make_front_end(mean: Any, std: Any) -> FrontEnd:
+  """Makes a front end.
+
+  Args:
+    mean: `[20]`, of each log-mel band of the training split (`Run.statistics`).
+    std: `[20]`, its standard deviation, > 0.
+
+  Returns:
+    FrontEnd(init, push). `push` raises ValueError where samples are not `[n]` or not finite; they
+    are taken for 16 kHz in [-1, 1].
+  """
+  mean, std = (np.asarray(a, np.float32) for a in (mean, std))
+  window, filters = features.hamming_window(), features.mel_filters()
+
+  def init() -> FrontEndState:
+    return FrontEndState(np.zeros(HALF, np.float32), np.zeros((0, features.NUM_BANDS), np.float32))
+
+  def push(state: FrontEndState, samples: np.ndarray) -> tuple[FrontEndState, np.ndarray]:
+    samples = np.asarray(samples, np.float32)
+    if samples.ndim != 1 or not np.isfinite(samples).all():
+      raise ValueError(f"samples have shape {list(samples.shape)}; give [n] finite numbers")
+    samples = np.concatenate([state.samples, samples])
+    number = max(0, 1 + (len(samples) - features.WINDOW) // features.HOP)
+    frames = state.frames
+    if number:
+      windows = np.lib.stride_tricks.sliding_window_view(samples, features.WINDOW)
+      spectrum = np.fft.rfft(windows[: number * features.HOP : features.HOP] * window)
+      power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
+      new = (np.log(power @ filters + np.float32(features.LOG_OFFSET)) - mean) / std
+      frames = np.concatenate([frames, new.astype(np.float32)])
+    span = 2 * features.CONTEXT + 1
+    steps = np.zeros((0, features.STEP_SIZE), np.float32)
+    if len(frames) >= span:
+      views = np.lib.stride_tricks.sliding_window_view(frames, span, axis=0)
+      steps = np.swapaxes(views, 1, 2).reshape(-1, features.STEP_SIZE)
+    left = FrontEndState(
+      samples[number * features.HOP :].copy(), frames[-2 * features.CONTEXT :].copy()
+    )
+    return left, steps
+
+  return FrontEnd(init, push)

@@ -1,0 +1,75 @@
+"""The networks that a run may have trained, by name: what `model.json` of a run is read with."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from flax import linen as nn
+
+from deploy.convolutional import Front, Network, memoryless
+from rc_jax import Classifier, conv_lstm, gru, lstm, with_encoder
+
+
+class Model(NamedTuple):
+  """A network in words, from which `build` makes it: it can be written as JSON.
+
+  Attributes:
+    constructor: its name in `CONSTRUCTORS`.
+    arguments: keyword arguments of the constructor, JSON values.
+  """
+
+  constructor: str
+  arguments: dict[str, Any]
+
+
+def dense_lstm(units: int, num_classes: int) -> Classifier:
+  """Makes an LSTM on two dense relu layers of a step's input, of twice its width and of its width.
+
+  Args:
+    units: of the LSTM, whose head has a dense layer of 32.
+    num_classes: C.
+  """
+  front = nn.Sequential([nn.Dense(2 * units), nn.relu, nn.Dense(units), nn.relu])
+  return with_encoder(lstm(units, num_classes, hidden=(32,)), front)
+
+
+def cnn(widths: list[int], hidden: int, num_classes: int) -> Classifier:
+  """Makes a convolutional network of one step's image, without memory; arguments of `Network`."""
+  return memoryless(Network(tuple(widths), hidden, num_classes))
+
+
+def cnn_lstm(units: int, num_classes: int, widths: list[int]) -> Classifier:
+  """Makes an LSTM, with a dense layer of 64 above it, on a convolutional network of each image.
+
+  Args:
+    units: of the LSTM.
+    num_classes: C.
+    widths: feature maps of the convolutions.
+  """
+  return with_encoder(lstm(units, num_classes, hidden=(64,)), Front(tuple(widths)))
+
+
+# Nothing else is ever called with what a file says.
+CONSTRUCTORS: dict[str, Callable[..., Classifier]] = {
+  "lstm": lstm,
+  "gru": gru,
+  "conv_lstm": conv_lstm,
+  "dense_lstm": dense_lstm,
+  "cnn": cnn,
+  "cnn_lstm": cnn_lstm,
+}
+
+
+def build(model: Model) -> Classifier:
+  """Makes the network.
+
+  Raises:
+    ValueError: an unknown constructor, or arguments that it does not take.
+  """
+  if model.constructor not in CONSTRUCTORS:
+    raise ValueError(
+      f"constructor {model.constructor!r} is unknown; this version has {', '.join(CONSTRUCTORS)}"
+    )
+  try:
+    return CONSTRUCTORS[model.constructor](**model.arguments)
+  except TypeError as error:
+    raise ValueError(f"arguments of {model.constructor} do not fit: {error}") from error

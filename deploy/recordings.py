@@ -1,0 +1,104 @@
+"""Recordings of any length as 16 kHz samples, piece by piece, in memory that does not grow."""
+
+import pathlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+import soxr
+
+from data_pipelines.speech import SAMPLE_RATE
+
+ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".w64", ".au")
+PIECE_S = 0.5
+
+
+def find_recordings(paths: list[str]) -> list[pathlib.Path]:
+  """Lists files; a folder stands for all recordings below it, in the order of their names.
+
+  Raises:
+    ValueError: a path that does not exist, or a folder without recordings.
+  """
+  found: list[pathlib.Path] = []
+  for name in paths:
+    path = pathlib.Path(name)
+    if path.is_dir():
+      below = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+      if not below:
+        raise ValueError(f"{name} holds no recording; it may have {', '.join(ENDINGS)}")
+      found += below
+    elif path.exists():
+      found.append(path)
+    else:
+      raise ValueError(f"{name} does not exist; give a recording, or a folder of them")
+  return found
+
+
+def read_pieces(path: pathlib.Path) -> Iterator[np.ndarray]:
+  """Reads a recording of any rate, length and number of channels, which are averaged.
+
+  Args:
+    path: of the file.
+
+  Yields:
+    `[n]` float32 samples at 16 kHz.
+
+  Raises:
+    ValueError: the file cannot be read, is empty, or has samples that are not finite.
+  """
+  try:
+    with soundfile.SoundFile(path) as file:
+      if file.frames == 0:
+        raise ValueError(f"{path} holds no audio; record it again")
+      size = max(1, int(PIECE_S * file.samplerate))
+      pieces = file.blocks(size, dtype="float32", always_2d=True)
+      yield from resample((piece.mean(axis=1) for piece in pieces), file.samplerate, str(path))
+  except (OSError, RuntimeError, TypeError) as error:
+    reason = str(getattr(error, "error_string", error)).rstrip(".")
+    raise ValueError(f"{path} cannot be read as audio: {reason}") from error
+
+
+def read_raw(stream: BinaryIO, rate: int) -> Iterator[np.ndarray]:
+  """Reads raw samples as they arrive: 16-bit signed, little endian, one channel.
+
+  Args:
+    stream: open for bytes, e.g. `sys.stdin.buffer`.
+    rate: of its samples in Hz.
+
+  Yields:
+    `[n]` float32 samples at 16 kHz.
+  """
+
+  def pieces() -> Iterator[np.ndarray]:
+    odd = b""
+    read = getattr(stream, "read1", stream.read)
+    while got := read(2 * max(1, int(0.02 * rate))):
+      whole = odd + got
+      odd = whole[len(whole) // 2 * 2 :]
+      yield np.frombuffer(whole[: len(whole) // 2 * 2], "<i2").astype(np.float32) / 32768
+
+  return resample(pieces(), rate, "the input")
+
+
+def resample(pieces: Iterator[np.ndarray], rate: int, name: str) -> Iterator[np.ndarray]:
+  """Checks pieces of samples and brings them to 16 kHz.
+
+  Args:
+    pieces: `[n]` float32 each.
+    rate: of their samples in Hz.
+    name: of the recording, for messages.
+
+  Yields:
+    `[n]` float32 samples in [-1, 1].
+
+  Raises:
+    ValueError: samples that are not finite.
+  """
+  stream = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1, "float32")
+  for piece in pieces:
+    if not np.isfinite(piece).all():
+      raise ValueError(f"{name} has NaN or infinite samples; record it again")
+    yield np.clip(piece if stream is None else stream.resample_chunk(piece), -1, 1)
+  if stream is not None:
+    yield np.clip(stream.resample_chunk(np.zeros(0, np.float32), last=True), -1, 1)

@@ -1,0 +1,192 @@
+"""What a run leaves for its use elsewhere: `model.json` and `params.msgpack` in its folder.
+
+`save_model` writes them when a run has ended; `load_run` reads them, without the code that trained.
+The parameters are MessagePack, of which nothing is ever executed.
+"""
+
+import json
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import serialization
+
+from deploy.models import Model, build
+from rc_jax import Classifier, check_theta
+from rc_jax.types import Params
+
+FORMAT = 1
+MODEL, PARAMS, CALIBRATION = "model.json", "params.msgpack", "calibration.json"
+
+
+class Run(NamedTuple):
+  """A trained run.
+
+  Attributes:
+    classifier: the network.
+    params: its parameters, those that the run's result was read with.
+    class_names: of the C classes.
+    theta: threshold on the confidence, in (1/C, 1): of the calibration where there is one, else of
+      the training.
+    statistics: `{"mean": [20], "std": [20]}` float32 of log-mel bands where the run hears, else {}.
+    experiment: name of the experiment that trained it.
+    model: the network in words.
+    input_shape: of one step, e.g. (420,).
+  """
+
+  classifier: Classifier
+  params: Params
+  class_names: tuple[str, ...]
+  theta: float
+  statistics: dict[str, np.ndarray]
+  experiment: str
+  model: Model
+  input_shape: tuple[int, ...]
+
+
+def save_model(
+  folder: pathlib.Path,
+  *,
+  experiment: str,
+  model: Model,
+  params: Params,
+  input_shape: tuple[int, ...],
+  class_names: tuple[str, ...],
+  theta: float,
+  statistics: dict[str, Any],
+) -> None:
+  """Writes the two files; each appears whole or not at all.
+
+  Args:
+    folder: of the run.
+    experiment: its name.
+    model: the network in words.
+    params: its parameters.
+    input_shape: of one step.
+    class_names: of the C classes.
+    theta: threshold on the confidence.
+    statistics: of the inputs, JSON values.
+  """
+  params = jax.tree.map(np.asarray, serialization.to_state_dict(params))
+  _replace(folder / PARAMS, serialization.msgpack_serialize(params))
+  description = {
+    "format": FORMAT,
+    "experiment": experiment,
+    **model._asdict(),
+    "input_shape": list(input_shape),
+    "class_names": list(class_names),
+    "theta": float(theta),
+    "statistics": statistics,
+  }
+  _replace(folder / MODEL, (json.dumps(description, indent=2) + "\n").encode())
+
+
+def load_run(workdir: str | pathlib.Path) -> Run:
+  """Loads a run that has ended, from its folder, wherever that is now.
+
+  Args:
+    workdir: the run's folder.
+
+  Returns:
+    The run, ready to be called.
+
+  Raises:
+    ValueError: not a folder, not a run, one that has not ended, one of a newer version, or files
+      that are damaged; one sentence that says which.
+  """
+  folder = pathlib.Path(workdir)
+  if not folder.is_dir():
+    raise ValueError(f"{workdir} is no folder; give the --workdir of a run")
+  said = _read_description(folder)
+  try:
+    model = Model(said["constructor"], said["arguments"])
+    names = tuple(said["class_names"])
+    shape = tuple(int(size) for size in said["input_shape"])
+    statistics = {k: np.asarray(v, np.float32) for k, v in said["statistics"].items()}
+    experiment, theta = str(said["experiment"]), float(said["theta"])
+  except (KeyError, TypeError, ValueError, AttributeError) as error:
+    raise ValueError(f"{folder / MODEL} is damaged ({error!r}); train the run again") from error
+  classifier = build(model)
+  params = _read_params(folder, classifier, shape)
+  theta = _read_calibration(folder, names, theta)
+  check_theta(theta, len(names))
+  return Run(classifier, params, names, theta, statistics, experiment, model, shape)
+
+
+def save_calibration(folder: pathlib.Path, calibration: dict[str, Any]) -> None:
+  """Writes the threshold that `load_run` is to use.
+
+  Args:
+    folder: of the run.
+    calibration: JSON values; "theta" and "class_names" among them.
+  """
+  _replace(folder / CALIBRATION, (json.dumps(calibration, indent=2) + "\n").encode())
+
+
+def _read_description(folder: pathlib.Path) -> dict[str, Any]:
+  if not (folder / MODEL).is_file():
+    if (folder / "config.json").is_file():
+      raise ValueError(
+        f"{folder} is a run that has not ended, or one of an older version; its training command, "
+        f"given again, goes on to the end and writes {MODEL}"
+      )
+    raise ValueError(f"{folder} is not a run: it has no {MODEL}; give the --workdir of a run")
+  said = _read_json(folder / MODEL)
+  if said.get("format") != FORMAT:
+    raise ValueError(
+      f"{folder / MODEL} has format {said.get('format')!r}, and this version reads {FORMAT}; "
+      "install the version that trained the run, or a newer one"
+    )
+  return said
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+  try:
+    value = json.loads(path.read_bytes())
+  except (OSError, ValueError) as error:
+    raise ValueError(f"{path} cannot be read ({error}); train the run again") from error
+  if not isinstance(value, dict):
+    raise ValueError(f"{path} is damaged: it holds no JSON object; train the run again")
+  return value
+
+
+def _read_params(folder: pathlib.Path, classifier: Classifier, shape: tuple[int, ...]) -> Params:
+  """Reads the parameters and compares their shapes with those of the network."""
+  path = folder / PARAMS
+  try:
+    stored = serialization.msgpack_restore(path.read_bytes())
+  except Exception as error:  # whatever a damaged file makes of the reader
+    raise ValueError(f"{path} cannot be read ({error}); train the run again") from error
+  like = jax.eval_shape(classifier.init, jax.random.key(0), jnp.zeros(shape))
+  try:
+    params = serialization.from_state_dict(like, stored)
+    pairs = zip(jax.tree.leaves(like), jax.tree.leaves(params), strict=True)
+    fits = all((a.shape, a.dtype) == (np.shape(b), np.asarray(b).dtype) for a, b in pairs)
+  except (ValueError, KeyError, AttributeError, TypeError):
+    fits = False
+  if not fits:
+    raise ValueError(f"{path} does not hold the network that {MODEL} names; train the run again")
+  return jax.tree.map(jnp.asarray, params)
+
+
+def _read_calibration(folder: pathlib.Path, class_names: tuple[str, ...], theta: float) -> float:
+  """The calibrated threshold where there is one, else the one given."""
+  path = folder / CALIBRATION
+  if not path.is_file():
+    return theta
+  calibration = _read_json(path)
+  if tuple(calibration.get("class_names", ())) != class_names:
+    raise ValueError(f"{path} is for other classes than the run's; calibrate again, or delete it")
+  if not isinstance(calibration.get("theta"), int | float):
+    raise ValueError(f"{path} has no theta; calibrate again, or delete it")
+  return float(calibration["theta"])
+
+
+def _replace(path: pathlib.Path, content: bytes) -> None:
+  """Writes a file whole or not at all."""
+  partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+  partial.write_bytes(content)
+  os.replace(partial, path)

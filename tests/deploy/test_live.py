@@ -1,0 +1,288 @@
+"""Live decisions against those of whole clips: the same, whatever pieces the sound comes in."""
+
+import json
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import soundfile
+
+import rc_jax
+from data_pipelines import speech
+from data_pipelines.speech import features
+from deploy import decide, listen
+from deploy.commands import load_speech_run, make_run_spotter
+from deploy.export import __main__ as export_main
+from deploy.front_end import make_front_end
+from deploy.models import Model, build
+from deploy.recordings import read_pieces
+from deploy.run_files import load_run, save_calibration, save_model
+from deploy.spotter import make_spotter
+
+MEAN, STD = np.linspace(-9, -4, 20, dtype=np.float32), np.full(20, 2.5, np.float32)
+NAMES = ("yes", "no", "unknown")
+MODEL = Model("lstm", {"units": 8, "num_classes": 3, "hidden": [4]})
+
+
+def sound(seconds, seed=0):
+  """Tones that come and go, in noise."""
+  random = np.random.default_rng(seed)
+  t = np.arange(int(seconds * 16_000)) / 16_000
+  tones = np.sin(2 * np.pi * (200 + 300 * np.floor(3 * t) % 1700) * t) * (np.sin(9 * t) > 0)
+  return (0.2 * tones + 0.02 * random.normal(size=len(t))).astype(np.float32)
+
+
+def drawn_params(model=MODEL, scale=2.5):
+  """Parameters whose head is enlarged, so that the network is sure now and then."""
+  params = build(model).init(jax.random.key(1), jnp.zeros(420))
+  params["head"] = jax.tree.map(lambda a: scale * a, params["head"])
+  return params
+
+
+@pytest.fixture
+def run_folder(tmp_path):
+  folder = tmp_path / "run"
+  folder.mkdir()
+  save_model(
+    folder,
+    experiment="speech",
+    model=MODEL,
+    params=drawn_params(),
+    input_shape=(420,),
+    class_names=NAMES,
+    theta=0.8,
+    statistics={"mean": MEAN.tolist(), "std": STD.tolist()},
+  )
+  return folder
+
+
+def batch_steps(audio):
+  """The steps of the batch front end, but for the last ones, whose windows reach into padding."""
+  frames = features.standardise(features.log_mel(jnp.asarray(audio)), MEAN, STD)
+  return np.asarray(features.context(frames))
+
+
+@pytest.mark.parametrize("size", [1, 37, 160, 400, 16_000])
+def test_the_front_end_equals_that_of_clips(size):
+  audio = sound(0.4 if size == 1 else 2.0)
+  front_end = make_front_end(MEAN, STD)
+  state, found = front_end.init(), []
+  for start in range(0, len(audio), size):
+    state, steps = front_end.push(state, audio[start : start + size])
+    found.append(steps)
+  found = np.concatenate(found)
+  expected = batch_steps(audio)
+  assert len(expected) - 2 <= len(found) <= len(expected)
+  np.testing.assert_allclose(found, expected[: len(found)], atol=3e-5)
+  assert len(state.samples) < features.WINDOW and len(state.frames) == 20  # it does not grow
+
+
+def follow(classifier, params, steps, theta, patience=1, timeout=10**9):
+  """Decisions `(step, label)` in plain Python: the network begins anew after each."""
+  carry, waited, count, last, found = classifier.initial_carry(params), 0, 0, None, []
+  one = jax.jit(lambda c, x: classifier.step(params, c, classifier.encode(params, x)))
+  for t, x in enumerate(steps):
+    carry, output = one(carry, x)
+    p = np.asarray(jax.nn.softmax(classifier.decode(params, output)))
+    label, waited = int(p.argmax()), waited + 1
+    count = (
+      (count + 1 if label == last else 1) if p[label] >= np.broadcast_to(theta, 3)[label] else 0
+    )
+    last = label if count else None
+    if count >= patience:
+      found.append((t, label))
+    if count >= patience or waited >= timeout:
+      carry, waited, count, last = classifier.initial_carry(params), 0, 0, None
+  return found
+
+
+@pytest.mark.parametrize(
+  ("theta", "options"),
+  [
+    (0.7, {}),
+    ([0.6, 0.9, 0.75], {}),
+    (0.6, {"patience": 3}),
+    (0.9, {"timeout_s": 0.15}),
+  ],
+)
+@pytest.mark.parametrize("size", [37, 16_000])
+def test_a_spotter_begins_anew_after_each_decision(theta, options, size):
+  classifier, params, audio = build(MODEL), drawn_params(), sound(2.5)
+  given = {"refractory_s": 0.0, "not_reported": (), **options}
+  spotter = make_spotter(classifier, params, NAMES, theta, make_front_end(MEAN, STD), **given)
+  state, events, shown = spotter.init(), [], []
+  for start in range(0, len(audio), size):
+    state, new, probabilities = spotter.push(state, audio[start : start + size])
+    events += new
+    shown.append(probabilities)
+  steps = batch_steps(audio)[: len(np.concatenate(shown))]
+  timeout = round(options["timeout_s"] / 0.01) if "timeout_s" in options else 10**9
+  expected = follow(classifier, params, steps, theta, options.get("patience", 1), timeout)
+  assert expected and len({label for _, label in expected}) > 1
+  assert [(e.seconds, e.label) for e in events] == [
+    (float(speech.heard_ms(t)) / 1000, label) for t, label in expected
+  ]
+
+
+def test_within_the_refractory_time_no_second_event_follows():
+  spotter = make_spotter(
+    build(MODEL), drawn_params(), NAMES, 0.6, make_front_end(MEAN, STD), refractory_s=0.5
+  )
+  _, events, _ = spotter.push(spotter.init(), sound(6.0))
+  times = [e.seconds for e in events]
+  assert len(times) > 2 and min(np.diff(times)) >= 0.5
+  assert "unknown" not in {e.word for e in events}
+
+
+@pytest.mark.parametrize(
+  ("theta", "options"),
+  [(0.2, {}), ([0.9, 0.9], {}), (0.9, {"patience": 0}), (0.9, {"timeout_s": 0})],
+)
+def test_a_spotter_refuses_options_out_of_range(theta, options):
+  with pytest.raises(ValueError, match=r"theta|patience"):
+    make_spotter(build(MODEL), drawn_params(), NAMES, theta, make_front_end(MEAN, STD), **options)
+
+
+def test_a_run_is_loaded_where_it_was_moved_to(run_folder, tmp_path):
+  moved = run_folder.rename(tmp_path / "elsewhere")
+  run = load_run(moved)
+  assert (run.class_names, run.theta, run.model, run.input_shape) == (NAMES, 0.8, MODEL, (420,))
+  jax.tree.map(np.testing.assert_array_equal, run.params, drawn_params())
+  save_calibration(moved, {"theta": 0.9, "class_names": NAMES})
+  assert load_run(moved).theta == 0.9
+
+
+def change(folder, **values):
+  said = json.loads((folder / "model.json").read_text())
+  (folder / "model.json").write_text(json.dumps(said | values))
+
+
+BAD_RUNS = {
+  "not a run": (lambda f: None, "has no model.json", "the folder above"),
+  "newer": (lambda f: change(f, format=2), "format 2", None),
+  "not JSON": (lambda f: (f / "model.json").write_text("{"), "cannot be read", None),
+  "a field is missing": (lambda f: change(f, arguments=None), "do not fit", None),
+  "unknown network": (lambda f: change(f, constructor="os.system"), "is unknown", None),
+  "other arguments": (lambda f: change(f, arguments={"units": 4, "size": 1}), "do not fit", None),
+  "other shapes": (
+    lambda f: change(f, arguments={"units": 9, "num_classes": 3, "hidden": [4]}),
+    "does not hold the network",
+    None,
+  ),
+  "half of the parameters": (
+    lambda f: (f / "params.msgpack").write_bytes((f / "params.msgpack").read_bytes()[:500]),
+    "cannot be read",
+    None,
+  ),
+  "no parameters": (lambda f: (f / "params.msgpack").unlink(), "cannot be read", None),
+  "calibrated for others": (
+    lambda f: save_calibration(f, {"theta": 0.9, "class_names": ["a", "b", "c"]}),
+    "other classes",
+    None,
+  ),
+  "has not ended": (
+    lambda f: ((f / "config.json").write_text("{}"), (f / "model.json").unlink()),
+    "has not ended",
+    None,
+  ),
+  "another task": (lambda f: change(f, experiment="spotting"), "hears nothing", None),
+}
+
+
+@pytest.mark.parametrize("name", BAD_RUNS)
+def test_a_bad_run_gets_one_sentence(run_folder, tmp_path, name):
+  damage, words, where = BAD_RUNS[name]
+  damage(run_folder)
+  with pytest.raises(ValueError, match=words) as caught:
+    load_speech_run(tmp_path if where else run_folder)
+  assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (44_100, 2), (8_000, 1)])
+def test_a_recording_of_any_rate_is_read_in_pieces(tmp_path, rate, channels):
+  t = np.arange(int(1.3 * rate)) / rate
+  tone = 0.5 * np.sin(2 * np.pi * 440 * t)
+  soundfile.write(tmp_path / "a.wav", np.stack([tone] * channels, axis=1), rate, subtype="FLOAT")
+  samples = np.concatenate(list(read_pieces(tmp_path / "a.wav")))
+  assert abs(len(samples) - 1.3 * 16_000) <= 1
+  expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(len(samples)) / 16_000)
+  np.testing.assert_allclose(samples[800:-800], expected[800:-800], atol=2e-3)
+
+
+def command(monkeypatch, capsys, main, *arguments):
+  monkeypatch.setattr("sys.argv", ["command", *map(str, arguments)])
+  status = main()
+  return status, capsys.readouterr()
+
+
+def test_decide_says_what_the_rank_code_of_a_clip_says(run_folder, tmp_path, monkeypatch, capsys):
+  folder = tmp_path / "clips"
+  folder.mkdir()
+  run = load_run(run_folder)
+  lines, statuses = [], []
+  for seed in range(4):
+    audio = sound(1.0, seed)
+    soundfile.write(folder / f"{seed}.wav", audio, 16_000, subtype="FLOAT")
+    unroll = lambda x: rc_jax.unroll(
+      run.classifier.step,
+      run.params,
+      run.classifier.initial_carry(run.params),
+      x,
+      encode=run.classifier.encode,
+      decode=run.classifier.decode,
+    )
+    code = rc_jax.rank_code(unroll(jnp.asarray(batch_steps(audio))), 0.8)
+    heard = round(float(speech.heard_ms(int(code.step))), 1)
+    lines.append((NAMES[int(code.label)], heard) if bool(code.spiked) else (None, None))
+    statuses.append(0 if bool(code.spiked) else 1)
+  (folder / "broken.wav").write_bytes(b"RIFF")
+  status, said = command(monkeypatch, capsys, decide.main, run_folder, folder, "--json")
+  found = [json.loads(line) for line in said.out.splitlines()]
+  assert [(f["word"], f.get("heard_ms")) for f in found] == lines
+  assert 0 in statuses and status == 2 and "broken.wav cannot be read" in said.err
+
+
+def test_export_writes_what_the_run_decides_with(run_folder, tmp_path, monkeypatch, capsys):
+  out = tmp_path / "c"
+  status, said = command(monkeypatch, capsys, export_main.main, run_folder, f"--out={out}")
+  assert status == 0 and "parameters" in said.out
+  assert '"yes", "no", "unknown"' in (out / "rc_model.c").read_text()
+
+
+def test_a_spotter_of_a_run_takes_its_threshold(run_folder):
+  run = load_speech_run(run_folder)
+  events = [
+    len(spotter.push(spotter.init(), sound(2.0))[1])
+    for spotter in (make_run_spotter(run, theta, refractory_s=0.0) for theta in (None, 0.8, 0.999))
+  ]
+  assert events[0] == events[1] > events[2]
+
+
+def test_listen_hears_the_same_in_a_file_and_in_raw_samples(
+  run_folder, tmp_path, monkeypatch, capsys
+):
+  audio = np.round(sound(4.0) * 32768) / 32768
+  soundfile.write(tmp_path / "a.wav", audio, 16_000)
+  (tmp_path / "a.raw").write_bytes((audio * 32768).astype("<i2").tobytes())
+  log, plot = tmp_path / "log.jsonl", tmp_path / "heard.png"
+  of_file = (f"--input={tmp_path / 'a.wav'}", f"--log={log}", f"--plot={plot}", "--theta=0.6")
+  status, said = command(monkeypatch, capsys, listen.main, run_folder, *of_file)
+  events = [json.loads(line) for line in log.read_text().splitlines()]
+  assert status == 0 and plot.stat().st_size > 1000
+  assert len(events) == len(said.out.splitlines()) > 1
+  assert said.err.endswith(f"{len(events)} events in 4.0 s\n")
+  assert all(len(e["probabilities"]) == 3 for e in events)
+  with open(tmp_path / "a.raw") as raw:
+    monkeypatch.setattr("sys.stdin", raw)
+    _, of_raw = command(monkeypatch, capsys, listen.main, run_folder, "--input=-", "--theta=0.6")
+  assert of_raw.out == said.out
+
+
+def test_listen_says_what_is_missing(run_folder, monkeypatch, capsys):
+  monkeypatch.setitem(sys.modules, "sounddevice", None)
+  with pytest.raises(ValueError, match=r"the microphone needs sounddevice .* give --input"):
+    command(monkeypatch, capsys, listen.main, run_folder)
+  with pytest.raises(ValueError, match="--log=/nowhere/x cannot be written"):
+    command(monkeypatch, capsys, listen.main, run_folder, "--input=x.wav", "--log=/nowhere/x")
