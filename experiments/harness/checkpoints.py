@@ -1,6 +1,7 @@
 """Orbax checkpoints of a run: all that it needs to go on, or to be used elsewhere."""
 
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -50,18 +51,27 @@ class Checkpoints:
       ),
     )
 
-  def restore(self, like: TrainState) -> Snapshot | None:
+  def restore(
+    self, like: TrainState, check: Callable[[dict[str, Any]], None] = lambda meta: None
+  ) -> Snapshot | None:
     """Reads the latest snapshot.
 
     Args:
       like: a state of the same shapes and types, e.g. the initial one.
+      check: is shown the snapshot's meta before the arrays are read, and raises ValueError if they
+        cannot fit.
 
     Returns:
       The snapshot, or None where the folder holds none.
+
+    Raises:
+      ValueError: as `check`.
     """
     step = self._manager.latest_step()
     if step is None:
       return None
+    args = ocp.args.Composite(meta=ocp.args.JsonRestore())
+    check(dict(self._manager.restore(step, args=args).meta))
     like = like._replace(key=jax.random.key_data(like.key))
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     saved = self._manager.restore(

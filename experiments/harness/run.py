@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from experiments.harness import large_pages, report
+from experiments.harness.fingerprint import identify_data
 from experiments.harness.loop import train
 from experiments.harness.run_state import RunState, naming_split, summarize
 from experiments.harness.settings import Settings
@@ -63,13 +64,12 @@ def run_together(members: Sequence[tuple[Task, Settings]]) -> int:
     print(note)
   classifier = set_dtype(*members[0]).classifier  # one object, so that each function compiles once
   runs = [
-    RunState(
-      task._replace(classifier=classifier),
-      settings,
-      Workdir(settings.workdir, task.name, settings.flags, settings.flag_defaults),
-    )
+    RunState(task._replace(classifier=classifier), settings, _open_workdir(task, settings))
     for task, settings in members
   ]
+  for one in runs:
+    for note in one.workdir.notes:
+      print(note, file=sys.stderr)
   if members[0][1].progress and (advice := large_pages.advise()):
     print(advice, file=sys.stderr)
   ended = train(runs)
@@ -82,6 +82,12 @@ def run_together(members: Sequence[tuple[Task, Settings]]) -> int:
     steps = ", ".join(str(one.step) for one in runs)
     print(f"stopped after update {steps}; the same command goes on from there", file=sys.stderr)
   return 0 if ended else 130
+
+
+def _open_workdir(task: Task, settings: Settings) -> Workdir:
+  """Opens the folder of a run, and refuses one of another run."""
+  data = identify_data(task.fingerprint, task.class_names, task.saved)
+  return Workdir(settings.workdir, task.name, settings.flags, settings.flag_defaults, data)
 
 
 def _check_fit(task: Task, settings: Settings) -> None:

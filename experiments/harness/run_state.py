@@ -11,6 +11,7 @@ import numpy as np
 import tensorboardX
 
 from experiments.harness.checkpoints import Checkpoints, Snapshot
+from experiments.harness.fingerprint import identify_data, list_differences
 from experiments.harness.optimizer import read_average
 from experiments.harness.settings import Settings
 from experiments.harness.task import Task
@@ -64,7 +65,7 @@ class RunState:
 
   def _restore(self) -> None:
     """Goes on from the latest checkpoint, or begins; drops metrics of what came after it."""
-    snapshot = self.checkpoints.restore(self.state)
+    snapshot = self.checkpoints.restore(self.state, self._refuse_other_data)
     if snapshot is None:
       self.workdir.rewind_metrics(0)
       return
@@ -75,6 +76,16 @@ class RunState:
     self.stopped_early = meta["stopped_early"]
     self.step = int(self.state.step)
     self.workdir.rewind_metrics(self.step)
+
+  def _refuse_other_data(self, meta: dict[str, Any]) -> None:
+    """Raises ValueError if a checkpoint, which config.json may be older than, has other data."""
+    now = identify_data({}, self.task.class_names, self.task.saved)
+    before = {"class_names": meta["class_names"], "statistics": meta["saved"]}
+    if differences := list_differences(before, now):
+      raise ValueError(
+        f"{self.workdir.path} has a checkpoint of a run on other data ({'; '.join(differences)}); "
+        "choose another --workdir, or give it the old data again"
+      )
 
   @property
   def ended(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.harness.fingerprint import list_differences
 from experiments.harness.settings import FREE_FLAGS
 
 LENGTHS = {"epochs", "num_examples"}  # flags that say how long to train
@@ -35,19 +36,31 @@ class Workdir:
     experiment: its name.
     flags: every flag's value.
     flag_defaults: every flag's default, which a run had whose config is older than the flag.
+    data: of `identify_data`; None where the data is not to be compared.
+
+  Attributes:
+    path: of the folder.
+    notes: lines about the state of the folder that a user should see.
 
   Raises:
-    ValueError: the path is a file, cannot be written, or holds a run of another experiment or with
-      other settings; nothing in it is touched then.
+    ValueError: the path is a file, cannot be written, or holds a run of another experiment, with
+      other settings or on other data; nothing in it is touched then.
   """
 
   def __init__(
-    self, path: str, experiment: str, flags: dict[str, Any], flag_defaults: dict[str, Any]
+    self,
+    path: str,
+    experiment: str,
+    flags: dict[str, Any],
+    flag_defaults: dict[str, Any],
+    data: dict[str, Any] | None = None,
   ):
     self.path = pathlib.Path(path)
+    self.notes: list[str] = []
     if self.path.exists() and not self.path.is_dir():
       raise ValueError(f"--workdir={path} is a file; name a folder")
     config = {"experiment": experiment, "flags": flags} | _describe_machine()
+    config |= {} if data is None else {"data": to_plain(data)}
     old = self.read_config()
     if old is None and self.path.is_dir() and (self.path / "checkpoints").exists():
       raise ValueError(
@@ -55,6 +68,7 @@ class Workdir:
       )
     if old is not None:
       _refuse_other(path, old, config, flag_defaults)
+      self._compare_data(path, old, config)
     try:
       (self.path / "figures").mkdir(parents=True, exist_ok=True)
       write_json(self.path / "config.json", config)
@@ -65,6 +79,21 @@ class Workdir:
     """The config of the run that the folder holds, or None."""
     path = self.path / "config.json"
     return json.loads(path.read_text()) if path.exists() else None
+
+  def _compare_data(self, path: str, old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Raises ValueError if the run in the folder has other data; says so if that is not known."""
+    if "data" not in new:
+      return
+    if "data" not in old:
+      self.notes.append(
+        f"--workdir={path} is from before config.json described the data of a run: whether the "
+        "data is still the same was not checked"
+      )
+    elif differences := list_differences(old["data"], new["data"]):
+      raise ValueError(
+        f"--workdir={path} holds a run on other data ({'; '.join(differences)}); choose another "
+        "--workdir, or give it the old data again"
+      )
 
   def append_metrics(self, line: dict[str, Any]) -> None:
     """Adds a line to metrics.jsonl."""

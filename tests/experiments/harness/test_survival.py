@@ -1,0 +1,56 @@
+"""What a run does in a workdir that was damaged, or in another world than it began in."""
+
+import json
+import shutil
+
+import pytest
+from running import FAST, lines, mnist_setup
+
+from experiments.harness import figures
+from experiments.harness import run as harness
+
+GIVEN = FAST | {"engine": "full", "batch_size": "641", "beta": "0", "learning_rate": "0.01"}
+
+
+@pytest.fixture(autouse=True)
+def without_pictures(monkeypatch):
+  monkeypatch.setattr(figures, "draw_all", lambda *given, **named: [])
+
+
+def go_on(folder, change=lambda task: task, **given):
+  """Runs the same command again, or with other flags or another task."""
+  task, settings = mnist_setup(**(GIVEN | {"epochs": "4", "workdir": str(folder)} | given))
+  return harness.run(change(task), settings)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+  """A workdir of two epochs, with a checkpoint of each."""
+  folder = tmp_path_factory.mktemp("trained") / "run"
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(figures, "draw_all", lambda *given, **named: [])
+    assert go_on(folder, epochs="1") == go_on(folder, epochs="2") == 0
+  return folder
+
+
+@pytest.fixture
+def half(trained, tmp_path):
+  """A copy of it, to be damaged."""
+  return shutil.copytree(trained, tmp_path / "run")
+
+
+def edit_json(path, change):
+  value = json.loads(path.read_text())
+  change(value)
+  path.write_text(json.dumps(value))
+
+
+def test_other_classes_are_refused_by_name_also_if_only_the_checkpoint_knows_them(half):
+  rename = lambda task: task._replace(class_names=("nil", *task.class_names[1:]))
+  before = lines(half)
+  with pytest.raises(ValueError, match=r"other data \(the classes were 0, 1, .* are nil, 1"):
+    go_on(half, rename)
+  edit_json(half / "config.json", lambda config: config.pop("data"))
+  with pytest.raises(ValueError, match=r"a checkpoint of a run on other data \(the classes were 0"):
+    go_on(half, rename)
+  assert lines(half) == before
