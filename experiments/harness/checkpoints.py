@@ -1,7 +1,11 @@
 """Orbax checkpoints of a run: all that it needs to go on, or to be used elsewhere."""
 
+import contextlib
+import errno
+import os
 import pathlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +13,9 @@ import orbax.checkpoint as ocp
 
 from rc_jax import TrainState
 from rc_jax.types import Params
+
+BESIDE_ARRAYS = 1 << 18  # bytes, of a checkpoint's other files
+FILES = 100  # of a checkpoint, folders too
 
 
 class Snapshot(NamedTuple):
@@ -33,23 +40,31 @@ class Checkpoints:
   """
 
   def __init__(self, folder: pathlib.Path):
+    self._folder = folder
     options = ocp.CheckpointManagerOptions(max_to_keep=1, create=True)
-    self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+    with self._naming_failure():
+      self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
 
   def save(self, snapshot: Snapshot) -> None:
-    """Saves a snapshot; the write goes on in the background."""
+    """Saves a snapshot; the write goes on in the background.
+
+    Raises:
+      ValueError: this one or the one before cannot be written.
+    """
     step = int(snapshot.state.step)
     if step == self._manager.latest_step():
       return
     state = snapshot.state._replace(key=jax.random.key_data(snapshot.state.key))
-    self._manager.save(
-      step,
-      args=ocp.args.Composite(
-        state=ocp.args.StandardSave(state),
-        best=ocp.args.StandardSave(snapshot.best),
-        meta=ocp.args.JsonSave(snapshot.meta),
-      ),
-    )
+    with self._naming_failure():
+      self._refuse_full_disk((state, snapshot.best))
+      self._manager.save(
+        step,
+        args=ocp.args.Composite(
+          state=ocp.args.StandardSave(state),
+          best=ocp.args.StandardSave(snapshot.best),
+          meta=ocp.args.JsonSave(snapshot.meta),
+        ),
+      )
 
   def restore(
     self, like: TrainState, check: Callable[[dict[str, Any]], None] = lambda meta: None
@@ -88,5 +103,43 @@ class Checkpoints:
     )
 
   def close(self) -> None:
-    """Waits for the last write."""
-    self._manager.close()
+    """Waits for the last write.
+
+    Raises:
+      ValueError: it failed.
+    """
+    with self._naming_failure():
+      self._manager.close()
+
+  def _refuse_full_disk(self, arrays: Any) -> None:
+    """Raises OSError if a checkpoint does not fit: Orbax would say it in 500 lines."""
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(arrays))
+    disk = os.statvfs(self._folder)
+    no_room = disk.f_bavail * disk.f_frsize < size + BESIDE_ARRAYS
+    if no_room or (disk.f_files and disk.f_favail < FILES):  # some file systems count no files
+      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+  @contextlib.contextmanager
+  def _naming_failure(self) -> Iterator[None]:
+    """Says in a sentence what failed and what next: Orbax's errors are many and long.
+
+    Raises:
+      ValueError: in place of any Exception.
+    """
+    try:
+      yield
+    except Exception as error:
+      raise ValueError(
+        f"{self._folder} cannot be written: {shorten(error)}; checkpoints from before are "
+        "unharmed: once that is mended, the same command goes on"
+      ) from error
+
+
+def shorten(error: Exception) -> str:
+  """Returns what an error of Orbax says first, or what the system said to it."""
+  if isinstance(error, OSError) and error.strerror:
+    return error.strerror
+  if code := re.search(r"os_error_code='(\d+)'", str(error)):
+    return os.strerror(int(code[1]))
+  first = next(iter(str(error).splitlines()), "") or type(error).__name__
+  return first if len(first) <= 200 else first[:200] + "..."

@@ -1,5 +1,6 @@
 """A binary's work: train, or go on, and leave the files of the run."""
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -63,21 +64,23 @@ def run_together(members: Sequence[tuple[Task, Settings]]) -> int:
   for note in dict.fromkeys(note for task, _ in members for note in task.notes):
     print(note)
   classifier = set_dtype(*members[0]).classifier  # one object, so that each function compiles once
-  runs = [
-    RunState(task._replace(classifier=classifier), settings, _open_workdir(task, settings))
-    for task, settings in members
-  ]
-  for one in runs:
-    for note in one.workdir.notes:
-      print(note, file=sys.stderr)
-  if members[0][1].progress and (advice := large_pages.advise()):
-    print(advice, file=sys.stderr)
-  ended = train(runs)
-  for one in runs:
-    if ended:
-      finish(one)
-      print(report.tabulate(one.workdir.path))
-    one.close()
+  with contextlib.ExitStack() as opened:
+    runs = []
+    for task, settings in members:
+      task = task._replace(classifier=classifier)
+      runs.append(RunState(task, settings, _open_workdir(task, settings)))
+      opened.callback(runs[-1].close)
+    for one in runs:
+      for note in one.workdir.notes:
+        print(note, file=sys.stderr)
+    if members[0][1].progress and (advice := large_pages.advise()):
+      print(advice, file=sys.stderr)
+    ended = train(runs)
+    for one in runs:
+      if ended:
+        with one.workdir.naming_failure():
+          finish(one)
+        print(report.tabulate(one.workdir.path))
   if not ended:
     steps = ", ".join(str(one.step) for one in runs)
     print(f"stopped after update {steps}; the same command goes on from there", file=sys.stderr)

@@ -8,9 +8,9 @@ import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tensorboardX
 
 from experiments.harness.checkpoints import Checkpoints, Snapshot
+from experiments.harness.events import Events
 from experiments.harness.fingerprint import identify_data, list_differences
 from experiments.harness.optimizer import read_average
 from experiments.harness.settings import Settings
@@ -54,9 +54,8 @@ class RunState:
     self.update_seconds: list[float] = []  # wall time of each of those updates
     self.checkpoints = Checkpoints(workdir.path / "checkpoints")
     self._restore()
-    self.tensorboard = tensorboardX.SummaryWriter(
-      str(workdir.path / "tensorboard"), purge_step=self.step
-    )
+    with workdir.naming_failure():
+      self.events = Events(workdir.path / "tensorboard", self.step)
 
   @property
   def params(self) -> Params:
@@ -104,12 +103,21 @@ class RunState:
       "saved": self.task.saved,
       "flags": self.settings.flags,
     }
+    with self.workdir.naming_failure():
+      self.events.flush()  # a kill then loses no event from before the checkpoint
     self.checkpoints.save(Snapshot(self.state, self.best_params, meta))
 
   def close(self) -> None:
-    """Waits for what is still being written."""
-    self.tensorboard.close()
-    self.checkpoints.close()
+    """Waits for what is still being written.
+
+    Raises:
+      ValueError: it could not be written.
+    """
+    try:
+      with self.workdir.naming_failure():
+        self.events.close()
+    finally:
+      self.checkpoints.close()
 
   def validate(self, tell: Callable[[str], None]) -> None:
     """Reads the validation split, writes a line of metrics, and keeps the best parameters.
@@ -153,9 +161,10 @@ class RunState:
       "seconds": self.seconds,
     }
     self.workdir.append_metrics(line)
-    for name, value in line.items():
-      if np.ndim(value) == 0 and value is not None:
-        self.tensorboard.add_scalar(name, value, self.step)
+    with self.workdir.naming_failure():
+      for name, value in line.items():
+        if np.ndim(value) == 0 and value is not None:
+          self.events.add(name, value, self.step)
 
   def _train_means(self) -> dict[str, float]:
     """Means of each metric over the updates since the last validation; empty without any."""

@@ -1,11 +1,13 @@
 """The folder of a run: config, lines of metrics, result; written so that a kill is safe."""
 
+import contextlib
 import importlib.metadata
 import json
 import os
 import pathlib
 import platform
 import subprocess
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -95,9 +97,28 @@ class Workdir:
         "--workdir, or give it the old data again"
       )
 
+  @contextlib.contextmanager
+  def naming_failure(self) -> Iterator[None]:
+    """Says where and what next if the code inside cannot write a file of the run.
+
+    Raises:
+      ValueError: in place of an OSError.
+    """
+    try:
+      yield
+    except OSError as error:
+      raise ValueError(
+        f"--workdir={self.path} cannot be written: {error.strerror or error}; checkpoints from "
+        "before are unharmed: once that is mended, the same command goes on"
+      ) from error
+
   def append_metrics(self, line: dict[str, Any]) -> None:
-    """Adds a line to metrics.jsonl."""
-    with open(self.path / "metrics.jsonl", "a") as file:
+    """Adds a line to metrics.jsonl.
+
+    Raises:
+      ValueError: it cannot be written.
+    """
+    with self.naming_failure(), open(self.path / "metrics.jsonl", "a") as file:
       file.write(json.dumps(to_plain(line)) + "\n")
 
   def rewind_metrics(self, step: int) -> None:

@@ -1,13 +1,19 @@
 """What a run does in a workdir that was damaged, or in another world than it began in."""
 
+import errno
 import json
+import os
 import shutil
+import types
+from unittest import mock
 
 import pytest
 from running import FAST, lines, mnist_setup
+from tensorboardX import record_writer
 
 from experiments.harness import figures
 from experiments.harness import run as harness
+from experiments.harness.workdir import Workdir
 
 GIVEN = FAST | {"engine": "full", "batch_size": "641", "beta": "0", "learning_rate": "0.01"}
 
@@ -54,3 +60,24 @@ def test_other_classes_are_refused_by_name_also_if_only_the_checkpoint_knows_the
   with pytest.raises(ValueError, match=r"a checkpoint of a run on other data \(the classes were 0"):
     go_on(half, rename)
   assert lines(half) == before
+
+
+def test_a_full_disk_ends_the_run_with_a_sentence_and_leaves_its_checkpoints(half, monkeypatch):
+  full = types.SimpleNamespace(f_bavail=10, f_frsize=4096, f_files=0, f_favail=0)
+  with monkeypatch.context() as patch:
+    patch.setattr(os, "statvfs", lambda path: full)
+    with pytest.raises(ValueError, match=r"checkpoints cannot be written: No space left.* goes on"):
+      go_on(half, epochs="3")
+  no_room = mock.Mock(write=mock.Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+  with monkeypatch.context() as patch:
+    patch.setattr(record_writer, "open_file", lambda path: no_room)
+    with pytest.raises(ValueError, match=r"run cannot be written: No space left on device"):
+      go_on(half, epochs="3")
+  assert go_on(half, epochs="3") == 0
+  assert [line["epoch"] for line in lines(half)] == [1, 2, 3]
+
+
+def test_a_line_of_metrics_that_finds_no_room_says_so(tmp_path):
+  (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+  with pytest.raises(ValueError, match=r"cannot be written: No space left on device; checkpoints"):
+    Workdir(str(tmp_path), "speech", {}, {}).append_metrics({"step": 1})
