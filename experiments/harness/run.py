@@ -67,8 +67,8 @@ def run_together(members: Sequence[tuple[Task, Settings]]) -> int:
   with contextlib.ExitStack() as opened:
     runs = []
     for task, settings in members:
-      task = task._replace(classifier=classifier)
-      runs.append(RunState(task, settings, _open_workdir(task, settings)))
+      workdir = opened.enter_context(contextlib.closing(_open_workdir(task, settings)))
+      runs.append(RunState(task._replace(classifier=classifier), settings, workdir))
       opened.callback(runs[-1].close)
     for one in runs:
       for note in one.workdir.notes:

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from experiments.harness.fingerprint import list_differences
+from experiments.harness.lock import Lock
 from experiments.harness.settings import FREE_FLAGS
 
 LENGTHS = {"epochs", "num_examples"}  # flags that say how long to train
@@ -31,7 +32,7 @@ AXES_BEFORE = {
 
 
 class Workdir:
-  """Opens, or makes, the folder of one run.
+  """Opens, or makes, the folder of one run, and holds it until it is closed.
 
   Args:
     path: of the folder.
@@ -45,8 +46,8 @@ class Workdir:
     notes: lines about the state of the folder that a user should see.
 
   Raises:
-    ValueError: the path is a file, cannot be written, or holds a run of another experiment, with
-      other settings or on other data; nothing in it is touched then.
+    ValueError: the path is a file, cannot be written, is in use by another process, or holds a run
+      of another experiment, with other settings or on other data; nothing in it is touched then.
   """
 
   def __init__(
@@ -63,19 +64,37 @@ class Workdir:
       raise ValueError(f"--workdir={path} is a file; name a folder")
     config = {"experiment": experiment, "flags": flags} | _describe_machine()
     config |= {} if data is None else {"data": to_plain(data)}
+    self._refuse_other_run(path, config, flag_defaults)
+    try:
+      (self.path / "figures").mkdir(parents=True, exist_ok=True)
+      self._lock = Lock(self.path)
+      try:
+        self._refuse_other_run(path, config, flag_defaults)  # one that began meanwhile
+        write_json(self.path / "config.json", config)
+      except BaseException:
+        self.close()
+        raise
+    except OSError as error:
+      raise ValueError(f"--workdir={path} cannot be written: {error.strerror}") from error
+    self.notes += [self._lock.note] if self._lock.note else []
+
+  def close(self) -> None:
+    """Lets another process use the folder."""
+    self._lock.close()
+
+  def _refuse_other_run(
+    self, path: str, config: dict[str, Any], flag_defaults: dict[str, Any]
+  ) -> None:
+    """Raises ValueError if the folder holds another run than that of `config`."""
+    self.notes.clear()
     old = self.read_config()
-    if old is None and self.path.is_dir() and (self.path / "checkpoints").exists():
-      raise ValueError(
-        f"--workdir={path} has checkpoints but no config.json; choose another folder"
-      )
     if old is not None:
       _refuse_other(path, old, config, flag_defaults)
       self._compare_data(path, old, config)
-    try:
-      (self.path / "figures").mkdir(parents=True, exist_ok=True)
-      write_json(self.path / "config.json", config)
-    except OSError as error:
-      raise ValueError(f"--workdir={path} cannot be written: {error.strerror}") from error
+    elif (self.path / "checkpoints").exists():
+      raise ValueError(
+        f"--workdir={path} has checkpoints but no config.json; choose another folder"
+      )
 
   def read_config(self) -> dict[str, Any] | None:
     """The config of the run that the folder holds, or None."""

@@ -13,6 +13,7 @@ from tensorboardX import record_writer
 
 from experiments.harness import figures
 from experiments.harness import run as harness
+from experiments.harness.lock import Lock
 from experiments.harness.workdir import Workdir
 
 GIVEN = FAST | {"engine": "full", "batch_size": "641", "beta": "0", "learning_rate": "0.01"}
@@ -81,3 +82,13 @@ def test_a_line_of_metrics_that_finds_no_room_says_so(tmp_path):
   (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
   with pytest.raises(ValueError, match=r"cannot be written: No space left on device; checkpoints"):
     Workdir(str(tmp_path), "speech", {}, {}).append_metrics({"step": 1})
+
+
+def test_a_member_in_a_folder_in_use_is_refused_and_the_others_are_let_go(half, tmp_path):
+  held = Workdir(str(tmp_path / "held"), "temporal_mnist", {}, {})
+  shutil.copy(half / "config.json", tmp_path / "held")
+  members = [mnist_setup(**(GIVEN | {"epochs": "4", "workdir": str(f)})) for f in (half, held.path)]
+  with pytest.raises(ValueError, match=r"held is in use by process"):
+    harness.run_together(members)
+  held.close()
+  Lock(half).close()
