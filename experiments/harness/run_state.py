@@ -65,7 +65,9 @@ class RunState:
   def _restore(self) -> None:
     """Goes on from the latest checkpoint, or begins; drops metrics of what came after it."""
     snapshot = self.checkpoints.restore(self.state, self._refuse_other_data)
+    self.workdir.notes += self.checkpoints.notes
     if snapshot is None:
+      self._refuse_lost_checkpoints()
       self.workdir.rewind_metrics(0)
       return
     self.state, self.best_params, meta = snapshot
@@ -75,6 +77,17 @@ class RunState:
     self.stopped_early = meta["stopped_early"]
     self.step = int(self.state.step)
     self.workdir.rewind_metrics(self.step)
+
+  def _refuse_lost_checkpoints(self) -> None:
+    """Raises ValueError if there were checkpoints once: to begin anew would wipe the metrics."""
+    path = self.workdir.path
+    # A run that was killed before its first checkpoint has their folder, which is empty.
+    finished = (path / "result.json").exists()
+    if finished or (not self.checkpoints.found and (path / "metrics.jsonl").exists()):
+      raise ValueError(
+        f"--workdir={path} holds a run that has trained, but no checkpoint of it; put the folder "
+        "checkpoints back, or choose another --workdir"
+      )
 
   def _refuse_other_data(self, meta: dict[str, Any]) -> None:
     """Raises ValueError if a checkpoint, which config.json may be older than, has other data."""

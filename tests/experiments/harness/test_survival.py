@@ -7,8 +7,9 @@ import shutil
 import types
 from unittest import mock
 
+import jax
 import pytest
-from running import FAST, lines, mnist_setup
+from running import FAST, lines, mnist_setup, read_json
 from tensorboardX import record_writer
 
 from experiments.harness import figures
@@ -16,12 +17,18 @@ from experiments.harness import run as harness
 from experiments.harness.lock import Lock
 from experiments.harness.workdir import Workdir
 
-GIVEN = FAST | {"engine": "full", "batch_size": "641", "beta": "0", "learning_rate": "0.01"}
+GIVEN = FAST | {"engine": "full", "batch_size": "320", "beta": "0.3"}
+GIVEN |= {"learning_rate": "0.03"}
+STEPS = ("3", "6", "9", "12")  # after each epoch
 
 
-@pytest.fixture(autouse=True)
-def without_pictures(monkeypatch):
-  monkeypatch.setattr(figures, "draw_all", lambda *given, **named: [])
+@pytest.fixture(autouse=True, scope="module")
+def quick():
+  """No pictures, and programs compiled as those of each test will be."""
+  jax.config.update("jax_disable_most_optimizations", True)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(figures, "draw_all", lambda *given, **named: [])
+    yield
 
 
 def go_on(folder, change=lambda task: task, **given):
@@ -31,13 +38,24 @@ def go_on(folder, change=lambda task: task, **given):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(quick, tmp_path_factory):
   """A workdir of two epochs, with a checkpoint of each."""
   folder = tmp_path_factory.mktemp("trained") / "run"
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(figures, "draw_all", lambda *given, **named: [])
-    assert go_on(folder, epochs="1") == go_on(folder, epochs="2") == 0
+  assert go_on(folder, epochs="1") == go_on(folder, epochs="2") == 0
   return folder
+
+
+@pytest.fixture(scope="module")
+def whole(quick, tmp_path_factory):
+  """The lines and the result of the run without an interruption."""
+  folder = tmp_path_factory.mktemp("whole") / "run"
+  assert go_on(folder) == 0
+  return read_end(folder)
+
+
+def read_end(folder):
+  """What two runs are compared by."""
+  return lines(folder), read_json(folder) | {"seconds": 0, "update_ms": 0}
 
 
 @pytest.fixture
@@ -92,3 +110,92 @@ def test_a_member_in_a_folder_in_use_is_refused_and_the_others_are_let_go(half, 
     harness.run_together(members)
   held.close()
   Lock(half).close()
+
+
+def flip(path):
+  data = bytearray(path.read_bytes())
+  data[len(data) // 2] ^= 4
+  path.write_bytes(data)
+
+
+def largest(folder):
+  return max((path for path in folder.rglob("*") if path.is_file()), key=lambda p: p.stat().st_size)
+
+
+DAMAGES = {
+  "a flipped bit in the state": lambda step: flip(largest(step / "state")),
+  "a flipped bit in the best": lambda step: flip(largest(step / "best")),
+  "a truncated file": lambda step: (step / "meta" / "metadata").write_text('{"experiment": "te'),
+  "a deleted part": lambda step: shutil.rmtree(step / "best"),
+  "a deleted checkpoint": shutil.rmtree,
+  "a file in its place": lambda step: (shutil.rmtree(step), step.write_text("")),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_named_and_the_run_goes_on_from_the_one_before(
+  damage, half, whole, capsys
+):
+  assert {path.name for path in (half / "checkpoints").iterdir()} == set(STEPS[:2])
+  DAMAGES[damage](half / "checkpoints" / STEPS[1])
+  assert go_on(half) == 0
+  note = capsys.readouterr().err
+  assert f"checkpoints/{STEPS[1]}" in note
+  assert f"goes on from the checkpoint before, at update {STEPS[0]}" in note
+  assert read_end(half) == whole
+
+
+@pytest.mark.parametrize("damage", ["a truncated file", "a deleted part", "a file in its place"])
+def test_damage_is_also_seen_where_no_sums_were_taken(damage, half, whole):
+  (half / "checkpoints.json").unlink()
+  DAMAGES[damage](half / "checkpoints" / STEPS[1])
+  assert go_on(half) == 0
+  assert read_end(half) == whole
+
+
+def test_sums_that_are_damaged_are_told(half, whole, capsys):
+  (half / "checkpoints.json").write_text("{")
+  assert go_on(half) == 0
+  assert "checkpoints.json is damaged" in capsys.readouterr().err
+  assert read_end(half) == whole
+  assert go_on(half) == 0
+  assert capsys.readouterr().err == ""
+
+
+def list_files(folder):
+  return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+LOSSES = {
+  "a bit in each": lambda folder: [flip(largest(path)) for path in folder.iterdir()],
+  "all in it": lambda folder: [shutil.rmtree(path) for path in folder.iterdir()],
+  "the folder": shutil.rmtree,
+  "a file in its place": lambda folder: (shutil.rmtree(folder), folder.write_text("")),
+}
+
+
+@pytest.mark.parametrize("kept", ["with sums", "without"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_where_all_checkpoints_are_lost_the_run_does_not_begin_anew(loss, kept, half):
+  if kept == "without":
+    (half / "checkpoints.json").unlink()
+    (half / "result.json").unlink()
+  if kept == "without" and loss == "a bit in each":
+    for path in (half / "checkpoints").iterdir():
+      largest(path).write_bytes(b"")
+  elif kept == "without" and loss == "all in it":
+    return  # as after a kill before the first checkpoint
+  else:
+    LOSSES[loss](half / "checkpoints")
+  before = {path: data for path, data in list_files(half).items() if path.suffix != ".json"}
+  with pytest.raises(ValueError, match=r"checkpoint.*put .* in its place|put the folder"):
+    go_on(half)
+  after = list_files(half)
+  assert all(after[path] == data for path, data in before.items() if path.name != "lock")
+
+
+def test_what_a_kill_left_of_a_save_is_removed(half, whole):
+  (half / "checkpoints" / "9.orbax-checkpoint-tmp" / "state").mkdir(parents=True)
+  assert go_on(half) == 0
+  assert {path.name for path in (half / "checkpoints").iterdir()} == {STEPS[1], STEPS[3]}
+  assert read_end(half) == whole
