@@ -17,7 +17,7 @@ from experiments.harness.settings import Settings
 from experiments.harness.task import Task
 from experiments.harness.updates import count_updates, make_initial_state
 from experiments.harness.workdir import Workdir
-from rc_jax import Evaluation, Metrics, evaluate
+from rc_jax import Evaluation, Metrics, TrainState, evaluate
 from rc_jax.types import Params
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of the spike steps, in metrics.jsonl
@@ -28,6 +28,28 @@ class Best(NamedTuple):
 
   step: int
   rc_accuracy: float
+
+
+class Moment(NamedTuple):
+  """What a run returns to if the updates from here on diverge."""
+
+  state: TrainState
+  step: int
+  items: Any
+  seconds: float
+
+
+class DivergedError(ValueError):
+  """The training of a run has diverged; the text says how it showed.
+
+  Args:
+    run: which one.
+    text: what was seen.
+  """
+
+  def __init__(self, run: "RunState", text: str):
+    super().__init__(text)
+    self.run = run
 
 
 class RunState:
@@ -47,7 +69,7 @@ class RunState:
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=16)
     self.items: Any = iter(task.items.to_iter_dataset(options))
     self.best = Best(0, -1.0)
-    self.best_params: Params = _copy_params(self.params)
+    self.best_params: Params = copy_arrays(self.params)
     self.seconds = 0.0
     self.stopped_early = False
     self.metrics: list[Metrics] = []  # of the updates since the last validation, on the host
@@ -104,6 +126,39 @@ class RunState:
     """Whether no update is left."""
     return self.stopped_early or self.step >= self.updates
 
+  def remember(self) -> Moment:
+    """Returns the present moment; the state is copied, since an update donates its buffers."""
+    return Moment(copy_arrays(self.state), self.step, self.items.get_state(), self.seconds)
+
+  def return_to(self, moment: Moment) -> None:
+    """Goes back to a moment, from which on the metrics are forgotten; the best so far stays."""
+    self.state, self.step, items, self.seconds = moment
+    self.items.set_state(items)
+    self.metrics, self.update_seconds = [], []
+
+  def describe_divergence(self, what: str) -> str:
+    """Says that the training has diverged, what is saved, and how to go on."""
+    flag, amount = self._length_so_far()
+    if self.best.rc_accuracy < 0:
+      saved = "no validation came before it"
+    else:
+      accuracy, step = self.best.rc_accuracy, self.best.step
+      saved = (
+        f"the state of update {self.step} and the best so far, validation accuracy {accuracy:.4f} "
+        f"at update {step}, are saved: --{flag}={amount:.10g} ends the run there and reports it"
+      )
+    return (
+      f"the training in {self.workdir.path} cannot go on: {what}; {saved}; to train on, take a "
+      "lower --learning_rate or a --clip, in another --workdir"
+    )
+
+  def _length_so_far(self) -> tuple[str, float]:
+    """Returns the flag that would have ended the run at the last update, and its value."""
+    per_epoch = self.task.updates_per_epoch
+    if per_epoch is None:
+      return "num_examples", self.step * self.settings.batch_size
+    return "epochs", self.step / per_epoch
+
   def save(self) -> None:
     """Saves all that the run needs to go on."""
     meta = {
@@ -139,13 +194,16 @@ class RunState:
       tell: shows a line to the user, without breaking the progress bar.
 
     Raises:
-      ValueError: the split holds bad data, or the training has diverged.
+      DivergedError: the training has diverged, or the split holds bad data.
     """
     params = self.params
-    with naming_split("validation"):
-      evaluation = evaluate(
-        self.task.classifier, params, self.task.validation.batches(), self.settings.theta
-      )
+    try:
+      with naming_split("validation"):
+        evaluation = evaluate(
+          self.task.classifier, params, self.task.validation.batches(), self.settings.theta
+        )
+    except ValueError as error:
+      raise DivergedError(self, str(error)) from error
     self._write_line(evaluation, params)
     accuracy = evaluation.rc_accuracy
     share = float(np.max(np.bincount(self.task.validation.labels)) / len(evaluation.label))
@@ -157,7 +215,7 @@ class RunState:
       )
     if accuracy > self.best.rc_accuracy:
       self.best = Best(self.step, accuracy)
-      self.best_params = _copy_params(params)
+      self.best_params = copy_arrays(params)
     self.metrics, self.update_seconds = [], []
 
   def _write_line(self, evaluation: Evaluation, params: Params) -> None:
@@ -214,6 +272,6 @@ def summarize(evaluation: Evaluation) -> dict[str, float]:
   return {name: getattr(evaluation, name) for name in names}
 
 
-def _copy_params(params: Params) -> Params:
+def copy_arrays(tree: Any) -> Any:
   """Copies what must outlive an update, which donates the buffers of its state."""
-  return jax.tree.map(jnp.copy, params)
+  return jax.tree.map(jnp.copy, tree)

@@ -199,3 +199,22 @@ def test_what_a_kill_left_of_a_save_is_removed(half, whole):
   assert go_on(half) == 0
   assert {path.name for path in (half / "checkpoints").iterdir()} == {STEPS[1], STEPS[3]}
   assert read_end(half) == whole
+
+
+def test_a_training_that_diverges_stops_there_and_keeps_the_best(tmp_path):
+  """A reward of 3e38 from epoch 2 on, which no float32 holds."""
+  given = {"beta": "0,2:3e38"}
+  message = r"gradient of update 7 is not finite.*of update 6 and the best so far.*--epochs=2"
+  for _ in range(2):  # the same command comes to the same end
+    with pytest.raises(ValueError, match=message):
+      go_on(tmp_path / "run", **given)
+    assert [line["epoch"] for line in lines(tmp_path / "run")] == [1, 2]
+    assert not (tmp_path / "run" / "result.json").exists()
+  assert go_on(tmp_path / "run", **given, epochs="2") == 0
+  assert read_json(tmp_path / "run")["trained"]["epoch"] == 2
+
+
+def test_a_training_that_diverges_at_once_says_that_nothing_came_before(tmp_path):
+  message = r"update 1 is not finite; no validation came before it.*lower --learning_rate"
+  with pytest.raises(ValueError, match=message):
+    go_on(tmp_path / "run", beta="3e38")
