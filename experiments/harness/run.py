@@ -15,7 +15,7 @@ from experiments.harness.run_state import RunState, naming_split, summarize
 from experiments.harness.settings import Settings
 from experiments.harness.task import Task
 from experiments.harness.updates import count_updates, set_dtype
-from experiments.harness.workdir import Workdir, read_metrics, write_json
+from experiments.harness.workdir import Workdir, write_json
 from rc_jax import (
   Evaluation,
   accuracy_at_step,
@@ -90,7 +90,8 @@ def run_together(members: Sequence[tuple[Task, Settings]]) -> int:
 def _open_workdir(task: Task, settings: Settings) -> Workdir:
   """Opens the folder of a run, and refuses one of another run."""
   data = identify_data(task.fingerprint, task.class_names, task.saved)
-  return Workdir(settings.workdir, task.name, settings.flags, settings.flag_defaults, data)
+  given = (settings.workdir, task.name, settings.flags, settings.flag_defaults)
+  return Workdir(*given, data, task.notes)
 
 
 def _check_fit(task: Task, settings: Settings) -> None:
@@ -121,7 +122,6 @@ def finish(run: RunState) -> None:
 def _describe_training(run: RunState) -> dict[str, Any]:
   """What result.json says of the training, and of what its numbers measure."""
   task, last = run.task, run.settings.choose == "last"
-  last_line = read_metrics(run.workdir.path)[-1]
   return {
     "experiment": task.name,
     "best_validation_rc_accuracy": run.best.rc_accuracy,
@@ -129,8 +129,7 @@ def _describe_training(run: RunState) -> dict[str, Any]:
     "chosen_at": run.describe_position(run.step if last else run.best.step),
     "trained": run.describe_position(run.step),
     "stopped_early": run.stopped_early,
-    "computed_fraction": last_line["computed_fraction"],
-    "update_ms": last_line.get("update_ms"),
+    **run.read_cost(),
     "seconds": run.seconds,
     "step_ms": task.step_ms,
     "axes": task.axes._asdict(),

@@ -16,10 +16,11 @@ from experiments.harness.optimizer import read_average
 from experiments.harness.settings import Settings
 from experiments.harness.task import Task
 from experiments.harness.updates import count_updates, make_initial_state
-from experiments.harness.workdir import Workdir
+from experiments.harness.workdir import Workdir, read_metrics
 from rc_jax import Evaluation, Metrics, TrainState, evaluate
 from rc_jax.types import Params
 
+COST = ("computed_fraction", "update_ms")
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of the spike steps, in metrics.jsonl
 
 
@@ -72,6 +73,7 @@ class RunState:
     self.best_params: Params = copy_arrays(self.params)
     self.seconds = 0.0
     self.stopped_early = False
+    self.cost: dict[str, Any] | None = None  # what the last validation's line says of updates
     self.metrics: list[Metrics] = []  # of the updates since the last validation, on the host
     self.update_seconds: list[float] = []  # wall time of each of those updates
     self.checkpoints = Checkpoints(workdir.path / "checkpoints")
@@ -87,18 +89,19 @@ class RunState:
   def _restore(self) -> None:
     """Goes on from the latest checkpoint, or begins; drops metrics of what came after it."""
     snapshot = self.checkpoints.restore(self.state, self._refuse_other_data)
-    self.workdir.notes += self.checkpoints.notes
+    self.workdir.add_notes(self.checkpoints.notes)
     if snapshot is None:
       self._refuse_lost_checkpoints()
-      self.workdir.rewind_metrics(0)
+      self.workdir.rewind_metrics(0, self.task.evaluate_every)
       return
     self.state, self.best_params, meta = snapshot
     self.items.set_state(meta["items"])
     self.best = Best(**meta["best"])
     self.seconds = meta["seconds"]
     self.stopped_early = meta["stopped_early"]
+    self.cost = meta.get("cost")
     self.step = int(self.state.step)
-    self.workdir.rewind_metrics(self.step)
+    self.workdir.rewind_metrics(self.step, self.task.evaluate_every)
 
   def _refuse_lost_checkpoints(self) -> None:
     """Raises ValueError if there were checkpoints once: to begin anew would wipe the metrics."""
@@ -167,6 +170,7 @@ class RunState:
       "best": self.best._asdict(),
       "seconds": self.seconds,
       "stopped_early": self.stopped_early,
+      "cost": self.read_cost(),
       "class_names": list(self.task.class_names),
       "saved": self.task.saved,
       "flags": self.settings.flags,
@@ -174,6 +178,13 @@ class RunState:
     with self.workdir.naming_failure():
       self.events.flush()  # a kill then loses no event from before the checkpoint
     self.checkpoints.save(Snapshot(self.state, self.best_params, meta))
+
+  def read_cost(self) -> dict[str, Any]:
+    """Returns what an update computed and took before the last validation; None if not known."""
+    if self.cost is None:  # resumed from a checkpoint that does not have it
+      lines = read_metrics(self.workdir.path) if self.step else []
+      self.cost = {name: lines[-1].get(name) if lines else None for name in COST}
+    return self.cost
 
   def close(self) -> None:
     """Waits for what is still being written.
@@ -231,6 +242,7 @@ class RunState:
       "update_ms": self._update_ms(),
       "seconds": self.seconds,
     }
+    self.cost = {name: line[name] for name in COST}
     self.workdir.append_metrics(line)
     with self.workdir.naming_failure():
       for name, value in line.items():

@@ -17,6 +17,7 @@ from experiments.harness import run as harness
 from experiments.harness.lock import Lock
 from experiments.harness.workdir import Workdir
 
+DRAW_ALL = figures.draw_all
 GIVEN = FAST | {"engine": "full", "batch_size": "320", "beta": "0.3"}
 GIVEN |= {"learning_rate": "0.03"}
 STEPS = ("3", "6", "9", "12")  # after each epoch
@@ -218,3 +219,76 @@ def test_a_training_that_diverges_at_once_says_that_nothing_came_before(tmp_path
   message = r"update 1 is not finite; no validation came before it.*lower --learning_rate"
   with pytest.raises(ValueError, match=message):
     go_on(tmp_path / "run", beta="3e38")
+
+
+def damage_lines(path, damage):
+  first, second = path.read_bytes().splitlines(keepends=True)
+  if damage == "deleted":
+    path.unlink()
+  else:
+    texts = {
+      "emptied": b"",
+      "truncated": first + second[:40],
+      "a bad byte": b"\xff" + first + second,
+    }
+    path.write_bytes(texts[damage])
+
+
+@pytest.mark.parametrize("damage", ["truncated", "emptied", "deleted", "a bad byte"])
+@pytest.mark.parametrize("epochs", ["2", "4"])  # a finished run is reported again
+def test_lost_lines_of_metrics_are_told_and_spoil_no_result(damage, epochs, half, whole, capsys):
+  before = read_json(half)
+  damage_lines(half / "metrics.jsonl", damage)
+  assert go_on(half, epochs=epochs) == 0
+  lost = 2 if damage in ("emptied", "deleted") else 1
+  assert f"metrics.jsonl lacks {lost} of 2 lines" in capsys.readouterr().err
+  if epochs == "2":
+    assert read_json(half) == before
+  else:
+    kept, result = read_end(half)
+    first = {"truncated": [0], "a bad byte": [1]}.get(damage, [])
+    assert (kept, result) == ([whole[0][k] for k in (*first, 2, 3)], whole[1])
+
+
+def test_pictures_are_drawn_of_a_run_without_metrics(half):
+  assert "training" not in DRAW_ALL(half, read_json(half), [], theta=0.95)
+
+
+def test_a_smaller_length_does_not_stand_above_the_larger_one_that_was_trained(half):
+  assert go_on(half, epochs="1") == 0
+  assert read_json(half)["trained"]["epoch"] == 2
+  assert "--epochs=2.0" in (half / "report.md").read_text()
+  assert "--epochs=1.0" not in (half / "report.md").read_text()
+
+
+def test_the_circumstances_of_each_start_are_kept_oldest_first(half, whole):
+  """Also those of a config from before there was a list; what the user is told stands there too."""
+
+  def make_old(config):
+    for name in ("starts", "data", "numerics"):
+      del config[name]
+    config["device"] = "4 x old"
+
+  edit_json(half / "config.json", make_old)
+  flip(largest(half / "checkpoints" / STEPS[1]))
+  assert go_on(half, lambda task: task._replace(notes=("train: 9 clips were skipped",))) == 0
+  first, second = read_json(half, "config.json")["starts"]
+  assert (first["device"], first["epochs"], second["epochs"]) == ("4 x old", 2, 4)
+  skipped, unchecked, damaged = second["notes"]
+  assert skipped == "train: 9 clips were skipped" and "was not checked" in unchecked
+  assert f"checkpoints/{STEPS[1]}" in damaged
+  assert read_end(half) == whole
+
+
+def test_settings_of_jax_that_change_numbers_are_of_a_runs_identity(half):
+  message = r"other settings \(JAX_ENABLE_X64 was True, is False\)"
+  edit_json(half / "config.json", lambda c: c["numerics"].update(jax_enable_x64=True))
+  with pytest.raises(ValueError, match=message):
+    go_on(half)
+
+
+@pytest.mark.parametrize("text", ["", '{"flags": ', "[1]", '{"flags": 1}', "\xff"])
+def test_a_damaged_config_is_named(text, half):
+  (half / "config.json").write_bytes(text.encode("latin-1"))
+  with pytest.raises(ValueError, match=r"config\.json is damaged.*choose another --workdir"):
+    go_on(half)

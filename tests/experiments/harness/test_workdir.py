@@ -8,6 +8,7 @@ import subprocess
 import sys
 from unittest import mock
 
+import numpy as np
 import pytest
 from running import read_json
 
@@ -79,3 +80,12 @@ def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
   monkeypatch.setattr(fcntl, "flock", mock.Mock(side_effect=OSError(errno.ENOLCK, "no locks")))
   (note,) = workdir.Workdir(str(tmp_path), "speech", {}, {}).notes
   assert "without locks" in note
+
+
+def test_what_is_not_finite_is_null_in_json(tmp_path):
+  value = {"a": np.float32("nan"), "b": [1.0, -np.inf], "c": np.array([[np.inf, 2.0]])}
+  workdir.write_json(tmp_path / "some.json", value)
+  assert read_json(tmp_path, "some.json") == {"a": None, "b": [1.0, None], "c": [[None, 2.0]]}
+  folder = workdir.Workdir(str(tmp_path / "run"), "speech", {}, {})
+  folder.append_metrics({"step": 1, "train_loss": float("nan")})
+  assert workdir.read_metrics(folder.path) == [{"step": 1, "train_loss": None}]
