@@ -182,7 +182,9 @@ class RunState:
   def read_cost(self) -> dict[str, Any]:
     """Returns what an update computed and took before the last validation; None if not known."""
     if self.cost is None:  # resumed from a checkpoint that does not have it
-      lines = read_metrics(self.workdir.path) if self.step else []
+      lines = []
+      with contextlib.suppress(FileNotFoundError):  # before the first validation
+        lines = read_metrics(self.workdir.path)
       self.cost = {name: lines[-1].get(name) if lines else None for name in COST}
     return self.cost
 

@@ -1,5 +1,6 @@
 """What a run does in a workdir that was damaged, or in another world than it began in."""
 
+import contextlib
 import errno
 import json
 import os
@@ -12,7 +13,7 @@ import pytest
 from running import FAST, lines, mnist_setup, read_json
 from tensorboardX import record_writer
 
-from experiments.harness import figures
+from experiments.harness import figures, run_state
 from experiments.harness import run as harness
 from experiments.harness.lock import Lock
 from experiments.harness.workdir import Workdir
@@ -292,3 +293,12 @@ def test_a_damaged_config_is_named(text, half):
   (half / "config.json").write_bytes(text.encode("latin-1"))
   with pytest.raises(ValueError, match=r"config\.json is damaged.*choose another --workdir"):
     go_on(half)
+
+
+def test_a_checkpoint_before_the_first_validation(tmp_path):
+  task, settings = mnist_setup(**(GIVEN | {"workdir": str(tmp_path)}))
+  with contextlib.closing(Workdir(str(tmp_path), task.name, settings.flags, {})) as folder:
+    with contextlib.closing(run_state.RunState(task, settings, folder)) as run:
+      run.save()
+    with contextlib.closing(run_state.RunState(task, settings, folder)) as run:
+      assert run.read_cost() == {"computed_fraction": None, "update_ms": None}
