@@ -9,6 +9,7 @@ compiled once; within an update early exit takes one member after the other, the
 default) all.
 """
 
+import os
 import pathlib
 from collections.abc import Sequence
 
@@ -38,7 +39,7 @@ def main(experiment: str) -> int:
   """
   binary = load_binary(experiment)
   settings = read_settings(binary.EXPERIMENT)
-  root = pathlib.Path(FLAGS.workdir or f"runs/{experiment}-population")
+  root = pathlib.Path(os.path.expanduser(FLAGS.workdir or f"runs/{experiment}-population"))
   return run_together(make_members(binary, settings, FLAGS.seeds, FLAGS.betas, root))
 
 

@@ -3,6 +3,7 @@
 python -m experiments.report --workdir=runs/speech
 """
 
+import os
 import pathlib
 
 from experiments.harness import report
@@ -17,7 +18,7 @@ def main() -> int:
   """
   if FLAGS.workdir is None:
     raise ValueError("name the folder of a finished run with --workdir")
-  workdir = pathlib.Path(FLAGS.workdir)
+  workdir = pathlib.Path(os.path.expanduser(FLAGS.workdir))
   report.write(workdir)
   print(workdir / "report.md")
   return 0

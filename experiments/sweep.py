@@ -52,7 +52,7 @@ def main(experiment: str) -> int:
   Raises:
     ValueError: a range that is none, a storage that cannot be opened, or bad flags of a run.
   """
-  root = pathlib.Path(FLAGS.workdir or f"runs/{experiment}-sweep")
+  root = pathlib.Path(os.path.expanduser(FLAGS.workdir or f"runs/{experiment}-sweep"))
   low, high = _parse_range(FLAGS.beta_range)
   binary = load_binary(experiment)
   settings = read_settings(binary.EXPERIMENT)

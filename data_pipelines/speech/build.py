@@ -12,7 +12,7 @@ import numpy as np
 import tqdm
 
 from data_pipelines.speech import cache, features
-from data_pipelines.speech.source import SPLITS, Clip, Source
+from data_pipelines.speech.source import SPLITS, Clip, Source, UnreadableError
 from data_pipelines.speech.waveforms import pad_to_second
 
 # The intermediate arrays of 16 clips fit into a CPU's caches. With batches of 256 clips the
@@ -34,7 +34,7 @@ def build_entry(folder: pathlib.Path, source: Source, *, skip_bad: bool, progres
     ValueError: if a clip cannot be used and `skip_bad` is False. The message names the clip.
   """
   clips: dict[str, cache.SplitClips] = {}
-  skipped: list[str] = []
+  skipped = cache.Skipped([], [])
   total = sum(source.sizes.values())
   workers = min(32, os.cpu_count() or 1)
   with (
@@ -45,7 +45,7 @@ def build_entry(folder: pathlib.Path, source: Source, *, skip_bad: bool, progres
       clips[split] = cache.SplitClips([], [], [], [])
       with cache.frames_path(folder, split).open("wb") as file:
         for start, results in _decode_ahead(source, split, pool):
-          good = _keep_usable(start, results, clips[split], skipped, skip_bad)
+          good = _keep_usable(split, start, results, clips[split], skipped, skip_bad)
           if good:
             file.write(_compute_frames(good).astype("<f4", copy=False).tobytes())
           bar.update(len(results))
@@ -80,6 +80,11 @@ def _decode_ahead(
         future.cancel()
 
 
+def can_read(source: Source, split: str, index: int) -> bool:
+  """Whether the system can read a clip, be it usable or not."""
+  return not isinstance(_try_read(source, split, index), UnreadableError)
+
+
 def _try_read(source: Source, split: str, index: int) -> Clip | ValueError:
   """Reads a clip; returns the error of a clip that cannot be used instead of raising it."""
   try:
@@ -89,15 +94,17 @@ def _try_read(source: Source, split: str, index: int) -> Clip | ValueError:
 
 
 def _keep_usable(
+  split: str,
   start: int,
   results: list[Clip | ValueError],
   clips: cache.SplitClips,
-  skipped: list[str],
+  skipped: cache.Skipped,
   skip_bad: bool,
 ) -> list[np.ndarray]:
   """Returns the samples of the usable clips of a batch and records what is known of them.
 
   Args:
+    split: of the clips.
     start: index of the batch's first clip in its source.
     results: the batch's clips, or the error of a clip that cannot be used.
     clips: the record of usable clips, which is appended to.
@@ -112,7 +119,9 @@ def _keep_usable(
     if isinstance(result, ValueError):
       if not skip_bad:
         raise unusable_clip_error(str(result)) from result
-      skipped.append(str(result))
+      skipped.lines.append(str(result))
+      if isinstance(result, UnreadableError):
+        skipped.unreadable.append((split, index))
       continue
     good.append(result.samples)
     clips.names.append(result.name)

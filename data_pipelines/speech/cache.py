@@ -7,7 +7,8 @@ entry, and a moved data folder keeps its entry. An entry holds these files:
 
     train.f32, validation.f32, test.f32   frames [N, 101, 20], little-endian float32
     clips.json                            for each record its name, word, number of samples and
-                                          index in the source; for each skipped file the reason
+                                          index in the source; for each skipped file the reason,
+                                          and whether the system could not read it
     manifest.json                         sizes and checksums of the others; `store` writes it
 
 Entries may be deleted at any time.
@@ -61,6 +62,18 @@ class Entry(NamedTuple):
   skipped: tuple[str, ...]
 
 
+class Skipped(NamedTuple):
+  """The files of a source that could not be used.
+
+  Attributes:
+    lines: one for each, which names it and says why.
+    unreadable: split and index in the source of those that the system could not read.
+  """
+
+  lines: list[str]
+  unreadable: list[tuple[str, int]]
+
+
 def default_cache_dir() -> pathlib.Path:
   """Returns `rc_jax/speech` below $XDG_CACHE_HOME, or below ~/.cache where that is not set."""
   base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
@@ -83,20 +96,31 @@ def entry_key(fingerprint: str) -> str:
 
 
 def open_or_build(
-  cache_dir: pathlib.Path, fingerprint: str, build: Callable[[pathlib.Path], None]
+  cache_dir: pathlib.Path,
+  fingerprint: str,
+  build: Callable[[pathlib.Path], None],
+  can_read: Callable[[str, int], bool],
 ) -> Entry:
   """Opens the entry of a source, and builds it first where it is missing or damaged.
+
+  It is built anew too where a file that the system could not read then can be read now.
 
   Args:
     cache_dir: the folder of the cache; it is made where it does not exist.
     fingerprint: the source's fingerprint.
     build: writes frames and clips into the empty folder that it is given.
+    can_read: says of a split and an index whether the system can read that record now.
 
   Raises:
     ValueError: if cache_dir cannot be written. Whatever `build` raises is passed on.
   """
-  folder = store.open_or_build(cache_dir, entry_key(fingerprint), build)
+  key = entry_key(fingerprint)
+  folder = store.open_or_build(cache_dir, key, build)
   body = json.loads((folder / _CLIPS).read_text())
+  if any(can_read(*which) for which in body.get("unreadable", ())):
+    store.remove(cache_dir, key)
+    folder = store.open_or_build(cache_dir, key, build)
+    body = json.loads((folder / _CLIPS).read_text())
   clips = {split: SplitClips(**body["splits"][split]) for split in SPLITS}
   frames = {
     split: _map_frames(frames_path(folder, split), len(clips[split].names)) for split in SPLITS
@@ -104,9 +128,10 @@ def open_or_build(
   return Entry(frames, clips, tuple(body["skipped"]))
 
 
-def write_clips(folder: pathlib.Path, clips: dict[str, SplitClips], skipped: list[str]) -> None:
+def write_clips(folder: pathlib.Path, clips: dict[str, SplitClips], skipped: Skipped) -> None:
   """Writes `clips.json`: what is known of each split's records, and why files were skipped."""
-  body = {"skipped": skipped, "splits": {split: clips[split]._asdict() for split in SPLITS}}
+  splits = {split: clips[split]._asdict() for split in SPLITS}
+  body = {"skipped": skipped.lines, "unreadable": skipped.unreadable, "splits": splits}
   (folder / _CLIPS).write_text(json.dumps(body))
 
 

@@ -1,6 +1,7 @@
 """Loads spoken words: joins a source, its cached frames, classes, statistics and notes."""
 
 import collections
+import functools
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 
 from data_pipelines.batches import Split, Splits
 from data_pipelines.speech import cache, features
-from data_pipelines.speech.build import build_entry, unusable_clip_error
+from data_pipelines.speech.build import build_entry, can_read, unusable_clip_error
 from data_pipelines.speech.folder import folder_source
 from data_pipelines.speech.official import official_source
 from data_pipelines.speech.source import SPLITS, Source
@@ -195,6 +196,7 @@ def _open_entry(
     cache_path,
     source.fingerprint,
     lambda folder: build_entry(folder, source, skip_bad=skip_bad, progress=progress),
+    functools.partial(can_read, source),
   )
   if entry.skipped and not skip_bad:
     raise unusable_clip_error(entry.skipped[0])

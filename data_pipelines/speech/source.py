@@ -9,6 +9,10 @@ import numpy as np
 SPLITS = ("train", "validation", "test")
 
 
+class UnreadableError(ValueError):
+  """The system cannot read a record at the moment; the record itself may be sound."""
+
+
 class Clip(NamedTuple):
   """One recording.
 
@@ -32,7 +36,8 @@ class Source(NamedTuple):
     words: all words of the source, sorted.
     sizes: the number of records in each of `SPLITS`.
     read: `(split, index) -> Clip`, which any thread may call. It raises ValueError where a record
-      cannot be used; the message names the record and says what is wrong with it.
+      cannot be used; the message names the record and says what is wrong with it. It is
+      `UnreadableError` where the system could not read it.
     missing: entries of the split lists that have no file.
     shared_speakers: speakers whom the split lists put into more than one split.
   """

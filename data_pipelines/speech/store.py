@@ -44,6 +44,15 @@ def open_or_build(
   return final
 
 
+def remove(cache_dir: pathlib.Path, key: str) -> None:
+  """Removes the folder `cache_dir / key`, so that no reader finds it half removed.
+
+  Memory maps of its files, which others may hold, stay valid.
+  """
+  with contextlib.suppress(OSError):
+    _bury(cache_dir / key)
+
+
 def is_sound(folder: pathlib.Path) -> bool:
   """Whether a folder has a manifest, and each file has the size and checksum that it states."""
   try:
@@ -99,13 +108,16 @@ def _publish(folder: pathlib.Path, final: pathlib.Path) -> None:
         raise
     if is_sound(final):
       return
-    # A damaged folder is in the way. It is renamed before it is removed, so that no reader finds
-    # it half removed; memory maps of its files, which others may hold, stay valid.
-    grave = pathlib.Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=final.parent))
-    with contextlib.suppress(OSError):
-      final.rename(grave / "damaged")
-    shutil.rmtree(grave, ignore_errors=True)
+    _bury(final)  # a damaged folder is in the way
   raise OSError(f"{final.name} could not be put into place")
+
+
+def _bury(folder: pathlib.Path) -> None:
+  """Renames a folder before it is removed."""
+  grave = pathlib.Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder.parent))
+  with contextlib.suppress(OSError):
+    folder.rename(grave / "damaged")
+  shutil.rmtree(grave, ignore_errors=True)
 
 
 def _crc32(path: pathlib.Path) -> int:

@@ -6,6 +6,7 @@ import numpy as np
 import soundfile
 
 from data_pipelines.speech.features import NUM_SAMPLES, SAMPLE_RATE
+from data_pipelines.speech.source import UnreadableError
 
 ENDINGS = (".wav", ".flac", ".ogg")
 # The resampler's filter is much shorter than the half second that is read beyond the first second,
@@ -13,6 +14,7 @@ ENDINGS = (".wav", ".flac", ".ogg")
 _SECONDS_READ = 1.5
 # Floating-point files may exceed [-1, 1] a little. Far beyond it their samples have another unit.
 _LARGEST_PEAK = 32.0
+_SYSTEM_ERROR = 2  # libsndfile's code
 
 
 def read_waveform(path: pathlib.Path, name: str) -> np.ndarray:
@@ -28,6 +30,7 @@ def read_waveform(path: pathlib.Path, name: str) -> np.ndarray:
   Raises:
     ValueError: if the file cannot be read or holds no audio, or if its samples are not finite or
       far outside [-1, 1]. The message is one line that names the file.
+    UnreadableError: if the system cannot read the file, which may be sound.
   """
   try:
     with soundfile.SoundFile(path) as file:
@@ -37,7 +40,9 @@ def read_waveform(path: pathlib.Path, name: str) -> np.ndarray:
     # Where libsndfile gives a reason, it stands in `error_string`, without the path that `str`
     # would add.
     reason = str(getattr(error, "error_string", error)).rstrip(".")
-    raise ValueError(f"{name} cannot be read as audio: {reason}") from error
+    is_of_system = isinstance(error, OSError) or getattr(error, "code", None) == _SYSTEM_ERROR
+    kind = UnreadableError if is_of_system else ValueError
+    raise kind(f"{name} cannot be read as audio: {reason}") from error
   return to_clip(samples.mean(axis=1, dtype=np.float32), rate, name)
 
 

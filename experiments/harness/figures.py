@@ -52,7 +52,9 @@ def draw_all(
     Names of the pictures, in the order of the report.
   """
   path = folder / "examples.npz"
-  pictures: dict[str, Callable[[], Figure]] = {"training": lambda: draw_training(result, metrics)}
+  pictures: dict[str, Callable[[], Figure]] = {}
+  if metrics:  # the file may have been lost
+    pictures["training"] = lambda: draw_training(result, metrics)
   if result["num_steps"] > 1:  # else there is no time to choose
     pictures["spike_steps"] = lambda: draw_spike_steps(result)
     pictures["frontier"] = lambda: draw_frontier(result, theta)

@@ -6,7 +6,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from experiments.harness import compile_cache
+from experiments.harness import compile_cache, thread_errors
 from experiments.harness.settings import Experiment, Settings, make_settings
 from rc_jax import EarlyExit
 
@@ -178,6 +178,7 @@ def run_main(main: Callable[[], Any]) -> None:
   def guarded(argv: list[str]) -> int:
     if not FLAGS["verbosity"].present:
       logging.set_verbosity(logging.WARNING)  # Orbax tells of every save at INFO
+    thread_errors.hush()
     try:
       if len(argv) > 1:
         raise ValueError(f"unexpected argument {argv[1]!r}; flags look like --beta=0.2")
@@ -187,6 +188,7 @@ def run_main(main: Callable[[], Any]) -> None:
     except (ValueError, OSError) as error:
       logging.info("where it came from", exc_info=True)  # --verbosity=0 shows it
       print(f"error: {error}", file=sys.stderr)
+      thread_errors.leave(2)
       return 2
 
   for flag in FLAGS.flags_by_module_dict()[__name__]:

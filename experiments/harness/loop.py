@@ -9,7 +9,7 @@ import numpy as np
 import tqdm
 
 from experiments.harness.joint import join, join_data, make_joint_update, split
-from experiments.harness.run_state import RunState
+from experiments.harness.run_state import DivergedError, RunState
 from experiments.harness.signals import StopOnSignal
 from experiments.harness.updates import Update
 from rc_jax import Metrics
@@ -25,7 +25,7 @@ def train(runs: Sequence[RunState]) -> bool:
     Whether all came to their end; False if a signal stopped them before, with all saved.
 
   Raises:
-    ValueError: bad data, or a training that diverged.
+    ValueError: bad data, or a training that diverged; what was before that is saved then.
   """
   every, saved_at = runs[0].settings.checkpoint_seconds, time.monotonic()
   bar = tqdm.tqdm(
@@ -43,7 +43,16 @@ def train(runs: Sequence[RunState]) -> bool:
       step = min(runs[k].step for k in waiting)
       group = [k for k in waiting if runs[k].step == step]  # all, but after a kill between saves
       ahead = [runs[k].step for k in waiting if k not in group]
-      _advance([runs[k] for k in group], update(*group), ahead, must_pause, bar)
+      members = [runs[k] for k in group]
+      before = [run.remember() for run in members]
+      try:
+        _advance(members, update(*group), ahead, must_pause, bar)
+      except DivergedError as error:
+        for run, moment in zip(members, before, strict=True):
+          run.return_to(moment)
+        for run in runs:
+          run.save()
+        raise ValueError(error.run.describe_divergence(str(error))) from error
       if must_pause():
         for run in runs:
           run.save()
@@ -80,27 +89,42 @@ def _advance(
     started = time.monotonic()
     state, metrics = update(state, data, join([next(run.items) for run in runs]))
     if previous is not None:
-      _record_metrics(previous, runs, bar)  # a step late, so that the device never waits
+      # A step late, so that the device never waits.
+      _record_metrics(previous, step, runs, bar)
     step, previous = step + 1, metrics
     if step == validation:
-      _record_metrics(previous, runs, bar)
+      _record_metrics(previous, step, runs, bar)
       previous = None
     share = (time.monotonic() - started) / len(runs)
     for run in runs:
       run.seconds += share
       run.update_seconds.append(share)
   if previous is not None:
-    _record_metrics(previous, runs, bar)
+    _record_metrics(previous, step, runs, bar)
   for run, own in zip(runs, split(state, len(runs)), strict=True):
     run.state, run.step = own, step
     if step == validation:
       run.validate(bar.write)
 
 
-def _record_metrics(metrics: Metrics, runs: Sequence[RunState], bar: tqdm.tqdm) -> None:
-  """Fetches the metrics of an update, gives each run its own, and shows their means."""
+def _record_metrics(
+  metrics: Metrics, update: int, runs: Sequence[RunState], bar: tqdm.tqdm
+) -> None:
+  """Fetches the metrics of an update, gives each run its own, and shows their means.
+
+  Args:
+    metrics: on the device.
+    update: its number, from 1 on.
+    runs: whose metrics they are, stacked.
+    bar: of the progress.
+
+  Raises:
+    DivergedError: loss or gradient of a run is not finite.
+  """
   metrics = jax.device_get(metrics)
   for run, own in zip(runs, split(metrics, len(runs)), strict=True):
+    if not own.finite:
+      raise DivergedError(run, f"loss or gradient of update {update} is not finite")
     run.metrics.append(own)
   bar.set_postfix_str(
     f"loss {np.mean(metrics.loss):.3f}, accuracy at spike {np.mean(metrics.accuracy):.3f}, "

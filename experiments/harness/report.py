@@ -1,6 +1,5 @@
 """report.md of a run: its table and pictures, from its files alone."""
 
-import json
 import pathlib
 import shlex
 from typing import Any
@@ -9,7 +8,7 @@ from experiments.harness import figures
 from experiments.harness.schedules import parse_points
 from experiments.harness.settings import FREE_FLAGS
 from experiments.harness.tables import format_table
-from experiments.harness.workdir import read_metrics, read_result, write_text
+from experiments.harness.workdir import read_json, read_metrics, read_result, write_text
 
 MEASURES = {
   "rc_accuracy": "accuracy at the first spike",
@@ -76,14 +75,14 @@ def write(workdir: pathlib.Path) -> None:
   for name in ("config.json", "result.json", "metrics.jsonl"):
     if not (workdir / name).exists():
       raise ValueError(f"{workdir} has no {name}; let the run end first")
-  config = json.loads((workdir / "config.json").read_text())
+  config = read_json(workdir / "config.json", "put a copy in its place")
   result = read_result(workdir)
   theta = parse_points("theta", str(config["flags"]["theta"]))[-1][1]
   names = figures.draw_all(workdir, result, read_metrics(workdir), theta=theta)
   text = [
     f"# {result['experiment']}",
     "",
-    f"`{_format_command(config)}`",
+    f"`{_format_command(config, result['trained'])}`",
     "",
     tabulate(workdir),
     "",
@@ -103,15 +102,33 @@ def write(workdir: pathlib.Path) -> None:
   write_text(workdir / "report.md", "\n".join(text))
 
 
-def _format_command(config: dict[str, Any]) -> str:
-  """Returns the command that makes the run, but for flags that change no number."""
+def _format_command(config: dict[str, Any], trained: dict[str, Any]) -> str:
+  """Returns the command that makes the run, but for flags that change no number.
+
+  Args:
+    config: config.json.
+    trained: how far the run has come, as result.json says it.
+  """
   hidden = {*FREE_FLAGS, "cache_dir"} - {"epochs", "num_examples", "num_test"}
+  # A run that was given a smaller length at last has trained for the larger one.
+  flags, so_far = config["flags"], {"epochs": "epoch", "num_examples": "examples"}
+  longer = {
+    name: trained[key]
+    for name, key in so_far.items()
+    if flags.get(name) and trained.get(key, 0) > flags[name] + _rounding(name, trained)
+  }
   given = " ".join(
     f"--{name}={shlex.quote(','.join(value) if isinstance(value, list) else str(value))}"
-    for name, value in config["flags"].items()
+    for name, value in (flags | longer).items()
     if value is not None and name not in hidden
   )
   return f"python -m experiments.{config['experiment']} {given}"
+
+
+def _rounding(length: str, trained: dict[str, Any]) -> float:
+  """Returns how far a length may lie above the flag that gave it: one update, by rounding."""
+  total = trained["examples"] if length == "num_examples" else trained.get("epoch", 0)
+  return total / max(trained["step"], 1)
 
 
 def _format_number(value: Any) -> str:

@@ -1,5 +1,6 @@
 """A binary's work: train, or go on, and leave the files of the run."""
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -9,12 +10,13 @@ import numpy as np
 
 from deploy.run_files import save_model
 from experiments.harness import large_pages, report
+from experiments.harness.fingerprint import identify_data
 from experiments.harness.loop import train
 from experiments.harness.run_state import RunState, naming_split, summarize
 from experiments.harness.settings import Settings
 from experiments.harness.task import Task
 from experiments.harness.updates import count_updates, set_dtype, take_example_inputs
-from experiments.harness.workdir import Workdir, read_metrics, write_json
+from experiments.harness.workdir import Workdir, write_json
 from rc_jax import (
   Evaluation,
   accuracy_at_step,
@@ -63,26 +65,34 @@ def run_together(members: Sequence[tuple[Task, Settings]]) -> int:
   for note in dict.fromkeys(note for task, _ in members for note in task.notes):
     print(note)
   classifier = set_dtype(*members[0]).classifier  # one object, so that each function compiles once
-  runs = [
-    RunState(
-      task._replace(classifier=classifier),
-      settings,
-      Workdir(settings.workdir, task.name, settings.flags, settings.flag_defaults),
-    )
-    for task, settings in members
-  ]
-  if members[0][1].progress and (advice := large_pages.advise()):
-    print(advice, file=sys.stderr)
-  ended = train(runs)
-  for one in runs:
-    if ended:
-      finish(one)
-      print(report.tabulate(one.workdir.path))
-    one.close()
+  with contextlib.ExitStack() as opened:
+    runs = []
+    for task, settings in members:
+      workdir = opened.enter_context(contextlib.closing(_open_workdir(task, settings)))
+      runs.append(RunState(task._replace(classifier=classifier), settings, workdir))
+      opened.callback(runs[-1].close)
+    for one in runs:
+      for note in one.workdir.notes:
+        print(note, file=sys.stderr)
+    if members[0][1].progress and (advice := large_pages.advise()):
+      print(advice, file=sys.stderr)
+    ended = train(runs)
+    for one in runs:
+      if ended:
+        with one.workdir.naming_failure():
+          finish(one)
+        print(report.tabulate(one.workdir.path))
   if not ended:
     steps = ", ".join(str(one.step) for one in runs)
     print(f"stopped after update {steps}; the same command goes on from there", file=sys.stderr)
   return 0 if ended else 130
+
+
+def _open_workdir(task: Task, settings: Settings) -> Workdir:
+  """Opens the folder of a run, and refuses one of another run."""
+  data = identify_data(task.fingerprint, task.class_names, task.saved)
+  given = (settings.workdir, task.name, settings.flags, settings.flag_defaults)
+  return Workdir(*given, data, task.notes)
 
 
 def _check_fit(task: Task, settings: Settings) -> None:
@@ -124,7 +134,6 @@ def finish(run: RunState) -> None:
 def _describe_training(run: RunState) -> dict[str, Any]:
   """What result.json says of the training, and of what its numbers measure."""
   task, last = run.task, run.settings.choose == "last"
-  last_line = read_metrics(run.workdir.path)[-1]
   return {
     "experiment": task.name,
     "best_validation_rc_accuracy": run.best.rc_accuracy,
@@ -132,8 +141,7 @@ def _describe_training(run: RunState) -> dict[str, Any]:
     "chosen_at": run.describe_position(run.step if last else run.best.step),
     "trained": run.describe_position(run.step),
     "stopped_early": run.stopped_early,
-    "computed_fraction": last_line["computed_fraction"],
-    "update_ms": last_line.get("update_ms"),
+    **run.read_cost(),
     "seconds": run.seconds,
     "step_ms": task.step_ms,
     "axes": task.axes._asdict(),

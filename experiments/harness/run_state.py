@@ -8,17 +8,19 @@ import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tensorboardX
 
 from experiments.harness.checkpoints import Checkpoints, Snapshot
+from experiments.harness.events import Events
+from experiments.harness.fingerprint import identify_data, list_differences
 from experiments.harness.optimizer import read_average
 from experiments.harness.settings import Settings
 from experiments.harness.task import Task
 from experiments.harness.updates import count_updates, make_initial_state
-from experiments.harness.workdir import Workdir
-from rc_jax import Evaluation, Metrics, evaluate
+from experiments.harness.workdir import Workdir, read_metrics
+from rc_jax import Evaluation, Metrics, TrainState, evaluate
 from rc_jax.types import Params
 
+COST = ("computed_fraction", "update_ms")
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of the spike steps, in metrics.jsonl
 
 
@@ -27,6 +29,28 @@ class Best(NamedTuple):
 
   step: int
   rc_accuracy: float
+
+
+class Moment(NamedTuple):
+  """What a run returns to if the updates from here on diverge."""
+
+  state: TrainState
+  step: int
+  items: Any
+  seconds: float
+
+
+class DivergedError(ValueError):
+  """The training of a run has diverged; the text says how it showed.
+
+  Args:
+    run: which one.
+    text: what was seen.
+  """
+
+  def __init__(self, run: "RunState", text: str):
+    super().__init__(text)
+    self.run = run
 
 
 class RunState:
@@ -46,16 +70,16 @@ class RunState:
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=16)
     self.items: Any = iter(task.items.to_iter_dataset(options))
     self.best = Best(0, -1.0)
-    self.best_params: Params = _copy_params(self.params)
+    self.best_params: Params = copy_arrays(self.params)
     self.seconds = 0.0
     self.stopped_early = False
+    self.cost: dict[str, Any] | None = None  # what the last validation's line says of updates
     self.metrics: list[Metrics] = []  # of the updates since the last validation, on the host
     self.update_seconds: list[float] = []  # wall time of each of those updates
     self.checkpoints = Checkpoints(workdir.path / "checkpoints")
     self._restore()
-    self.tensorboard = tensorboardX.SummaryWriter(
-      str(workdir.path / "tensorboard"), purge_step=self.step
-    )
+    with workdir.naming_failure():
+      self.events = Events(workdir.path / "tensorboard", self.step)
 
   @property
   def params(self) -> Params:
@@ -64,22 +88,79 @@ class RunState:
 
   def _restore(self) -> None:
     """Goes on from the latest checkpoint, or begins; drops metrics of what came after it."""
-    snapshot = self.checkpoints.restore(self.state)
+    snapshot = self.checkpoints.restore(self.state, self._refuse_other_data)
+    self.workdir.add_notes(self.checkpoints.notes)
     if snapshot is None:
-      self.workdir.rewind_metrics(0)
+      self._refuse_lost_checkpoints()
+      self.workdir.rewind_metrics(0, self.task.evaluate_every)
       return
     self.state, self.best_params, meta = snapshot
     self.items.set_state(meta["items"])
     self.best = Best(**meta["best"])
     self.seconds = meta["seconds"]
     self.stopped_early = meta["stopped_early"]
+    self.cost = meta.get("cost")
     self.step = int(self.state.step)
-    self.workdir.rewind_metrics(self.step)
+    self.workdir.rewind_metrics(self.step, self.task.evaluate_every)
+
+  def _refuse_lost_checkpoints(self) -> None:
+    """Raises ValueError if there were checkpoints once: to begin anew would wipe the metrics."""
+    path = self.workdir.path
+    # A run that was killed before its first checkpoint has their folder, which is empty.
+    finished = (path / "result.json").exists()
+    if finished or (not self.checkpoints.found and (path / "metrics.jsonl").exists()):
+      raise ValueError(
+        f"--workdir={path} holds a run that has trained, but no checkpoint of it; put the folder "
+        "checkpoints back, or choose another --workdir"
+      )
+
+  def _refuse_other_data(self, meta: dict[str, Any]) -> None:
+    """Raises ValueError if a checkpoint, which config.json may be older than, has other data."""
+    now = identify_data({}, self.task.class_names, self.task.saved)
+    before = {"class_names": meta["class_names"], "statistics": meta["saved"]}
+    if differences := list_differences(before, now):
+      raise ValueError(
+        f"{self.workdir.path} has a checkpoint of a run on other data ({'; '.join(differences)}); "
+        "choose another --workdir, or give it the old data again"
+      )
 
   @property
   def ended(self) -> bool:
     """Whether no update is left."""
     return self.stopped_early or self.step >= self.updates
+
+  def remember(self) -> Moment:
+    """Returns the present moment; the state is copied, since an update donates its buffers."""
+    return Moment(copy_arrays(self.state), self.step, self.items.get_state(), self.seconds)
+
+  def return_to(self, moment: Moment) -> None:
+    """Goes back to a moment, from which on the metrics are forgotten; the best so far stays."""
+    self.state, self.step, items, self.seconds = moment
+    self.items.set_state(items)
+    self.metrics, self.update_seconds = [], []
+
+  def describe_divergence(self, what: str) -> str:
+    """Says that the training has diverged, what is saved, and how to go on."""
+    flag, amount = self._length_so_far()
+    if self.best.rc_accuracy < 0:
+      saved = "no validation came before it"
+    else:
+      accuracy, step = self.best.rc_accuracy, self.best.step
+      saved = (
+        f"the state of update {self.step} and the best so far, validation accuracy {accuracy:.4f} "
+        f"at update {step}, are saved: --{flag}={amount:.10g} ends the run there and reports it"
+      )
+    return (
+      f"the training in {self.workdir.path} cannot go on: {what}; {saved}; to train on, take a "
+      "lower --learning_rate or a --clip, in another --workdir"
+    )
+
+  def _length_so_far(self) -> tuple[str, float]:
+    """Returns the flag that would have ended the run at the last update, and its value."""
+    per_epoch = self.task.updates_per_epoch
+    if per_epoch is None:
+      return "num_examples", self.step * self.settings.batch_size
+    return "epochs", self.step / per_epoch
 
   def save(self) -> None:
     """Saves all that the run needs to go on."""
@@ -89,16 +170,35 @@ class RunState:
       "best": self.best._asdict(),
       "seconds": self.seconds,
       "stopped_early": self.stopped_early,
+      "cost": self.read_cost(),
       "class_names": list(self.task.class_names),
       "saved": self.task.saved,
       "flags": self.settings.flags,
     }
+    with self.workdir.naming_failure():
+      self.events.flush()  # a kill then loses no event from before the checkpoint
     self.checkpoints.save(Snapshot(self.state, self.best_params, meta))
 
+  def read_cost(self) -> dict[str, Any]:
+    """Returns what an update computed and took before the last validation; None if not known."""
+    if self.cost is None:  # resumed from a checkpoint that does not have it
+      lines = []
+      with contextlib.suppress(FileNotFoundError):  # before the first validation
+        lines = read_metrics(self.workdir.path)
+      self.cost = {name: lines[-1].get(name) if lines else None for name in COST}
+    return self.cost
+
   def close(self) -> None:
-    """Waits for what is still being written."""
-    self.tensorboard.close()
-    self.checkpoints.close()
+    """Waits for what is still being written.
+
+    Raises:
+      ValueError: it could not be written.
+    """
+    try:
+      with self.workdir.naming_failure():
+        self.events.close()
+    finally:
+      self.checkpoints.close()
 
   def validate(self, tell: Callable[[str], None]) -> None:
     """Reads the validation split, writes a line of metrics, and keeps the best parameters.
@@ -107,13 +207,16 @@ class RunState:
       tell: shows a line to the user, without breaking the progress bar.
 
     Raises:
-      ValueError: the split holds bad data, or the training has diverged.
+      DivergedError: the training has diverged, or the split holds bad data.
     """
     params = self.params
-    with naming_split("validation"):
-      evaluation = evaluate(
-        self.task.classifier, params, self.task.validation.batches(), self.settings.theta
-      )
+    try:
+      with naming_split("validation"):
+        evaluation = evaluate(
+          self.task.classifier, params, self.task.validation.batches(), self.settings.theta
+        )
+    except ValueError as error:
+      raise DivergedError(self, str(error)) from error
     self._write_line(evaluation, params)
     accuracy = evaluation.rc_accuracy
     share = float(np.max(np.bincount(self.task.validation.labels)) / len(evaluation.label))
@@ -125,7 +228,7 @@ class RunState:
       )
     if accuracy > self.best.rc_accuracy:
       self.best = Best(self.step, accuracy)
-      self.best_params = _copy_params(params)
+      self.best_params = copy_arrays(params)
     self.metrics, self.update_seconds = [], []
 
   def _write_line(self, evaluation: Evaluation, params: Params) -> None:
@@ -141,10 +244,12 @@ class RunState:
       "update_ms": self._update_ms(),
       "seconds": self.seconds,
     }
+    self.cost = {name: line[name] for name in COST}
     self.workdir.append_metrics(line)
-    for name, value in line.items():
-      if np.ndim(value) == 0 and value is not None:
-        self.tensorboard.add_scalar(name, value, self.step)
+    with self.workdir.naming_failure():
+      for name, value in line.items():
+        if np.ndim(value) == 0 and value is not None:
+          self.events.add(name, value, self.step)
 
   def _train_means(self) -> dict[str, float]:
     """Means of each metric over the updates since the last validation; empty without any."""
@@ -181,6 +286,6 @@ def summarize(evaluation: Evaluation) -> dict[str, float]:
   return {name: getattr(evaluation, name) for name in names}
 
 
-def _copy_params(params: Params) -> Params:
+def copy_arrays(tree: Any) -> Any:
   """Copies what must outlive an update, which donates the buffers of its state."""
-  return jax.tree.map(jnp.copy, params)
+  return jax.tree.map(jnp.copy, tree)

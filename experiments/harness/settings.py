@@ -4,6 +4,7 @@ A flag that is not given takes the paper's value for the task (Appendix A), so t
 have one meaning and many defaults.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -199,6 +200,7 @@ def _refuse_what_does_not_fit(experiment: Experiment, values: Values) -> None:
 def _check(values: dict[str, Any], flag_defaults: dict[str, Any]) -> Settings:
   """Checks the ranges of complete values; running it on its own `flags` changes nothing."""
   values = dict(values)
+  values["workdir"] = os.path.expanduser(values["workdir"])  # a shell does not, after --workdir=
   length = "num_examples" if values["epochs"] is None else "epochs"
   for name in ("batch_size", "learning_rate", length):
     if not values[name] > 0:

@@ -10,6 +10,7 @@ import numpy as np
 
 from data_pipelines.batches import Split, Splits, shuffled_indices
 from deploy.models import Model, build
+from experiments.harness.fingerprint import identify_splits
 from rc_jax import Batch, Classifier, Evaluation
 from rc_jax.types import Key, Params
 
@@ -71,6 +72,7 @@ class Task(NamedTuple):
     axes: what those sequences measure.
     saved: JSON values that travel in the checkpoint, such as statistics of the inputs.
     notes: lines about the data that a user should see before the training.
+    fingerprint: of the stored splits, by `identify_splits`; empty for generated tasks.
     vmap_members: whether a population takes its members through an update at once even where the
       engine is early exit: right where a sequence has one step, or a step is slow inside a loop.
   """
@@ -93,6 +95,7 @@ class Task(NamedTuple):
   axes: InputAxes = InputAxes()
   saved: dict[str, Any] = {}  # noqa: RUF012  (never changed)
   notes: tuple[str, ...] = ()
+  fingerprint: dict[str, Any] = {}  # noqa: RUF012
   vmap_members: bool = False
 
 
@@ -186,6 +189,7 @@ def stored(
     evaluate_every=per_epoch,
     updates_per_epoch=per_epoch,
     pictures=lambda: _take_examples(splits.test, prepare, pictures),
+    fingerprint=identify_splits(splits),
   )
 
 

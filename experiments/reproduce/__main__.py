@@ -107,7 +107,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument("--workdir", type=pathlib.Path, default=pathlib.Path("runs/reproduce"))
+  folder = lambda text: pathlib.Path(os.path.expanduser(text))
+  parser.add_argument("--workdir", type=folder, default=pathlib.Path("runs/reproduce"))
   parser.add_argument("--only", default=",".join(PARTS), help="parts, of " + ", ".join(PARTS))
   parser.add_argument("--seeds", type=int, default=1, help="seeds 0..N-1; ceilings have one")
   parser.add_argument("--budget", choices=["paper", "smoke"], default="paper")

@@ -1,8 +1,13 @@
+import json
+import shutil
+import zlib
+
 import numpy as np
 import pytest
 import soundfile
 
 from data_pipelines import speech
+from data_pipelines.speech import pipeline, waveforms
 
 
 @pytest.fixture
@@ -171,3 +176,39 @@ def test_cache_dir_that_cannot_be_written(load, tree, tmp_path):
   (tmp_path / "file").write_text("")
   with pytest.raises(ValueError, match=r"cache_dir .*file.* cannot be written \(.*\); choose"):
     load(tree(each=1), cache_dir=tmp_path / "file" / "cache")
+
+
+def test_a_file_that_is_unreadable_for_a_moment_is_not_bad_for_good(load, tree, monkeypatch):
+  root = tree(each=2)
+  opened = waveforms.soundfile.SoundFile
+
+  def unreadable(path):
+    if path == min(root.glob("yes/*")):
+      raise PermissionError(13, "Permission denied")
+    return opened(path)
+
+  for later in ("skip", "error"):
+    with monkeypatch.context() as patch:
+      patch.setattr(waveforms.soundfile, "SoundFile", unreadable)
+      for _ in range(2):  # the second time from the cache
+        assert len(load(root, on_bad_file="skip").notes.skipped) == 1
+      with pytest.raises(ValueError, match=r"yes/.*Permission denied.*; repair or remove it, or"):
+        load(root)
+    assert load(root, on_bad_file=later).notes.skipped == ()
+    (entry,) = (root.parent / "cache").glob("frames-*")
+    shutil.rmtree(entry)
+
+
+def test_a_cache_from_before_unreadable_files_were_told_apart_is_opened(load, tree, monkeypatch):
+  root = tree(each=2)
+  load(root)
+  (entry,) = (root.parent / "cache").glob("frames-*")
+  clips, manifest = entry / "clips.json", entry / "manifest.json"
+  body = json.loads(clips.read_text())
+  del body["unreadable"]
+  clips.write_text(json.dumps(body))
+  sums = json.loads(manifest.read_text())
+  sums["clips.json"] = [clips.stat().st_size, zlib.crc32(clips.read_bytes())]
+  manifest.write_text(json.dumps(sums))
+  monkeypatch.setattr(pipeline, "build_entry", None)
+  assert len(load(root).splits.train) == 6

@@ -27,6 +27,14 @@ def test_what_is_not_given_has_the_papers_value_and_stays_as_it_is(name):
   assert settings.learning_rate == settings.flags["learning_rate"]
 
 
+def test_a_tilde_in_the_workdir_is_the_users_home(monkeypatch):
+  monkeypatch.setenv("HOME", "/home/someone")
+  defaults = flags.read_defaults(temporal_mnist.EXPERIMENT)
+  settings = make_settings(temporal_mnist.EXPERIMENT, defaults | {"workdir": "~/x"}, defaults)
+  assert settings.workdir == "/home/someone/x"
+  assert settings.replace(workdir="~/y").flags["workdir"] == "/home/someone/y"
+
+
 def test_other_values_keep_the_flags_right():
   settings = settings_of(speech, beta="0.5,30:0.165")
   other = settings.replace(seed=3, beta="0.10", workdir="elsewhere")

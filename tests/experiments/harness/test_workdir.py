@@ -1,5 +1,14 @@
 """Which runs a workdir takes up, and which it refuses."""
 
+import errno
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+from unittest import mock
+
+import numpy as np
 import pytest
 from running import read_json
 
@@ -43,3 +52,40 @@ def test_a_result_from_before_the_axes_has_those_of_its_time(tmp_path):
   own = {"image_shape": [8, 8], "sample_rate": None, "clip_s": None, "first_heard_s": None}
   workdir.write_json(tmp_path / "result.json", {"axes": own})
   assert workdir.read_result(tmp_path)["axes"] == own == read_json(tmp_path)["axes"]
+
+
+def test_a_folder_in_use_is_refused_and_names_its_holder(tmp_path):
+  first = workdir.Workdir(str(tmp_path), "speech", {}, {})
+  holder = f"in use by process {os.getpid()} on {socket.gethostname()}"
+  with pytest.raises(ValueError, match=holder):
+    workdir.Workdir(str(tmp_path), "speech", {}, {})
+  first.close()
+  workdir.Workdir(str(tmp_path), "speech", {}, {}).close()
+
+
+def test_a_lock_dies_with_its_owner(tmp_path):
+  hold = "import pathlib, sys, time; from experiments.harness.lock import Lock; "
+  hold += "lock = Lock(pathlib.Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+  with subprocess.Popen([sys.executable, "-c", hold, tmp_path], stdout=subprocess.PIPE) as owner:
+    assert owner.stdout.readline() == b"held\n"
+    with pytest.raises(ValueError, match=f"in use by process {owner.pid} on"):
+      workdir.Workdir(str(tmp_path), "speech", {}, {})
+    assert not (tmp_path / "config.json").exists()
+    owner.kill()
+    owner.wait()
+  workdir.Workdir(str(tmp_path), "speech", {}, {}).close()
+
+
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
+  monkeypatch.setattr(fcntl, "flock", mock.Mock(side_effect=OSError(errno.ENOLCK, "no locks")))
+  (note,) = workdir.Workdir(str(tmp_path), "speech", {}, {}).notes
+  assert "without locks" in note
+
+
+def test_what_is_not_finite_is_null_in_json(tmp_path):
+  value = {"a": np.float32("nan"), "b": [1.0, -np.inf], "c": np.array([[np.inf, 2.0]])}
+  workdir.write_json(tmp_path / "some.json", value)
+  assert read_json(tmp_path, "some.json") == {"a": None, "b": [1.0, None], "c": [[None, 2.0]]}
+  folder = workdir.Workdir(str(tmp_path / "run"), "speech", {}, {})
+  folder.append_metrics({"step": 1, "train_loss": float("nan")})
+  assert workdir.read_metrics(folder.path) == [{"step": 1, "train_loss": None}]

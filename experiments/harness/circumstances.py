@@ -1,0 +1,74 @@
+"""The circumstances of each start of a run, in config.json: what it depends on beside its flags."""
+
+import datetime
+import importlib.metadata
+import os
+import pathlib
+import platform
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+ENVIRONMENT = ("GLIBC_TUNABLES", "XLA_FLAGS")  # what changes how fast a run is
+PACKAGES = ("rc-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+# Settings of JAX that change the numbers of a run. They are part of its identity.
+NUMERICS = (
+  "jax_enable_x64",
+  "jax_default_prng_impl",
+  "jax_threefry_partitionable",
+  "jax_default_matmul_precision",
+)
+_OF_MACHINE = ("python", "packages", "git_revision", "device", "cpu_count", "environment")
+
+
+def describe_machine() -> dict[str, Any]:
+  """What else a run depends on: versions, revision of the code, device, environment."""
+  git = subprocess.run(
+    ["git", "describe", "--always", "--dirty"],
+    cwd=pathlib.Path(__file__).parent,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  versions = {}
+  for name in PACKAGES:
+    try:
+      versions[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+      versions[name] = "not installed"
+  return {
+    "python": platform.python_version(),
+    "packages": versions,
+    "git_revision": git.stdout.strip() or "unknown",
+    "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+    "cpu_count": os.cpu_count(),
+    "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+  }
+
+
+def describe_numerics() -> dict[str, Any]:
+  """The settings of JAX that change numbers."""
+  return {name: getattr(jax.config, name, None) for name in NUMERICS}
+
+
+def list_starts(
+  old: Mapping[str, Any] | None, new: Mapping[str, Any], notes: list[str]
+) -> list[dict[str, Any]]:
+  """Returns the circumstances of all starts of a run, oldest first, this one last.
+
+  Args:
+    old: config.json so far; one that has no list is of a single start.
+    new: what config.json is to say now.
+    notes: what the user is told at this start.
+  """
+  starts = [] if old is None else old.get("starts") or [_describe_start(old)]
+  now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+  return [*starts, {"time": now} | _describe_start(new) | {"notes": notes}]
+
+
+def _describe_start(config: Mapping[str, Any]) -> dict[str, Any]:
+  flags = config.get("flags", {})
+  length = {name: flags[name] for name in ("epochs", "num_examples") if flags.get(name)}
+  return length | {name: config[name] for name in _OF_MACHINE if name in config}

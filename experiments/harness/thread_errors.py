@@ -1,0 +1,47 @@
+"""Errors of background threads, which the main thread raises again and says in one sentence.
+
+Orbax writes a checkpoint in many threads. Where that fails each of them prints a traceback, up to
+500 lines in all, before the main thread comes to say what happened.
+"""
+
+import logging as standard_logging
+import os
+import sys
+import threading
+from typing import Any
+
+from absl import logging
+
+
+def hush() -> None:
+  """Shows tracebacks of other threads than the main one at --verbosity=0 alone."""
+  of_main = sys.excepthook
+  log = lambda *error: logging.info("in a background thread", exc_info=error)
+
+  def of_any(*error: Any) -> None:
+    # TensorStore's callbacks come here from threads that Python did not start.
+    is_main = threading.current_thread() is threading.main_thread()
+    (of_main if is_main else log)(*error)
+
+  sys.excepthook = of_any
+  threading.excepthook = lambda args: log(args.exc_type, args.exc_value, args.exc_traceback)
+  logging.get_absl_logger().addFilter(_is_of_main)
+
+
+def leave(status: int) -> None:
+  """Ends the process now if a thread of a failed save would keep it alive: one waits 300 s.
+
+  Args:
+    status: of the exit.
+  """
+  main = threading.main_thread()
+  if any(thread is not main and not thread.daemon for thread in threading.enumerate()):
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _is_of_main(record: standard_logging.LogRecord) -> bool:
+  """Whether a record is something else than Orbax's report of an error, which it raises too."""
+  is_orbax = "orbax" in record.pathname and record.levelno >= standard_logging.ERROR
+  return not is_orbax or logging.get_verbosity() >= logging.INFO
