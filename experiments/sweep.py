@@ -155,9 +155,19 @@ def _give_up(study: optuna.Study, number: int) -> None:
 
 
 def _read_validation(trial: optuna.Trial, workdir: pathlib.Path) -> float:
-  """Returns what a trial is judged by: validation accuracy at the checkpoint that is reported."""
+  """Returns what a trial is judged by: validation accuracy at the checkpoint that is reported.
+
+  Raises:
+    ValueError: the trial's metrics are damaged.
+  """
   result = read_result(workdir)
-  (line,) = [m for m in read_metrics(workdir) if m["step"] == result["chosen_at"]["step"]]
+  step = result["chosen_at"]["step"]
+  line = next((m for m in read_metrics(workdir) if m["step"] == step), None)
+  if line is None:
+    raise ValueError(
+      f"{workdir / 'metrics.jsonl'} has no line of update {step}; delete that folder and run the "
+      "same command again"
+    )
   trial.set_user_attr("mean_spike_step", line["mean_spike_step"])
   trial.set_user_attr("test_accuracy", result["rc_accuracy"])
   trial.set_user_attr("test_mean_spike_step", result["mean_spike_step"])
