@@ -10,7 +10,7 @@ DEMO := runs/demo
 
 .PHONY: demo test test-slow test-newest lint types docs lock clean help
 
-demo: $(VENV)/ready ## train on words spoken by a synthesizer, no download; under 10 minutes
+demo: $(VENV)/ready ## train on words spoken by a synthesizer, no download; about ten minutes
 	$(BIN)/python -m experiments.speech --dataset=synthetic --beta=0.2 --epochs=40 --workdir=$(DEMO)
 	@echo "see $(DEMO)/report.md and $(DEMO)/figures/"
 

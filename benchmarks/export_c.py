@@ -6,11 +6,8 @@ The code of `deploy.export.c` is built with the system's compiler, `cc`, for an 
 parameters and ten classes, float32 and int8, at two settings of the optimizer. Each program hears
 one second of noise a round, and the programs take turns: the median and the best round, in
 microseconds a frame, all together and the front end alone. One core is used. "code and tables" is
-what the object file brings into a program, `-` without the command `size`.
-
-On one core of an AMD EPYC beside other work, medians of several runs: at -O2 53 to 66 us a frame
-for float32 and 76 to 103 for int8, whose weights SSE2 converts slowly; with -march=native 45 to 54
-and 56 to 65. The front end takes 10 to 15 of these. Sizes: 1.16 and 0.30 MB.
+what the object file brings into a program, `-` without the command `size`. What was measured:
+docs/results/export_c.md.
 """
 
 import argparse

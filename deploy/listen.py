@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from data_pipelines.speech import HOP, SAMPLE_RATE, heard_ms
+from data_pipelines.speech import HOP, SAMPLE_RATE
 from deploy.commands import add_run, load_speech_run, make_run_spotter, run_command
 from deploy.recordings import read_pieces, read_raw, resample
 from deploy.spotter import Event, Spotter
@@ -173,7 +173,7 @@ def main() -> int:
       count += 1
       print(
         f"{event.seconds:9.2f} s  {event.word:<12} {event.probability:.3f}  "
-        f"after {event.waited_seconds + heard_ms(0) / 1000 - HOP / SAMPLE_RATE:.2f} s",
+        f"after {event.waited_seconds:.2f} s",
         flush=True,
       )
   if given.plot:

@@ -71,7 +71,7 @@ def save_model(
     statistics: of the inputs, JSON values.
   """
   params = jax.tree.map(np.asarray, serialization.to_state_dict(params))
-  _replace(folder / PARAMS, serialization.msgpack_serialize(params))
+  write_whole(folder / PARAMS, serialization.msgpack_serialize(params))
   description = {
     "format": FORMAT,
     "experiment": experiment,
@@ -81,7 +81,7 @@ def save_model(
     "theta": float(theta),
     "statistics": statistics,
   }
-  _replace(folder / MODEL, (json.dumps(description, indent=2) + "\n").encode())
+  write_whole(folder / MODEL, (json.dumps(description, indent=2) + "\n").encode())
 
 
 def load_run(workdir: str | pathlib.Path) -> Run:
@@ -123,7 +123,7 @@ def save_calibration(folder: pathlib.Path, calibration: dict[str, Any]) -> None:
     folder: of the run.
     calibration: JSON values; "theta" and "class_names" among them.
   """
-  _replace(folder / CALIBRATION, (json.dumps(calibration, indent=2) + "\n").encode())
+  write_whole(folder / CALIBRATION, (json.dumps(calibration, indent=2) + "\n").encode())
 
 
 def _read_description(folder: pathlib.Path) -> dict[str, Any]:
@@ -185,8 +185,8 @@ def _read_calibration(folder: pathlib.Path, class_names: tuple[str, ...], theta:
   return float(calibration["theta"])
 
 
-def _replace(path: pathlib.Path, content: bytes) -> None:
-  """Writes a file whole or not at all."""
-  partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+def write_whole(path: pathlib.Path, content: bytes) -> None:
+  """Writes a file whole or not at all; raises OSError where that cannot be."""
+  partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # others may write it too
   partial.write_bytes(content)
   os.replace(partial, path)

@@ -30,7 +30,7 @@ class Event(NamedTuple):
     word: its name.
     probability: of the class, at that step.
     probabilities: `[C]` float32, of all classes.
-    waited_seconds: of sound since the network last began anew.
+    waited_seconds: 10 ms for each step since the network last began anew.
   """
 
   seconds: float
@@ -102,11 +102,7 @@ def make_spotter(
   Raises:
     ValueError: an option out of its range, or theta of another number of classes.
   """
-  classes = len(class_names)
-  check_theta(theta, classes)
-  if np.shape(theta) not in ((), (classes,)):
-    raise ValueError(f"theta has shape {list(np.shape(theta))}; give one number or [{classes}]")
-  thresholds = jnp.broadcast_to(jnp.asarray(theta, jnp.float32), (classes,))
+  thresholds = _check_thresholds(theta, len(class_names))
   if patience < 1 or refractory_s < 0 or (timeout_s is not None and timeout_s <= 0):
     raise ValueError(
       f"patience is {patience}, refractory_s {refractory_s}, timeout_s {timeout_s}; give 1 or "
@@ -124,26 +120,25 @@ def make_spotter(
     state: SpotterState, samples: np.ndarray
   ) -> tuple[SpotterState, list[Event], np.ndarray]:
     heard, steps = front_end.push(state.front_end, samples)
-    network, labels, waited, probabilities = _run_in_blocks(run, state.network, steps, classes)
+    network, labels, waited, p = _run_in_blocks(run, state.network, steps, len(class_names))
     events, last = [], state.last_event
     for k in np.flatnonzero(labels >= 0):
       seconds, label = float(heard_ms(state.steps + k)) / 1000, int(labels[k])
-      if class_names[label] in silent or seconds - last < refractory_s:
-        continue
-      last = seconds
-      events.append(
-        Event(
-          seconds,
-          label,
-          class_names[label],
-          float(probabilities[k, label]),
-          probabilities[k],
-          float(waited[k]) * _step_s(),
-        )
-      )
-    return SpotterState(heard, state.steps + len(steps), network, last), events, probabilities
+      word, waited_s = class_names[label], float(waited[k]) * _step_s()
+      if word not in silent and seconds - last >= refractory_s:
+        events.append(Event(seconds, label, word, float(p[k, label]), p[k], waited_s))
+        last = seconds
+    return SpotterState(heard, state.steps + len(steps), network, last), events, p
 
   return Spotter(init, push)
+
+
+def _check_thresholds(theta: Any, classes: int) -> Array:
+  """Thresholds `[C]` float32; raises ValueError as `make_spotter`."""
+  check_theta(theta, classes)
+  if np.shape(theta) not in ((), (classes,)):
+    raise ValueError(f"theta has shape {list(np.shape(theta))}; give one number or [{classes}]")
+  return jnp.broadcast_to(jnp.asarray(theta, jnp.float32), (classes,))
 
 
 def _step_s() -> float:

@@ -29,8 +29,8 @@ hypothesis.settings.load_profile("same_cases")
 def less_compiling(request, monkeypatch):
   """Programs run for moments, so that optimizing them takes longer than it gives.
 
-  It takes a third of the time of the engine's tests. Those of benchmarks compile as users do, and
-  hold both engines against each other so.
+  Without it the engine's tests take half as long again. The tests of benchmarks compile as users
+  do, and compare both engines that way.
   """
   is_small = "benchmarks" not in request.path.parts
   monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(is_small).lower())

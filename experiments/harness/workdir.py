@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import os
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from deploy.run_files import write_whole
 from experiments.harness.circumstances import describe_machine, describe_numerics, list_starts
 from experiments.harness.fingerprint import list_differences
 from experiments.harness.lock import Lock
@@ -244,9 +244,7 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 
 def write_text(path: pathlib.Path, text: str) -> None:
   """Writes a file whole or not at all."""
-  partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # others may write it too
-  partial.write_text(text)
-  os.replace(partial, path)
+  write_whole(path, text.encode())
 
 
 def to_plain(value: Any) -> Any:
