@@ -2,12 +2,10 @@
 
 import contextlib
 import errno
-import gc
 import os
 import pathlib
 import re
 import shutil
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -15,6 +13,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from experiments.harness.checksums import Checksums
+from experiments.harness.thread_errors import hush_abandoned_reads
 from rc_jax import TrainState
 from rc_jax.types import Params
 
@@ -98,14 +97,13 @@ class Checkpoints:
     Raises:
       ValueError: as `check`, or all snapshots are damaged; nothing is touched then.
     """
+    hush_abandoned_reads()
     damaged: dict[int, str] = {}
     for step in sorted({*self._manager.all_steps(), *self._sums.steps}, reverse=True):
       try:
         snapshot = self._read(step, like, check)
       except _DamagedError as error:
         damaged[step] = str(error)
-      if step in damaged:
-        _collect_coroutines()  # the error, which held them, is gone
         continue
       for number, what in damaged.items():
         self._set_aside(number)
@@ -214,13 +212,3 @@ def shorten(error: Exception) -> str:
     return os.strerror(int(code[1]))
   first = next(iter(str(error).splitlines()), "") or type(error).__name__
   return first if len(first) <= 200 else first[:200] + "..."
-
-
-def _collect_coroutines() -> None:
-  """Collects the reads that Orbax began of a damaged checkpoint and never awaited, unwarned.
-
-  Else Python warns of them at any later time, to a user who has been told of the damage.
-  """
-  with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
-    gc.collect()

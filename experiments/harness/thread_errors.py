@@ -4,10 +4,13 @@ Orbax writes a checkpoint in many threads. Where that fails each of them prints 
 500 lines in all, before the main thread comes to say what happened.
 """
 
+import functools
+import inspect
 import logging as standard_logging
 import os
 import sys
 import threading
+import warnings
 from typing import Any
 
 from absl import logging
@@ -26,6 +29,27 @@ def hush() -> None:
   sys.excepthook = of_any
   threading.excepthook = lambda args: log(args.exc_type, args.exc_value, args.exc_traceback)
   logging.get_absl_logger().addFilter(_is_of_main)
+
+
+@functools.cache  # once is enough for a process
+def hush_abandoned_reads() -> None:
+  """Shows what Orbax leaves of a checkpoint that it could not read at --verbosity=0 alone.
+
+  It closes its event loop over reads that are under way. They fail when they are collected, at any
+  later time, where nobody can catch it, and the user has been told of the damage in one sentence.
+  """
+  report = sys.unraisablehook
+
+  def report_others(what: Any) -> None:
+    coroutine = what.object
+    if inspect.iscoroutine(coroutine) and "orbax" in coroutine.cr_code.co_filename:
+      error = (what.exc_type, what.exc_value, what.exc_traceback)
+      logging.info("in an abandoned read", exc_info=error)
+    else:
+      report(what)
+
+  sys.unraisablehook = report_others
+  warnings.filterwarnings("ignore", "coroutine '_read_array_index", RuntimeWarning)
 
 
 def leave(status: int) -> None:
