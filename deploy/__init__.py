@@ -6,3 +6,7 @@
   reads files of any rate and length.
 - `decide`, `listen` and `export` are commands: `python -m deploy.decide --help`.
 """
+
+from deploy.run_files import Run, load_run
+
+__all__ = ["Run", "load_run"]
