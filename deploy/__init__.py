@@ -4,7 +4,10 @@
   a network from its name and arguments; `convolutional` holds parts of some.
 - `front_end` makes steps of sound as it arrives, `spotter` makes events of steps, `recordings`
   reads files of any rate and length.
-- `decide`, `listen` and `export` are commands: `python -m deploy.decide --help`.
+- `joined` makes long recordings of clips, `scoring` compares events with their words, `thresholds`
+  chooses theta.
+- `decide`, `listen`, `measure`, `calibrate` and `export` are commands: `python -m deploy.decide
+  --help`.
 """
 
 from deploy.run_files import Run, load_run

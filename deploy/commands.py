@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from data_pipelines import speech
 from deploy.front_end import make_front_end
 from deploy.run_files import Run, load_run
 from deploy.spotter import Spotter, make_spotter
@@ -49,6 +50,21 @@ def add_run(parser: argparse.ArgumentParser) -> None:
   """Adds the run and the threshold to a command's arguments."""
   parser.add_argument("run", metavar="RUN", help="the --workdir of a run of experiments.speech")
   parser.add_argument("--theta", type=float, help="threshold; default: the run's, or calibrated")
+
+
+def add_policy(parser: argparse.ArgumentParser) -> None:
+  """Adds what a spotter makes of decisions to a command's arguments."""
+  parser.add_argument("--refractory", type=float, default=0.5, help="seconds between two events")
+  parser.add_argument("--patience", type=int, default=1, help="steps on end that must be sure")
+  parser.add_argument("--timeout", type=float, help="seconds undecided before it begins anew")
+
+
+def add_data(parser: argparse.ArgumentParser, split: str = "test") -> None:
+  """Adds a data set of words to a command's arguments."""
+  parser.add_argument("--dataset", choices=speech.DATASETS, default="folder", help="of the clips")
+  parser.add_argument("--data_dir", help="folder of the data set")
+  parser.add_argument("--cache_dir", help="of decoded audio")
+  parser.add_argument("--split", choices=("train", "validation", "test"), default=split)
 
 
 def run_command(main: Callable[[], int]) -> None:

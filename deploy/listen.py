@@ -21,7 +21,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from data_pipelines.speech import HOP, SAMPLE_RATE
-from deploy.commands import add_run, load_speech_run, make_run_spotter, run_command
+from deploy.commands import add_policy, add_run, load_speech_run, make_run_spotter, run_command
 from deploy.recordings import read_pieces, read_raw, resample
 from deploy.spotter import Event, Spotter
 
@@ -191,9 +191,7 @@ def _read_arguments() -> argparse.Namespace:
   parser.add_argument("--input", help="a recording, or - for raw 16-bit samples; else microphone")
   parser.add_argument("--rate", type=int, default=SAMPLE_RATE, help="of raw samples, in Hz")
   parser.add_argument("--device", help="name or number of the microphone")
-  parser.add_argument("--refractory", type=float, default=0.5, help="seconds between two events")
-  parser.add_argument("--patience", type=int, default=1, help="steps on end that must be sure")
-  parser.add_argument("--timeout", type=float, help="seconds undecided before it begins anew")
+  add_policy(parser)
   parser.add_argument("--log", metavar="FILE.jsonl", help="events as JSON lines")
   parser.add_argument("--plot", metavar="FILE.png", help="a picture of what was heard")
   return parser.parse_args()

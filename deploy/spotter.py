@@ -6,6 +6,7 @@ itself waits until it is sure. What becomes of a decision is policy: some classe
 and within the refractory time after an event no second one follows.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ import numpy as np
 from data_pipelines.speech import UNKNOWN, heard_ms
 from deploy.front_end import FrontEnd, FrontEndState
 from rc_jax import Classifier, check_theta
-from rc_jax.types import Array, Carry, Params
+from rc_jax.types import Array, Carry, Encoded, Params
 
 BLOCK = 64  # steps to one call of the jitted loop; what is left over goes one by one
 
@@ -41,20 +42,36 @@ class Event(NamedTuple):
   waited_seconds: float
 
 
+NetworkState = tuple[Carry, Array, Array, Array]
+
+
+class Loop(NamedTuple):
+  """Two pure functions on steps.
+
+  Attributes:
+    init: `() -> state`: carry, steps since the network began anew, class of the last step and for
+      how many steps on end it has reached its threshold.
+    run: `(thresholds [C], state, steps [k, ...]) -> (state, (label [k], waited [k], p [k, C]))`:
+      the class where a step decides, else -1; steps since the network began anew; probabilities.
+  """
+
+  init: Callable[[], NetworkState]
+  run: Callable[[Array, NetworkState, Array], tuple[NetworkState, tuple[Array, Array, Array]]]
+
+
 class SpotterState(NamedTuple):
   """What a spotter knows.
 
   Attributes:
     front_end: what the front end knows.
     steps: number of steps so far.
-    network: carry, steps since the network began anew, class of the last step and for how many
-      steps on end it has reached its threshold.
+    network: what its loop knows.
     last_event: seconds of the latest event, -inf before the first.
   """
 
   front_end: FrontEndState
   steps: int
-  network: tuple[Carry, Array, Array, Array]
+  network: NetworkState
   last_event: float
 
 
@@ -108,19 +125,20 @@ def make_spotter(
       f"patience is {patience}, refractory_s {refractory_s}, timeout_s {timeout_s}; give 1 or "
       "more, 0 or more, and above 0"
     )
-  limit = np.iinfo(np.int32).max if timeout_s is None else max(1, round(timeout_s / _step_s()))
-  run = _make_loop(classifier, params, thresholds, patience, limit)
+  limit = None if timeout_s is None else max(1, round(timeout_s / _step_s()))
+  loop = make_loop(classifier, params, patience=patience, limit=limit)
+  run = jax.jit(functools.partial(loop.run, thresholds))
   silent = set(not_reported)
 
   def init() -> SpotterState:
-    start = (classifier.initial_carry(params), jnp.int32(0), jnp.int32(-1), jnp.int32(0))
-    return SpotterState(front_end.init(), 0, start, -np.inf)
+    return SpotterState(front_end.init(), 0, loop.init(), -np.inf)
 
   def push(
     state: SpotterState, samples: np.ndarray
   ) -> tuple[SpotterState, list[Event], np.ndarray]:
     heard, steps = front_end.push(state.front_end, samples)
-    network, labels, waited, p = _run_in_blocks(run, state.network, steps, len(class_names))
+    network, parts = run_in_blocks(run, state.network, steps)
+    labels, waited, p = _concatenate(parts, len(class_names))
     events, last = [], state.last_event
     for k in np.flatnonzero(labels >= 0):
       seconds, label = float(heard_ms(state.steps + k)) / 1000, int(labels[k])
@@ -145,15 +163,25 @@ def _step_s() -> float:
   return float(heard_ms(1) - heard_ms(0)) / 1000
 
 
-def _make_loop(
-  classifier: Classifier, params: Params, thresholds: Array, patience: int, limit: int
-) -> Callable:
-  """`(network state, steps [K, ...]) -> (state, (decided label or -1, steps waited, p [C]))`."""
-  fresh = lambda: (classifier.initial_carry(params), jnp.int32(0), jnp.int32(-1), jnp.int32(0))
+def make_loop(
+  classifier: Classifier, params: Params, *, patience: int = 1, limit: int | None = None
+) -> Loop:
+  """Makes the loop of a spotter: begin anew after each decision, until the steps end.
 
-  def take_step(state, x):
+  Args:
+    classifier: trained on such steps.
+    params: of the classifier.
+    patience: steps on end at which one class must reach its threshold.
+    limit: steps without a decision after which the network begins anew; None: never.
+  """
+  limit = np.iinfo(np.int32).max if limit is None else limit
+
+  def init() -> NetworkState:
+    return classifier.initial_carry(params), jnp.int32(0), jnp.int32(-1), jnp.int32(0)
+
+  def take_step(thresholds: Array, state: NetworkState, encoded: Encoded):
     carry, waited, last, count = state
-    carry, output = classifier.step(params, carry, classifier.encode(params, x))
+    carry, output = classifier.step(params, carry, encoded)
     p = jax.nn.softmax(classifier.decode(params, output).astype(jnp.float32))
     label = jnp.argmax(p).astype(jnp.int32)
     reached = p[label] >= thresholds[label]
@@ -161,20 +189,39 @@ def _make_loop(
     waited, decides = waited + 1, count >= patience
     kept = (carry, waited, jnp.where(reached, label, -1), count)
     anew = decides | (waited >= limit)
-    state = jax.tree.map(lambda a, b: jnp.where(anew, a, b), fresh(), kept)
+    state = jax.tree.map(lambda a, b: jnp.where(anew, a, b), init(), kept)
     return state, (jnp.where(decides, label, -1), waited, p)
 
-  return jax.jit(lambda state, steps: jax.lax.scan(take_step, state, steps))
+  def run(thresholds: Array, state: NetworkState, steps: Array):
+    # What needs no carry is one product of all steps.
+    encoded = jax.vmap(functools.partial(classifier.encode, params))(steps)
+    return jax.lax.scan(functools.partial(take_step, thresholds), state, encoded)
+
+  return Loop(init, run)
 
 
-def _run_in_blocks(run: Callable, state: tuple, steps: np.ndarray, classes: int) -> tuple[Any, ...]:
-  """Runs the loop over any number of steps, in blocks of two lengths: two programs serve all."""
+def run_in_blocks(run: Callable, state: Any, steps: np.ndarray) -> tuple[Any, list[Any]]:
+  """Runs a jitted loop over any number of steps, in blocks of two lengths: two programs serve all.
+
+  Args:
+    run: `(state, steps [k, ...]) -> (state, found)`.
+    state: before the first step.
+    steps: `[n, ...]`.
+
+  Returns:
+    The state after the last step, and what was found in each block, as NumPy arrays.
+  """
   parts, start = [], 0
   while start < len(steps):
     size = BLOCK if len(steps) - start >= BLOCK else 1
     state, found = run(state, steps[start : start + size])
     parts.append(jax.tree.map(np.asarray, found))
     start += size
-  if not parts:
-    return state, np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, classes), np.float32)
-  return state, *(np.concatenate(part) for part in zip(*parts, strict=True))
+  return state, parts
+
+
+def _concatenate(parts: list[Any], classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Labels `[n]`, steps waited `[n]` and probabilities `[n, C]` of all blocks."""
+  nothing = np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, classes), np.float32)
+  labels, waited, p = (np.concatenate(part) for part in zip(nothing, *parts, strict=True))
+  return labels, waited, p

@@ -21,19 +21,23 @@ LSTM 285,447.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
 from data_pipelines import speech
 from deploy.models import Model
+from experiments.harness.fingerprint import identify_samples
 from experiments.harness.flags import read_settings, run_main
 from experiments.harness.run import run
 from experiments.harness.settings import Experiment, Settings, Values
 from experiments.harness.task import InputAxes, Task, stored
-from rc_jax import Evaluation
-from rc_jax.types import Params
+from rc_jax import Batch, Evaluation
+from rc_jax.types import Key, Params
 
 flags.DEFINE_list(
   "keywords", list(speech.KEYWORDS), "Words to tell apart, or all; others: unknown."
@@ -50,6 +54,21 @@ flags.DEFINE_float("gain", 0.0, "Change each training clip's loudness by up to s
 flags.DEFINE_float("noise", 0.0, "Gaussian noise on training log-mel values, in nats, at most.")
 flags.DEFINE_integer("mask_frames", 0, "Widest gap in time in each training clip, in frames.")
 flags.DEFINE_integer("mask_bands", 0, "Widest gap in frequency in each training clip, in bands.")
+flags.DEFINE_string(
+  "background", None, "Sound mixed into training samples: synthetic, or a folder of recordings."
+)
+flags.DEFINE_list("snr_db", ["0", "40"], "Lowest and highest ratio of speech to it, in dB.")
+flags.DEFINE_float(
+  "lead_in_seconds", 0.0, "Put up to so much sound before each training clip; 0: as in the paper."
+)
+flags.DEFINE_float(
+  "negatives", 0.0, "Share of training sequences without a keyword: sound, cut and other words."
+)
+flags.DEFINE_bool(
+  "other_speech", False, "Let a synthesizer speak in a quarter of --negatives (extra demo)."
+)
+
+_SCENE_FLAGS = ("background", "snr_db", "lead_in_seconds", "negatives", "other_speech")
 
 
 def _defaults(values: Values) -> dict[str, Any]:
@@ -75,6 +94,7 @@ EXPERIMENT = Experiment(
   own_flags=(
     *("keywords", "pad_short", "speaker_pattern", "on_bad_file", "cache_dir"),
     *("shift_frames", "stretch", "gain", "noise", "mask_frames", "mask_bands"),
+    *_SCENE_FLAGS,
   ),
 )
 
@@ -85,8 +105,8 @@ def setup(settings: Settings) -> Task:
   Raises:
     ValueError: flags that do not fit together, or data that cannot be read.
   """
-  whole = settings.model == "cnn"
-  if whole and not settings.flags["pad_short"]:
+  whole, given = settings.model == "cnn", settings.flags
+  if whole and not given["pad_short"]:
     raise ValueError(
       "--pad_short=false does not fit --model=cnn, which reads whole clips; leave it out"
     )
@@ -114,6 +134,8 @@ def setup(settings: Settings) -> Task:
     saved={"mean": data.statistics.mean.tolist(), "std": data.statistics.std.tolist()},
     notes=tuple(data.notes.lines()),
   )
+  if given["background"] or given["lead_in_seconds"] or given["negatives"]:
+    task = _train_on_scenes(task, data, settings)
   return _read_whole(task) if whole else _read_in_time(task)
 
 
@@ -140,6 +162,77 @@ def _make_augmentation(settings: Settings) -> speech.Augmentation:
     noise=given["noise"],
     mask_frames=given["mask_frames"],
     mask_bands=given["mask_bands"],
+  )
+
+
+def _train_on_scenes(task: Task, data: speech.Speech, settings: Settings) -> Task:
+  """Puts sequences of `speech.Scenes` in the place of training clips.
+
+  Raises:
+    ValueError: flags that do not fit together, or sounds that cannot be read.
+  """
+  given = settings.flags
+  scenes = _describe_scenes(settings, data.class_names)
+  nothing = np.zeros(0, np.int16)
+  background = speech.open_background(given["background"]) if given["background"] else nothing
+  spoken = nothing
+  if scenes.other_speech:
+    spoken = speech.open_other_speech(
+      given["cache_dir"], "words", data.class_names, progress=settings.progress
+    )
+  train = data.splits.train
+  clips = speech.load_clips(data.audio, len(train), settings.progress)
+  sounds = speech.Sounds(*(jnp.asarray(a) for a in (clips, train.labels, background, spoken)))
+  statistics, amount = data.statistics, _make_augmentation(settings)
+
+  def augment(key: Key, batch: Batch) -> Batch:
+    scene_key, key = jax.random.split(key)
+    frames = speech.compose(scene_key, batch, scenes=scenes)
+    return speech.prepare(statistics, speech.augment(key, frames, amount, statistics.mean))
+
+  return task._replace(
+    items=speech.draw_excerpts(sounds, scenes, settings.batch_size, settings.seed),
+    fetch=functools.partial(speech.cut_excerpts, scenes=scenes),
+    data=sounds,
+    augment=augment,
+    fingerprint=task.fingerprint | {"background": identify_samples(background)},
+  )
+
+
+def _describe_scenes(settings: Settings, class_names: Sequence[str]) -> speech.Scenes:
+  """Raises ValueError for flags that do not fit together."""
+  given, last = settings.flags, class_names[-1]
+  if settings.model == "cnn" or not given["pad_short"] or not given["data_on_device"]:
+    raise ValueError(
+      "--background, --lead_in_seconds and --negatives do not fit --model=cnn, --pad_short=false "
+      "or --data_on_device=false; leave one or the other out"
+    )
+  if not 0 <= given["negatives"] < 1 or (given["negatives"] and last != speech.UNKNOWN):
+    raise ValueError(
+      f"--negatives is {given['negatives']}; give 0 to less than 1, and words besides --keywords, "
+      f"for the class {speech.UNKNOWN!r}"
+    )
+  if given["other_speech"] and not given["negatives"]:
+    raise ValueError("--other_speech is a part of --negatives; give --negatives=0.3, too")
+  if given["lead_in_seconds"] and not 0.7 <= given["lead_in_seconds"] <= 10:
+    raise ValueError(
+      f"--lead_in_seconds is {given['lead_in_seconds']}; give 0, or 0.7 (the tail of another word) "
+      "to 10"
+    )
+  try:
+    low, high = (float(value) for value in given["snr_db"])
+  except ValueError:
+    low, high = 1.0, 0.0
+  if not -20 <= low <= high <= 100:
+    raise ValueError(
+      f"--snr_db is {','.join(given['snr_db'])}; give the lowest and the highest ratio, as 0,40"
+    )
+  return speech.Scenes(
+    given["lead_in_seconds"],
+    (low, high),
+    given["negatives"],
+    len(class_names) - 1,
+    given["other_speech"],
   )
 
 

@@ -59,6 +59,16 @@ class Evaluation(NamedTuple):
     """Share of examples in which no step reached theta."""
     return float(np.mean(~self.spiked))
 
+  @property
+  def spiked_right_fraction(self) -> float:
+    """Share of examples that spiked and were right: what a program that hears no end can say."""
+    return float(np.mean(self.spiked & (self.predicted == self.label)))
+
+  @property
+  def spiked_wrong_fraction(self) -> float:
+    """Share of examples that spiked and were wrong."""
+    return float(np.mean(self.spiked & (self.predicted != self.label)))
+
 
 class Frontier(NamedTuple):
   """Accuracy against time for K thresholds (Fig. 5).

@@ -16,16 +16,20 @@ class Decision(NamedTuple):
   """The decision of each row so far.
 
   Attributes:
-    spiked: `[rows]` bool, whether the row has decided; stays True until `reset`.
+    spiked: `[rows]` bool, whether the row has decided; stays True until the row begins anew.
     step: `[rows]` int32, zero-based: of the spike, or the latest step where there is none yet.
     label: `[rows]` int32 at `step`.
     confidence: `[rows]` float32, probability of `label` at `step`.
+    probabilities: `[rows, C]` float32 at the latest step, which may come after the spike.
+    steps_seen: `[rows]` int32 since the row began; goes on after a spike.
   """
 
   spiked: Array
   step: Array
   label: Array
   confidence: Array
+  probabilities: Array
+  steps_seen: Array
 
 
 class StreamState(NamedTuple):
@@ -33,11 +37,13 @@ class StreamState(NamedTuple):
 
   Attributes:
     carry: of the classifier, one a row.
-    decision: as `push` last gave it; its `step` is -1 before the first push.
+    steps_seen: `[rows]` int32 since the row began.
+    spike: spiked, step, label and confidence as `push` last gave them; step is -1 before the first.
   """
 
   carry: Carry
-  decision: Decision
+  steps_seen: Array
+  spike: tuple[Array, Array, Array, Array]
 
 
 class Stream(NamedTuple):
@@ -55,50 +61,60 @@ class Stream(NamedTuple):
   reset: Callable[[StreamState, Array], StreamState]
 
 
-def make_stream(classifier: Classifier, params: Params, theta: Any) -> Stream:
+def make_stream(
+  classifier: Classifier,
+  params: Params,
+  theta: Any,
+  *,
+  per_class: bool = False,
+  reset_on_decision: bool = False,
+) -> Stream:
   """Makes a stream: after t steps each row's decision is `rank_code`'s for its first t steps.
 
   Args:
     classifier: any `Classifier`.
     params: of the classifier.
     theta: threshold in (1/C, 1): a scalar, or `[T]`, one a step, whose last holds after T steps.
+    per_class: whether theta is `[C]`, one a class: a row spikes when its most probable class
+      reaches its own.
+    reset_on_decision: whether a row that has decided begins anew at the next push, for input
+      without an end; False: it keeps its decision until `reset`.
 
   Returns:
     Stream(init, push, reset).
 
   Raises:
-    ValueError: theta out of range; at a push, a theta that is always crossed (<= 1/C), or inputs of
-      another number of rows.
+    ValueError: theta out of range; at a push, a theta that is always crossed (<= 1/C) or of another
+      number of classes, or inputs of another number of rows.
   """
   check_theta(theta)
   thresholds = jnp.atleast_1d(jnp.asarray(theta, jnp.float32))
 
   def init(rows: int) -> StreamState:
-    return StreamState(
-      initial_carries(classifier, params, rows),
-      Decision(
-        spiked=jnp.zeros(rows, bool),
-        step=jnp.full(rows, -1, jnp.int32),
-        label=jnp.zeros(rows, jnp.int32),
-        confidence=jnp.zeros(rows, jnp.float32),
-      ),
-    )
+    none = jnp.zeros(rows, jnp.int32)
+    spike = (jnp.zeros(rows, bool), none - 1, none, jnp.zeros(rows, jnp.float32))
+    return StreamState(initial_carries(classifier, params, rows), none, spike)
 
   def one_step(carry: Carry, x: Inputs) -> tuple[Carry, Array]:
     carry, output = classifier.step(params, carry, classifier.encode(params, x))
     return carry, classifier.decode(params, output)
 
   def push(state: StreamState, xs: Inputs) -> tuple[StreamState, Decision]:
-    _check_rows(xs, len(state.decision.step))
+    _check_rows(xs, len(state.steps_seen))
+    if reset_on_decision:
+      state = reset(state, state.spike[0])
     carry, logits = jax.vmap(one_step)(state.carry, xs)
-    check_theta(theta, logits.shape[-1])
-    step = state.decision.step + 1
-    theta_now = thresholds[jnp.minimum(step, len(thresholds) - 1)]
-    label = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    check_theta(theta, logits.shape[-1], logits.shape[-1] if per_class else None)
+    step, label = state.steps_seen, jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    at = label if per_class else jnp.minimum(step, len(thresholds) - 1)
     sure = confidence(logits)
-    new = Decision(sure >= theta_now, step, label, sure)
-    decision = select_rows(state.decision.spiked, state.decision, new)
-    return StreamState(carry, decision), decision
+    new = (sure >= thresholds[at], step, label, sure)
+    spike = select_rows(state.spike[0], state.spike, new)
+    probabilities = jax.nn.softmax(logits.astype(jnp.float32))
+    state = StreamState(carry, step + 1, spike)
+    spiked, spike_step, spike_label, sure_then = spike
+    decision = Decision(spiked, spike_step, spike_label, sure_then, probabilities, state.steps_seen)
+    return state, decision
 
   def reset(state: StreamState, which: Array) -> StreamState:
     return select_rows(which, init(which.shape[0]), state)

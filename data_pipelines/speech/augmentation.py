@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data_pipelines.speech.features import NUM_BANDS, NUM_FRAMES
+from data_pipelines.speech.features import NUM_BANDS
 from rc_jax.types import Array, Batch, Key
 
 
@@ -36,7 +36,7 @@ def augment(key: Key, batch: Batch, amount: Augmentation, fill: np.ndarray) -> B
 
   Args:
     key: consumed.
-    batch: inputs `[B, 101, 20]` float32 log-mel frames that are not yet standardised.
+    batch: inputs `[B, F, 20]` float32 log-mel frames that are not yet standardised.
     amount: the largest amount of each change, in Python numbers: a change whose amount is 0 is
       not traced and costs nothing.
     fill: `[20]` float32, the values that fill a gap; the means of the bands are meant.
@@ -50,7 +50,7 @@ def augment(key: Key, batch: Batch, amount: Augmentation, fill: np.ndarray) -> B
 
 
 def _augment_clip(key: Key, frames: Array, amount: Augmentation, fill: Array) -> Array:
-  """Changes the frames `[101, 20]` of one clip.
+  """Changes the frames `[F, 20]` of one clip.
 
   The key is split in the same way whatever the amounts are, so that switching one change off
   leaves the random numbers of the others as they were.
@@ -65,14 +65,14 @@ def _augment_clip(key: Key, frames: Array, amount: Augmentation, fill: Array) ->
     frames = frames + scale * jax.random.normal(noise, frames.shape)
   in_gap = jnp.zeros(frames.shape, bool)
   if amount.mask_frames:
-    in_gap |= _draw_gap(gaps[0], NUM_FRAMES, amount.mask_frames)[:, None]
+    in_gap |= _draw_gap(gaps[0], len(frames), amount.mask_frames)[:, None]
   if amount.mask_bands:
     in_gap |= _draw_gap(gaps[1], NUM_BANDS, amount.mask_bands)[None, :]
   return jnp.where(in_gap, fill[None, :], frames)
 
 
 def _shift_and_stretch(key: Key, frames: Array, amount: Augmentation) -> Array:
-  """Plays frames `[101, 20]` at another speed about their middle, and moves them in time.
+  """Plays frames `[F, 20]` at another speed about their middle, and moves them in time.
 
   Values between two frames are interpolated linearly. Times before the first frame or after the
   last one take that frame.
@@ -80,12 +80,13 @@ def _shift_and_stretch(key: Key, frames: Array, amount: Augmentation) -> Array:
   speed_key, shift_key = jax.random.split(key)
   speed = 1 + amount.stretch * jax.random.uniform(speed_key, minval=-1.0)
   shift = jax.random.randint(shift_key, (), -amount.shift, amount.shift + 1)
-  middle = (NUM_FRAMES - 1) / 2
-  times = middle + (jnp.arange(NUM_FRAMES, dtype=jnp.float32) - middle) * speed
+  last = len(frames) - 1
+  middle = last / 2
+  times = middle + (jnp.arange(last + 1, dtype=jnp.float32) - middle) * speed
   times = times - shift.astype(jnp.float32)
-  times = jnp.clip(times, 0, NUM_FRAMES - 1)
+  times = jnp.clip(times, 0, last)
   before = jnp.floor(times).astype(jnp.int32)
-  after = jnp.minimum(before + 1, NUM_FRAMES - 1)
+  after = jnp.minimum(before + 1, last)
   part = (times - before.astype(jnp.float32))[:, None]
   return (1 - part) * frames[before] + part * frames[after]
 

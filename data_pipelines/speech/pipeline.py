@@ -147,10 +147,10 @@ def prepare(statistics: Statistics, batch: Batch) -> Batch:
 
   Args:
     statistics: mean and standard deviation of the training split.
-    batch: inputs `[B, 101, 20]` float32 log-mel frames.
+    batch: inputs `[B, F, 20]` float32 log-mel frames; F = 101 for clips.
 
   Returns:
-    The batch with inputs `[B, 81, 420]` float32. Labels and lengths stay.
+    The batch with inputs `[B, F - 20, 420]` float32. Labels and lengths stay.
   """
   frames = features.standardise(batch.inputs, statistics.mean, statistics.std)
   return batch._replace(inputs=features.context(frames))

@@ -25,6 +25,16 @@ def identify_splits(splits: Splits) -> dict[str, Any]:
   return {name: _identify_split(split) for name, split in splits._asdict().items()}
 
 
+def identify_samples(samples: np.ndarray) -> dict[str, Any]:
+  """Returns JSON values, as of a split, that change with any of these samples `[n]` integers."""
+  return {
+    "examples": len(samples),
+    "labels": None,
+    "lengths": None,
+    "inputs": _hash(samples),
+  }
+
+
 def identify_data(
   splits: Mapping[str, Any], class_names: Sequence[str], saved: Mapping[str, Any]
 ) -> dict[str, Any]:

@@ -122,6 +122,9 @@ flags.DEFINE_bool(
   "End a run whose validation accuracy at the spike falls below the share of the largest class "
   "after having been above (A.4). Default: speech true, others false.",
 )
+flags.DEFINE_string(
+  "init_from", None, "Begin with the parameters of this run, of the same network and classes."
+)
 flags.DEFINE_integer("checkpoint_seconds", 60, "Save a checkpoint at least this often.", 1)
 flags.DEFINE_bool("progress", True, "Show a progress bar.")
 flags.DEFINE_string(

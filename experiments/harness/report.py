@@ -14,6 +14,8 @@ MEASURES = {
   "rc_accuracy": "accuracy at the first spike",
   "mean_spike_step": "mean spike step (steps seen)",
   "eos_accuracy": "accuracy read at the last step",
+  "spiked_right_fraction": "share that spiked and was right",
+  "spiked_wrong_fraction": "share that spiked and was wrong",
   "no_spike_fraction": "share without a spike",
   "positive_spikes_at_earliest_step": "positive spikes at the earliest possible step",
   "positive_mean_spike_step": "mean spike step, positives",

@@ -15,7 +15,12 @@ from experiments.harness.loop import train
 from experiments.harness.run_state import RunState, naming_split, summarize
 from experiments.harness.settings import Settings
 from experiments.harness.task import Task
-from experiments.harness.updates import count_updates, set_dtype, take_example_inputs
+from experiments.harness.updates import (
+  count_updates,
+  load_initial_params,
+  set_dtype,
+  take_example_inputs,
+)
 from experiments.harness.workdir import Workdir, write_json
 from rc_jax import (
   Evaluation,
@@ -96,10 +101,11 @@ def _open_workdir(task: Task, settings: Settings) -> Workdir:
 
 
 def _check_fit(task: Task, settings: Settings) -> None:
-  """Raises ValueError where the settings do not fit the task's classes or length."""
+  """Raises ValueError where the settings do not fit the task's network, classes or length."""
   for _, theta in settings.thetas:
     check_theta(theta, len(task.class_names))
   count_updates(task, settings)
+  load_initial_params(task, settings)
   settings.schedule_of("beta", task.updates_per_epoch)
   settings.schedule_of("theta", task.updates_per_epoch)
 

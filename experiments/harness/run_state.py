@@ -282,7 +282,10 @@ def naming_split(split: str) -> Iterator[None]:
 
 def summarize(evaluation: Evaluation) -> dict[str, float]:
   """Returns the measures that every task reports, each a mean over a split's examples."""
-  names = ("rc_accuracy", "mean_spike_step", "eos_accuracy", "no_spike_fraction")
+  names = (
+    *("rc_accuracy", "mean_spike_step", "eos_accuracy", "no_spike_fraction"),
+    *("spiked_right_fraction", "spiked_wrong_fraction"),
+  )
   return {name: getattr(evaluation, name) for name in names}
 
 

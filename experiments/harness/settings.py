@@ -75,6 +75,7 @@ class Settings(NamedTuple):
     amount: training examples in all (generated tasks), or epochs.
     choose: "best" or "last": which checkpoint is reported.
     early_stop: whether A.4's early stop is on.
+    init_from: folder of the run whose parameters this one begins with, or None.
     checkpoint_seconds: seconds between checkpoints.
     progress: whether to show a bar.
     data_on_device: whether a stored data set is kept on the device.
@@ -101,6 +102,7 @@ class Settings(NamedTuple):
   amount: float
   choose: str
   early_stop: bool
+  init_from: str | None
   checkpoint_seconds: int
   progress: bool
   data_on_device: bool

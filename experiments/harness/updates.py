@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from deploy import load_run
 from experiments.harness.settings import Settings
 from experiments.harness.task import Task
 from rc_jax import (
@@ -17,7 +18,7 @@ from rc_jax import (
   make_train,
   with_dtype,
 )
-from rc_jax.types import Array, Schedule
+from rc_jax.types import Array, Params, Schedule
 
 Update = Callable[[TrainState, Any, Any], tuple[TrainState, Metrics]]
 
@@ -38,9 +39,39 @@ def count_updates(task: Task, settings: Settings) -> int:
 
 
 def make_initial_state(task: Task, settings: Settings) -> TrainState:
-  """Returns the state before the first update."""
+  """Returns the state before the first update.
+
+  Raises:
+    ValueError: as `load_initial_params`.
+  """
   key = jax.random.fold_in(jax.random.key(settings.seed), 0)
-  return jax.jit(_make_training(task, settings).init)(key, take_example_inputs(task)[0, 0])
+  state = jax.jit(_make_training(task, settings).init)(key, take_example_inputs(task)[0, 0])
+  params = load_initial_params(task, settings)
+  if params is None:
+    return state
+  optimizer = settings.optimizer(count_updates(task, settings))
+  return state._replace(params=params, opt_state=optimizer.init(params))
+
+
+def load_initial_params(task: Task, settings: Settings) -> Params | None:
+  """Loads the parameters that a run begins with; None where they are drawn.
+
+  Raises:
+    ValueError: --init_from is no run that has ended, or one of another network or other classes.
+  """
+  if settings.init_from is None:
+    return None
+  before = load_run(settings.init_from)
+  for what, had, has in (
+    ("network", before.model, task.model),
+    ("classes", before.class_names, tuple(task.class_names)),
+  ):
+    if had != has:
+      raise ValueError(
+        f"--init_from={settings.init_from} has other {what} than this run: {had}, not {has}; give "
+        "the flags of that run, or leave --init_from out"
+      )
+  return before.params
 
 
 def take_example_inputs(task: Task) -> Array:

@@ -81,10 +81,10 @@ def test_a_process_that_crashes_or_hangs_leaves_a_row():
   watch = lambda code, seconds: command_buffers.watch([sys.executable, "-c", code], "", seconds)
   crashed = watch(say + "print('{\"exec', end='', flush=True); os.abort()", 60)
   assert crashed["executions"] == 1 and crashed["error"].startswith("exit -6")
-  assert watch("sys", 60) == {
+  assert watch("raise ValueError('no card')", 60) == {
     "xla_flags": crashed["xla_flags"],
     "executions": 0,
-    "error": "exit 1: NameError: name 'sys' is not defined",
+    "error": "exit 1: ValueError: no card",
   }
   hung = watch(say + "time.sleep(60)", 3)
   assert hung["executions"] == 1 and hung["error"] == "stopped after 3 seconds"

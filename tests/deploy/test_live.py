@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import soundfile
+from small_run import MEAN, MODEL, NAMES, STD, drawn_params, sound
 
 import rc_jax
 from data_pipelines import speech
@@ -16,46 +17,10 @@ from deploy import decide, listen
 from deploy.commands import load_speech_run, make_run_spotter
 from deploy.export import __main__ as export_main
 from deploy.front_end import make_front_end
-from deploy.models import Model, build
+from deploy.models import build
 from deploy.recordings import read_pieces
-from deploy.run_files import load_run, save_calibration, save_model
+from deploy.run_files import load_run, save_calibration
 from deploy.spotter import make_spotter
-
-MEAN, STD = np.linspace(-9, -4, 20, dtype=np.float32), np.full(20, 2.5, np.float32)
-NAMES = ("yes", "no", "unknown")
-MODEL = Model("lstm", {"units": 8, "num_classes": 3, "hidden": [4]})
-
-
-def sound(seconds, seed=0):
-  """Tones that come and go, in noise."""
-  random = np.random.default_rng(seed)
-  t = np.arange(int(seconds * 16_000)) / 16_000
-  tones = np.sin(2 * np.pi * (200 + 300 * np.floor(3 * t) % 1700) * t) * (np.sin(9 * t) > 0)
-  return (0.2 * tones + 0.02 * random.normal(size=len(t))).astype(np.float32)
-
-
-def drawn_params(model=MODEL, scale=2.5):
-  """Parameters whose head is enlarged, so that the network is sure now and then."""
-  params = build(model).init(jax.random.key(1), jnp.zeros(420))
-  params["head"] = jax.tree.map(lambda a: scale * a, params["head"])
-  return params
-
-
-@pytest.fixture
-def run_folder(tmp_path):
-  folder = tmp_path / "run"
-  folder.mkdir()
-  save_model(
-    folder,
-    experiment="speech",
-    model=MODEL,
-    params=drawn_params(),
-    input_shape=(420,),
-    class_names=NAMES,
-    theta=0.8,
-    statistics={"mean": MEAN.tolist(), "std": STD.tolist()},
-  )
-  return folder
 
 
 def batch_steps(audio):

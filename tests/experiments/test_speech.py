@@ -1,9 +1,13 @@
 """Speech as a user types it, on recordings of tones."""
 
+import json
+
 import jax
+import numpy as np
 import pytest
 from running import read_json, run, set_up
 
+from deploy import load_run
 from experiments import speech
 
 
@@ -91,3 +95,48 @@ def test_bad_speech_flags(given, message, words, tmp_path):
   flags_given = dict(dataset="folder", data_dir=str(words), keywords="low", cache_dir=str(tmp_path))
   with pytest.raises((ValueError, OSError), match=message):
     run(speech, tmp_path / "run", **(flags_given | given))
+
+
+def test_scenes_are_trained_on_and_gone_on_with(words, tmp_path, no_pictures):
+  """A run on clips, then one that begins with its parameters, on sequences with a lead-in."""
+  given = dict(
+    dataset="folder",
+    data_dir=str(words),
+    keywords="low,high",
+    batch_size="18",
+    engine="full",
+    units="8",
+    cache_dir=str(tmp_path / "cache"),
+  )
+  assert run(speech, tmp_path / "clips", **given, epochs="1") == 0
+  scenes = dict(background="synthetic", snr_db="10,30", lead_in_seconds="0.8", negatives="0.3")
+  more = given | scenes | {"init_from": str(tmp_path / "clips"), "learning_rate": "1e-9"}
+  assert run(speech, tmp_path / "live", **more, epochs="1") == 0
+  first, then = (load_run(tmp_path / name) for name in ("clips", "live"))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), first.params, then.params)
+  lines = (tmp_path / "live" / "metrics.jsonl").read_text().splitlines()
+  # A scene is longer than a clip, whose 81 steps validation has.
+  assert json.loads(lines[0])["train_mean_spike_step"] > 81
+  assert read_json(tmp_path / "live")["num_steps"] == 81
+  with pytest.raises(ValueError, match="has other network than this run"):
+    run(speech, tmp_path / "wider", **(more | {"units": "9"}), epochs="1")
+  assert not (tmp_path / "wider").exists()
+
+
+@pytest.mark.parametrize(
+  ("flags", "message"),
+  [
+    ({"negatives": "0.3", "keywords": "all"}, "words besides --keywords"),
+    ({"negatives": "1"}, "--negatives is 1.0; give 0 to less than 1"),
+    ({"other_speech": "true", "lead_in_seconds": "1"}, "--other_speech is a part of --negatives"),
+    ({"lead_in_seconds": "0.5"}, "give 0, or 0.7"),
+    ({"lead_in_seconds": "1", "model": "cnn"}, "do not fit --model=cnn"),
+    ({"background": "synthetic", "snr_db": "30,10"}, "--snr_db is 30,10; give the lowest"),
+    ({"background": "nowhere"}, "nowhere is no folder"),
+  ],
+)
+def test_scenes_that_cannot_be(flags, message, words, tmp_path):
+  given = dict(dataset="folder", data_dir=str(words), keywords="low", cache_dir=str(tmp_path / "c"))
+  with pytest.raises(ValueError, match=message):
+    run(speech, tmp_path / "run", **(given | flags), epochs="1", batch_size="8")
+  assert not (tmp_path / "run").exists()

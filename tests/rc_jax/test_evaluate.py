@@ -172,6 +172,12 @@ def test_summaries():
   assert result.eos_accuracy == pytest.approx(np.mean(last == DATA.labels))
   assert result.mean_spike_step == pytest.approx(np.mean(step) + 1)
   assert result.no_spike_fraction == pytest.approx(1 - spiked.mean())
+  said = [result.spiked_right_fraction, result.spiked_wrong_fraction, result.no_spike_fraction]
+  assert sum(said) == pytest.approx(1)
+  right = [
+    s and p == true for s, p, true in zip(spiked, result.predicted, result.label, strict=True)
+  ]
+  assert said[0] == pytest.approx(np.mean(right))
 
 
 def test_a_threshold_a_step():

@@ -70,19 +70,58 @@ def test_a_network_equals_rank_code():
 
 def test_before_the_first_frame():
   stream, _ = stream_of()
-  decision = stream.init(2).decision
-  assert decision.step.tolist() == [-1, -1] and not np.any(decision.spiked)
+  state = stream.init(2)
+  spiked, step, _, _ = state.spike
+  assert step.tolist() == [-1, -1] and state.steps_seen.tolist() == [0, 0] and not np.any(spiked)
 
 
 def test_latches_until_reset():
   stream, push = stream_of()
   sure, other = jnp.array([[9.0, 0.0, 0.0]]), jnp.array([[0.0, 0.0, 99.0]])
   state, first = push(stream.init(1), sure)
-  for _ in range(3):
+  for more in range(3):
     state, decision = push(state, other)
-    assert [x.tolist() for x in decision] == [x.tolist() for x in first]
+    assert [x.tolist() for x in decision[:4]] == [x.tolist() for x in first[:4]]
+    # What is no decision goes on: the probabilities of this step, and the count.
+    assert np.argmax(decision.probabilities) == 2 and decision.steps_seen == more + 2
   state, decision = push(stream.reset(state, jnp.array([True])), other)
   assert (decision.step.tolist(), decision.label.tolist()) == ([0], [2])
+
+
+def test_a_row_may_begin_anew_by_itself():
+  """Then every spike is that of the steps since the one before."""
+  stream = rc_jax.make_stream(scripted, jnp.zeros(C), 0.6, reset_on_decision=True)
+  push, state = jax.jit(stream.push), stream.init(ROWS)
+  start, spikes = np.zeros(ROWS, int), 0
+  for t in range(T):
+    state, decision = push(state, XS[:, t])
+    for row in range(ROWS):
+      step, spiked, label = oracle.first_spikes(XS[row : row + 1, start[row] : t + 1], 0.6)
+      assert (decision.step[row], decision.spiked[row]) == (step[0], spiked[0])
+      assert decision.label[row] == label[0] and decision.steps_seen[row] == t + 1 - start[row]
+      start[row] = t + 1 if spiked[0] else start[row]
+      spikes += spiked[0]
+  assert spikes > ROWS
+
+
+def test_a_threshold_a_class():
+  theta = np.array([0.99, 0.5, 0.7])
+  stream = rc_jax.make_stream(scripted, jnp.zeros(C), theta, per_class=True)
+  push, state = jax.jit(stream.push), stream.init(ROWS)
+  for t in range(T):
+    state, decision = push(state, XS[:, t])
+    expected = [oracle.softmax(z) for z in XS[:, t]]
+    np.testing.assert_allclose(decision.probabilities, expected, rtol=1e-5)
+  p = np.array([[oracle.softmax(z) for z in row] for row in XS])
+  reached = p.max(-1) >= theta[p.argmax(-1)]
+  np.testing.assert_array_equal(decision.spiked, reached.any(1))
+  first = np.where(reached.any(1), reached.argmax(1), T - 1)
+  np.testing.assert_array_equal(decision.step, first)
+  np.testing.assert_array_equal(decision.label, p.argmax(-1)[np.arange(ROWS), first])
+  assert reached.any(1).sum() > 0 and len(set(decision.label.tolist())) > 1
+  with pytest.raises(ValueError, match=r"theta has shape \(2,\)"):
+    stream = rc_jax.make_stream(scripted, jnp.zeros(C), theta[:2], per_class=True)
+    stream.push(stream.init(ROWS), XS[:, 0])
 
 
 def test_reset_restarts_these_rows_alone():
@@ -113,7 +152,7 @@ def test_rows_are_independent():
     state, expected = push(state, XS[:, t])
     junk, decision = push(junk, np.where(np.arange(ROWS)[:, None] == 2, XS[:, t], np.nan))
     for got, want in zip(decision, expected, strict=True):
-      assert got[2] == want[2]
+      assert np.array_equal(got[2], want[2])
 
 
 def test_a_threshold_a_step_goes_on_after_its_last():
@@ -132,7 +171,7 @@ def test_push_is_pure():
   state = stream.init(ROWS)
   one, two = push(state, XS[:, 0])[1], push(state, XS[:, 0])[1]
   assert np.array_equal(one.confidence, two.confidence)
-  assert state.decision.step.tolist() == [-1] * ROWS
+  assert state.steps_seen.tolist() == [0] * ROWS
 
 
 @pytest.mark.parametrize("theta", [0.0, 1.0, np.array([0.9, 1.5])])

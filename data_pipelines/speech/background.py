@@ -1,0 +1,98 @@
+"""Background sound that is mixed into recordings: made here, or read from a folder.
+
+A background is one long track, of which any excerpt will do. Each of its parts has the same power,
+so that whoever mixes an excerpt into speech knows what to multiply it with.
+"""
+
+import pathlib
+
+import numpy as np
+import soundfile
+
+from data_pipelines.speech.features import SAMPLE_RATE
+
+LEVEL = 0.1  # root mean square of each part, where full scale is 1
+SYNTHETIC = "synthetic"
+ENDINGS = (".wav", ".flac", ".ogg")
+_PART_S = 40  # seconds of each kind of noise that is made
+_LARGEST_S = 20 * 60  # seconds that are read from a folder
+_LOWEST_HZ = 20  # the spectrum of noise is flat below
+
+
+def open_background(name: str, seed: int = 0) -> np.ndarray:
+  """Opens a background.
+
+  Args:
+    name: "synthetic" (white, pink and brown noise, their mixtures, and hum), or a folder of
+      recordings, of which the first 20 minutes are read.
+    seed: of the noise that is made.
+
+  Returns:
+    `[n]` int16 samples at 16 kHz, each part with a root mean square of `LEVEL`.
+
+  Raises:
+    ValueError: no such folder, none with recordings, or one that cannot be read.
+  """
+  rng = np.random.default_rng(seed)
+  parts = _make_parts(rng) if name == SYNTHETIC else _read_parts(pathlib.Path(name).expanduser())
+  return np.concatenate([to_int16(LEVEL * part / rms(part)) for part in parts])
+
+
+def make_noise(number: int, rng: np.random.Generator, slope: float) -> np.ndarray:
+  """Makes noise `[number]` float32 of unit power.
+
+  Args:
+    number: of samples.
+    rng: draws it.
+    slope: power falls as frequency to this power: 0 is white, 1 pink, 2 brown.
+  """
+  spectrum = np.fft.rfft(rng.normal(size=number))
+  frequency = np.maximum(np.fft.rfftfreq(number, 1 / SAMPLE_RATE), _LOWEST_HZ)
+  noise = np.fft.irfft(spectrum * frequency ** (-slope / 2), number)
+  return (noise / rms(noise)).astype(np.float32)
+
+
+def rms(samples: np.ndarray) -> float:
+  """Root mean square of samples `[n]`; a tiny number for silence, so that it may divide."""
+  return max(float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))), 1e-9)
+
+
+def to_int16(samples: np.ndarray) -> np.ndarray:
+  """Rounds samples in [-1, 1] to 16 bits."""
+  return np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16)
+
+
+def _make_parts(rng: np.random.Generator) -> list[np.ndarray]:
+  number = _PART_S * SAMPLE_RATE
+  white, pink, brown = (make_noise(number, rng, slope) for slope in (0, 1, 2))
+  seconds = np.arange(number) / SAMPLE_RATE
+  hum = sum(
+    np.sin(2 * np.pi * 50 * k * seconds + rng.uniform(0, 6)) / k for k in (1, 2, 3, 5, 7, 9)
+  )
+  return [white, pink, brown, white + pink, pink + brown, hum + 0.3 * pink]
+
+
+def _read_parts(folder: pathlib.Path) -> list[np.ndarray]:
+  if not folder.is_dir():
+    raise ValueError(f"background {folder} is no folder; give one with recordings, or 'synthetic'")
+  parts, left = [], float(_LARGEST_S)
+  for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS):
+    try:
+      with soundfile.SoundFile(path) as file:
+        rate = file.samplerate
+        samples = file.read(int(left * rate), dtype="float32", always_2d=True).mean(axis=1)
+    except (OSError, RuntimeError, TypeError) as error:
+      raise ValueError(f"background {path} cannot be read as audio: {error}") from error
+    if not np.isfinite(samples).all() or not samples.any():
+      raise ValueError(f"background {path} is silent or has samples that are not finite; remove it")
+    if rate != SAMPLE_RATE:
+      import librosa
+
+      samples = librosa.resample(samples, orig_sr=rate, target_sr=SAMPLE_RATE)
+    parts.append(samples)
+    left -= len(samples) / SAMPLE_RATE
+    if left <= 0:
+      break
+  if not parts:
+    raise ValueError(f"background {folder} has no recording ({', '.join(ENDINGS)}); add one")
+  return parts

@@ -1,0 +1,124 @@
+"""Speech without the keywords, said by a synthesizer in many voices, as one long track.
+
+A spotter that is to keep silent while people talk must have heard people talk. The track has either
+random words in many languages and voices, to train on, or English sentences in other voices, to
+count false alarms on. What sounds like a keyword is left out of both.
+"""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import pathlib
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import tqdm
+
+from data_pipelines.speech import cache, espeak, store, texts
+from data_pipelines.speech.background import rms, to_int16
+from data_pipelines.speech.features import SAMPLE_RATE
+from data_pipelines.speech.synthetic import ACCENTS, VOICES
+
+FORMAT = 1
+LANGUAGES = (  # a language reads English words by its own rules, which gives many more sounds
+  *ACCENTS,
+  *("de", "nl", "sv", "da", "fr", "es", "it", "pt", "ro", "pl", "cs", "ru", "tr", "fi", "hu"),
+  *("el", "id", "sw", "hi", "vi"),
+)
+LEVEL = 0.05  # root mean square of the loud parts of an utterance, where full scale is 1
+_LEVELS_DB = (-3.0, 3.0)  # of single utterances, about LEVEL
+_RATES = (120, 220)  # words per minute
+_PITCHES = (25, 75)
+_WORDS = (3, 7)  # to an utterance of random words
+_GAPS_S = (0.2, 0.8)  # silence after an utterance
+_FRAME = 160  # samples over which loudness is read
+_LOUD = 0.1  # share of the largest loudness from which on a frame counts as loud
+
+Kind = Literal["words", "sentences"]
+
+
+def open_other_speech(
+  cache_dir: str | pathlib.Path | None,
+  kind: Kind,
+  keywords: Sequence[str],
+  *,
+  split: str = "train",
+  utterances: int = 1500,
+  seed: int = 0,
+  progress: bool = True,
+) -> np.ndarray:
+  """Opens a track of speech without the keywords; says and caches it first where it is new.
+
+  Args:
+    cache_dir: folder of the cache; None means the user's cache folder.
+    kind: "words" (random ones, many languages) or "sentences" (English, in turn).
+    keywords: words that are left out, with what sounds like them, and sentences that have them.
+    split: whose voices speak; of the sentences, "test" has one half and the others the other one.
+    utterances: number of them; 1500 are about an hour.
+    seed: of the words, voices, speeds and pauses.
+    progress: whether to show a progress bar.
+
+  Returns:
+    `[n]` int16 samples at 16 kHz, memory-mapped.
+
+  Raises:
+    ValueError: espeak-ng is not installed, or cache_dir cannot be written.
+  """
+  folder = pathlib.Path(cache_dir).expanduser() if cache_dir else cache.default_cache_dir()
+  engine = espeak.find_engine()
+  lines = _write_lines(kind, keywords, split, utterances, np.random.default_rng(seed))
+  version = importlib.metadata.version("espeakng-loader")
+  recipe = [FORMAT, version, LEVEL, _LEVELS_DB, _GAPS_S, _LOUD, seed, lines]
+  key = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:32]
+  build = lambda made: np.save(made / "track.npy", _record(engine, lines, seed, progress))
+  return np.load(store.open_or_build(folder, f"other-{key}", build) / "track.npy", mmap_mode="r")
+
+
+def find_loudness(samples: np.ndarray) -> float:
+  """Root mean square `[n] -> scalar` of the loud frames of 10 ms: of the speech, not its pauses."""
+  frames = samples[: len(samples) // _FRAME * _FRAME].reshape(-1, _FRAME)
+  loudness = np.sqrt(np.mean(np.square(frames, dtype=np.float64), axis=1))
+  return rms(loudness[loudness >= _LOUD * loudness.max(initial=0)]) if len(loudness) else 0.0
+
+
+def _write_lines(
+  kind: Kind, keywords: Sequence[str], split: str, number: int, rng: np.random.Generator
+) -> list[espeak.Utterance]:
+  """Draws what is said: text, voice, speed and pitch of each utterance."""
+  heard = {like for word in keywords for like in (word, *texts.HOMOPHONES.get(word, ()))}
+  words = [word for word in texts.WORDS if word not in heard]
+  half = texts.SENTENCES[split == "test" :: 2]
+  sentences = [s for s in half if not heard & set(re.findall("[a-z]+", s.lower()))]
+  lines = []
+  for k in range(number):
+    if kind == "words":
+      text = " ".join(rng.choice(words, rng.integers(_WORDS[0], _WORDS[1] + 1)))
+      language = rng.choice(LANGUAGES)
+    else:
+      text = sentences[k % len(sentences)]
+      language = rng.choice(ACCENTS)
+    voice = rng.choice(VOICES[split])
+    rate, pitch = (int(rng.integers(low, high + 1)) for low, high in (_RATES, _PITCHES))
+    lines.append(espeak.Utterance(text, f"{language}+{voice}", rate, pitch))
+  return lines
+
+
+def _record(
+  engine: espeak.Engine, lines: list[espeak.Utterance], seed: int, progress: bool
+) -> np.ndarray:
+  """Says all lines, one after the other, with pauses between: `[n]` int16."""
+  import librosa
+
+  rng, parts = np.random.default_rng((seed, 1)), []
+  with contextlib.closing(espeak.speak(engine, lines)) as spoken:
+    bar = tqdm.tqdm(spoken, total=len(lines), desc="speaking", unit="line", disable=not progress)
+    for rate, content in bar:
+      samples = np.frombuffer(content, "<i2").astype(np.float32) / 32768
+      samples = librosa.resample(samples, orig_sr=rate, target_sr=SAMPLE_RATE)
+      gain = LEVEL * 10 ** (rng.uniform(*_LEVELS_DB) / 20) / max(find_loudness(samples), 1e-6)
+      pause = int(SAMPLE_RATE * rng.uniform(*_GAPS_S))
+      parts += [to_int16(gain * samples), np.zeros(pause, np.int16)]
+  return np.concatenate(parts)

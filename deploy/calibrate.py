@@ -1,0 +1,176 @@
+"""Chooses the threshold of a run from held-out data, and writes it beside the run.
+
+    python -m deploy.calibrate RUN --max_accuracy_loss=0.01 --data_dir=WORDS
+    python -m deploy.calibrate RUN --max_mean_ms=600 --data_dir=WORDS
+    python -m deploy.calibrate RUN --max_false_alarms_per_hour=1 --recording=A.wav --labels=A.tsv
+
+The first promises, with `--confidence`, that a decision at the spike is wrong where the end of the
+clip would have been right for at most that share of clips. The last promises the rate of false
+alarms in sound such as the recording. `load_run` and every command then use this threshold;
+delete calibration.json for that of the training.
+"""
+
+import argparse
+import pathlib
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from data_pipelines import speech
+from data_pipelines.speech import SAMPLE_RATE, UNKNOWN, heard_ms
+from deploy.commands import add_data, load_speech_run, run_command
+from deploy.measure import KINDS, measure, read_words, synthesize
+from deploy.recordings import read_pieces
+from deploy.run_files import Run, save_calibration
+from deploy.thresholds import choose_for_accuracy, choose_for_rate, choose_for_time, list_thetas
+from rc_jax import Batch, evaluate, record
+
+ROWS = 500  # to one batch
+
+
+def read_clips(run: Run, data: dict[str, Any], split: str, thetas: np.ndarray) -> dict[str, Any]:
+  """Reads the clips of a split at each of K thresholds.
+
+  Args:
+    run: of speech.
+    data: arguments of `speech.load`, without keywords.
+    split: of the data.
+    thetas: `[K]`.
+
+  Returns:
+    `lost` `[K, N]` bool, right at the end but wrong at the spike; `mean_ms` `[K]` heard; `accuracy`
+    `[K]` at the spike; `eos_accuracy`.
+
+  Raises:
+    ValueError: data that cannot be read, or that has other classes.
+  """
+  keywords = [name for name in run.class_names if name != UNKNOWN]
+  loaded = speech.load(keywords=keywords, **data)
+  if loaded.class_names != run.class_names:
+    raise ValueError(
+      f"the data has the classes {', '.join(loaded.class_names)}, the run has "
+      f"{', '.join(run.class_names)}; give the data that the run was trained on"
+    )
+  clips = getattr(loaded.splits, split)
+  statistics = speech.Statistics(run.statistics["mean"], run.statistics["std"])
+  batches = (
+    speech.prepare(statistics, Batch(*(jnp.asarray(a) for a in clips[start : start + ROWS])))
+    for start in range(0, len(clips), ROWS)
+  )
+  recorded, logits = record(run.classifier, run.params, batches)
+  read = [evaluate(recorded, (), logits, float(theta)) for theta in thetas]
+  right = np.array([one.predicted == one.label for one in read])
+  at_end = np.asarray(read[0].eos_label) == read[0].label
+  return {
+    "lost": at_end & ~right,
+    "mean_ms": np.array([np.mean(heard_ms(one.step)) for one in read]),
+    "accuracy": right.mean(axis=1),
+    "eos_accuracy": float(at_end.mean()),
+  }
+
+
+def main() -> int:
+  """Calibrates and writes; returns the exit status."""
+  given = _read_arguments()
+  run = load_speech_run(given.run)
+  thetas = list_thetas(len(run.class_names))
+  data = {name: getattr(given, name) for name in ("dataset", "data_dir", "cache_dir")}
+  if given.max_false_alarms_per_hour is not None:
+    theta, found = _calibrate_rate(run, given, thetas, data)
+  else:
+    theta, found = _calibrate_clips(run, given, thetas, data)
+  asked = {
+    name: getattr(given, name)
+    for name in ("max_accuracy_loss", "max_mean_ms", "max_false_alarms_per_hour")
+    if getattr(given, name) is not None
+  }
+  calibration = {"theta": theta, "class_names": list(run.class_names), **asked, **found}
+  try:
+    save_calibration(pathlib.Path(given.run), calibration)
+  except OSError as error:
+    raise ValueError(
+      f"calibration.json cannot be written into {given.run} ({error.strerror}); make the folder "
+      f"writable, or give --theta={theta:.5f} to each command"
+    ) from error
+  said = ", ".join(
+    f"{name.replace('_', ' ')} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+    for name, value in found.items()
+  )
+  print(f"theta {theta:.5f} ({said}); written to {pathlib.Path(given.run) / 'calibration.json'}")
+  return 0
+
+
+def _calibrate_clips(
+  run: Run, given: argparse.Namespace, thetas: np.ndarray, data: dict[str, Any]
+) -> tuple[float, dict[str, Any]]:
+  """Returns the threshold for accuracy or time, and what it was found on."""
+  read = read_clips(run, data, given.split, thetas)
+  if given.max_mean_ms is not None:
+    theta = choose_for_time(thetas, read["mean_ms"], given.max_mean_ms)
+    promise = {}
+  else:
+    loss, confidence = given.max_accuracy_loss, given.confidence
+    theta = choose_for_accuracy(thetas, read["lost"], loss, confidence)
+    promise = {"confidence": confidence}
+  at = int(np.flatnonzero(thetas == theta)[0])
+  return theta, {
+    **promise,
+    "split": given.split,
+    "clips": read["lost"].shape[1],
+    "accuracy": float(read["accuracy"][at]),
+    "eos_accuracy": read["eos_accuracy"],
+    "mean_ms": float(read["mean_ms"][at]),
+  }
+
+
+def _calibrate_rate(
+  run: Run, given: argparse.Namespace, thetas: np.ndarray, data: dict[str, Any]
+) -> tuple[float, dict[str, Any]]:
+  """Returns the threshold for a rate of false alarms, and what it was found on."""
+  if given.recording:
+    samples = np.concatenate(list(read_pieces(pathlib.Path(given.recording))))
+    words = read_words(given.labels, len(samples) / SAMPLE_RATE) if given.labels else []
+  elif given.synthesize:
+    options = {name: getattr(given, name) for name in ("split", "gap_s", "snr_db", "seed")}
+    samples, words = synthesize(run, given.of, given.synthesize, data=data, **options)
+  else:
+    raise ValueError("--max_false_alarms_per_hour needs --recording or --synthesize; give one")
+  hours = len(samples) / SAMPLE_RATE / 3600
+  scores = measure(run, samples, words, thetas, refractory_s=given.refractory, progress=True)
+  counts = np.array([one.false_alarms for one in scores])
+  wanted = given.max_false_alarms_per_hour
+  theta = choose_for_rate(thetas, counts, hours, wanted, given.confidence)
+  at = int(np.flatnonzero(thetas == theta)[0])
+  return theta, {
+    "confidence": given.confidence,
+    "hours": hours,
+    "false_alarms": int(counts[at]),
+    **({"recall": scores[at].recall} if scores[at].words else {}),
+  }
+
+
+def _read_arguments() -> argparse.Namespace:
+  parser = argparse.ArgumentParser(
+    prog="python -m deploy.calibrate", description=(__doc__ or "").partition("\n")[0]
+  )
+  parser.add_argument("run", metavar="RUN", help="the --workdir of a run of experiments.speech")
+  goal = parser.add_mutually_exclusive_group(required=True)
+  goal.add_argument("--max_accuracy_loss", type=float, help="share of clips, against their end")
+  goal.add_argument("--max_mean_ms", type=float, help="mean time heard until a decision")
+  goal.add_argument("--max_false_alarms_per_hour", type=float, help="in sound as the recording")
+  parser.add_argument("--confidence", type=float, default=0.95, help="of what is promised")
+  add_data(parser, split="validation")
+  parser.add_argument("--recording", help="a recording of any rate")
+  parser.add_argument("--labels", metavar="FILE.tsv", help="start, end and word; none: no keyword")
+  parser.add_argument("--synthesize", type=float, metavar="MINUTES", help="make a recording")
+  parser.add_argument("--of", choices=KINDS, default="unknown", help="what a made one consists of")
+  parser.add_argument("--gap_s", type=float, default=1.0, help="mean gap between clips")
+  parser.add_argument("--snr_db", type=float, help="add noise at this ratio; default: none")
+  parser.add_argument("--seed", type=int, default=2)
+  parser.add_argument("--refractory", type=float, default=0.5, help="seconds between two events")
+  return parser.parse_args()
+
+
+if __name__ == "__main__":
+  run_command(main)
