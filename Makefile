@@ -6,9 +6,10 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 VENV := .venv-$(VERSION)
 BIN := $(VENV)/bin
 NEWEST := .venv-newest-$(VERSION)
+ONNX := .venv-onnx-$(VERSION)
 DEMO := runs/demo
 
-.PHONY: demo test test-slow test-newest lint types docs lock clean help
+.PHONY: demo test test-slow test-newest test-onnx lint types docs lock clean help
 
 demo: $(VENV)/ready ## train on words spoken by a synthesizer, no download; about ten minutes
 	$(BIN)/python -m experiments.speech --dataset=synthetic --beta=0.2 --epochs=40 --workdir=$(DEMO)
@@ -27,6 +28,12 @@ test-newest: ## the numerical tests on the newest JAX that PYTHON can install
 	$(NEWEST)/bin/pip install --quiet jax flax optax numpy chex equinox hypothesis pytest pytest-xdist
 	$(NEWEST)/bin/python -c 'import jax; print("JAX", jax.__version__)'
 	$(NEWEST)/bin/python -m pytest -n 2 --dist worksteal tests/rc_jax
+
+# jax2onnx needs an older Orbax than `experiments` does: an environment of its own.
+test-onnx: ## what deploy.export writes for ONNX, on ONNX Runtime
+	$(PYTHON) -m venv --clear $(ONNX)
+	$(ONNX)/bin/pip install --quiet --editable '.[onnx]' hypothesis pytest
+	$(ONNX)/bin/python -m pytest tests/deploy/export/test_graphs.py
 
 lint: $(VENV)/ready ## ruff's lint, and whether its format is kept
 	$(BIN)/ruff check .

@@ -1,9 +1,11 @@
-"""Writes a trained run in a form that needs no Python.
+"""Writes a trained run in a form that needs nothing of this project.
 
-    python -m deploy.export RUN --out=FOLDER [--weights=int8]
+    python -m deploy.export RUN --out=FOLDER [--format=c] [--weights=int8]
 
-leaves `rc_model.c` and `rc_model.h`: samples in, decisions out, in C99, without dependencies and
-without allocation. The header says how to call it.
+`--format=c`, the default, leaves `rc_model.c` and `rc_model.h`: samples in, decisions out, in C99,
+without dependencies and without allocation. The header says how to call it. `--format=onnx` and
+`--format=stablehlo` leave front end and network as graphs, and `bundle.json`, which says how to
+call them.
 """
 
 import argparse
@@ -11,6 +13,8 @@ import pathlib
 
 from deploy.commands import add_run, load_speech_run, run_command
 from deploy.export.c import WEIGHTS, write_c
+from deploy.export.graphs import write_onnx, write_stablehlo
+from rc_jax import check_theta
 
 
 def main() -> int:
@@ -20,16 +24,26 @@ def main() -> int:
   )
   add_run(parser)
   parser.add_argument("--out", required=True, metavar="FOLDER", help="where the files go")
-  parser.add_argument("--weights", choices=WEIGHTS, default="float32")
+  parser.add_argument("--format", choices=("c", "onnx", "stablehlo"), default="c")
+  parser.add_argument("--weights", choices=WEIGHTS, default="float32", help="of the C code")
   given = parser.parse_args()
   run = load_speech_run(given.run)
+  theta = run.theta if given.theta is None else given.theta
+  if given.weights != "float32" and given.format != "c":
+    raise ValueError(f"--weights={given.weights} is for --format=c; leave it out")
   try:
+    if given.format != "c":
+      check_theta(theta, len(run.class_names))
+      write = {"onnx": write_onnx, "stablehlo": write_stablehlo}[given.format]
+      files = write(given.out, run, theta)
+      print("\n".join(f"{path}: {path.stat().st_size} bytes" for path in files))
+      return 0
     sizes = write_c(
       given.out,
       constructor=run.model.constructor,
       params=run.params,
       class_names=run.class_names,
-      theta=run.theta if given.theta is None else given.theta,
+      theta=theta,
       weights=given.weights,
       **run.statistics,
     )
