@@ -45,6 +45,12 @@ flags.DEFINE_list(
 flags.DEFINE_bool("pad_short", True, "Clips under a second are padded; false: they end early.")
 flags.DEFINE_string("speaker_pattern", speech.SPEAKER_PATTERN, "Finds the speaker in a file name.")
 flags.DEFINE_enum("on_bad_file", "error", ["error", "skip"], "Whether a bad file ends the run.")
+flags.DEFINE_enum(
+  "clip_at",
+  "start",
+  list(speech.CLIP_AT),
+  "Which second of a longer recording of --dataset=folder is taken; error: none.",
+)
 flags.DEFINE_string("cache_dir", None, "Of decoded audio. Default: rc_jax in the user's cache.")
 flags.DEFINE_integer(
   "shift_frames", 0, "Move each training clip by up to so many frames of 10 ms, 0 as in the paper."
@@ -92,7 +98,7 @@ EXPERIMENT = Experiment(
   models=("lstm", "dense_lstm", "cnn"),
   memoryless=("cnn",),
   own_flags=(
-    *("keywords", "pad_short", "speaker_pattern", "on_bad_file", "cache_dir"),
+    *("keywords", "pad_short", "speaker_pattern", "on_bad_file", "clip_at", "cache_dir"),
     *("shift_frames", "stretch", "gain", "noise", "mask_frames", "mask_bands"),
     *_SCENE_FLAGS,
   ),
@@ -148,6 +154,7 @@ def _load(settings: Settings) -> speech.Speech:
     pad_short=given["pad_short"],
     speaker_pattern=given["speaker_pattern"],
     on_bad_file=given["on_bad_file"],
+    clip_at=given["clip_at"],
     cache_dir=given["cache_dir"],
     progress=settings.progress,
   )

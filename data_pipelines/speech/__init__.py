@@ -22,6 +22,7 @@ from data_pipelines.speech.features import (
 )
 from data_pipelines.speech.other_speech import open_other_speech
 from data_pipelines.speech.pipeline import (
+  CLIP_AT,
   DATASETS,
   KEYWORDS,
   UNKNOWN,
@@ -43,6 +44,7 @@ from data_pipelines.speech.scenes import (
 from data_pipelines.speech.split_rules import SPEAKER_PATTERN
 
 __all__ = [
+  "CLIP_AT",
   "DATASETS",
   "HOP",
   "KEYWORDS",

@@ -18,6 +18,7 @@ from data_pipelines.speech.waveforms import pad_to_second
 # The intermediate arrays of 16 clips fit into a CPU's caches. With batches of 256 clips the
 # transform took three times as long for each clip.
 BATCH_SIZE = 16
+SILENT_PEAK = 1 / 32768  # one unit of 16 bits, to which opposite channels may be rounded
 _BATCHES_AHEAD = 4  # how many batches threads decode while the device transforms one
 
 
@@ -42,7 +43,7 @@ def build_entry(folder: pathlib.Path, source: Source, *, skip_bad: bool, progres
     tqdm.tqdm(total=total, desc="reading audio", unit="clip", disable=not progress) as bar,
   ):
     for split in SPLITS:
-      clips[split] = cache.SplitClips([], [], [], [])
+      clips[split] = cache.SplitClips([], [], [], [], [], [])
       with cache.frames_path(folder, split).open("wb") as file:
         for start, results in _decode_ahead(source, split, pool):
           good = _keep_usable(split, start, results, clips[split], skipped, skip_bad)
@@ -128,6 +129,8 @@ def _keep_usable(
     clips.words.append(result.word)
     clips.num_samples.append(len(result.samples))
     clips.indices.append(index)
+    clips.seconds.append(result.seconds)
+    clips.silent.append(bool(np.abs(result.samples).max() <= SILENT_PEAK))
   return good
 
 

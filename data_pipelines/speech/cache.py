@@ -6,9 +6,10 @@ constants of the front end, and `FORMAT`. A changed file, list or constant there
 entry, and a moved data folder keeps its entry. An entry holds these files:
 
     train.f32, validation.f32, test.f32   frames [N, 101, 20], little-endian float32
-    clips.json                            for each record its name, word, number of samples and
-                                          index in the source; for each skipped file the reason,
-                                          and whether the system could not read it
+    clips.json                            for each record its name, word, number of samples, index
+                                          in the source, length, and whether it is silent; for each
+                                          skipped file the reason, and whether the system could not
+                                          read it
     manifest.json                         sizes and checksums of the others; `store` writes it
 
 Entries may be deleted at any time.
@@ -26,7 +27,7 @@ import numpy as np
 from data_pipelines.speech import features, store
 from data_pipelines.speech.source import SPLITS
 
-FORMAT = 1
+FORMAT = 2
 FRAME_SHAPE = (features.NUM_FRAMES, features.NUM_BANDS)
 _CLIPS = "clips.json"
 
@@ -40,12 +41,16 @@ class SplitClips(NamedTuple):
     num_samples: the number of samples of each at 16 kHz, before padding.
     indices: the index of each in its source. Skipped files have an index too, so that a record's
       index may be larger than its position in these lists.
+    seconds: the length of each whole recording.
+    silent: whether the samples of each are zero, but for one unit of 16 bits.
   """
 
   names: list[str]
   words: list[str]
   num_samples: list[int]
   indices: list[int]
+  seconds: list[float]
+  silent: list[bool]
 
 
 class Entry(NamedTuple):

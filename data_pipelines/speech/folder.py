@@ -16,7 +16,7 @@ class _File(NamedTuple):
   mtime: int  # time of the last modification, in ns
 
 
-def folder_source(data_dir, speaker_pattern: str) -> Source:
+def folder_source(data_dir, speaker_pattern: str, clip_at: str = "start") -> Source:
   """Makes a source of recordings that lie in one folder for each word.
 
   Folders whose names start with `_` or `.`, and files whose names start with `.`, are ignored.
@@ -27,6 +27,7 @@ def folder_source(data_dir, speaker_pattern: str) -> Source:
     data_dir: the folder that holds the word folders.
     speaker_pattern: a regular expression that finds the speaker in a file name; see
       `split_rules.speaker_finder`.
+    clip_at: which second of a longer recording is taken; see `read_waveform`.
 
   Raises:
     FileNotFoundError: if data_dir does not exist.
@@ -42,11 +43,14 @@ def folder_source(data_dir, speaker_pattern: str) -> Source:
 
   def read(split: str, index: int) -> Clip:
     name = names[split][index]
-    return Clip(name, word_of(name), read_waveform(root / name, name))
+    samples, seconds = read_waveform(root / name, name, clip_at)
+    return Clip(name, word_of(name), samples, seconds)
 
   return Source(
     fingerprint=hash_files(
-      "", ((split, name, *files[name]) for split in names for name in names[split])
+      # An entry of the cache from before there was a choice stays what it is.
+      "" if clip_at == "start" else clip_at,
+      ((split, name, *files[name]) for split in names for name in names[split]),
     ),
     words=tuple(sorted({word_of(name) for name in files})),
     sizes={split: len(names[split]) for split in SPLITS},

@@ -37,7 +37,7 @@ def official_source(data_dir, *, progress: bool) -> Source:
     record = records[split][index]
     name, word = record["name"].decode(), record["word"].decode()
     samples = np.asarray(record["audio"], np.float32) / 32768
-    return Clip(name, word, to_clip(samples, SAMPLE_RATE, name))
+    return Clip(name, word, to_clip(samples, SAMPLE_RATE, name), len(samples) / SAMPLE_RATE)
 
   return Source(
     fingerprint=_fingerprint(builder),

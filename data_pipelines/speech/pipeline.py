@@ -23,6 +23,7 @@ from rc_jax.types import Batch
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 ALL = ("all",)
 UNKNOWN = "unknown"
+CLIP_AT = ("start", "loudest", "error")
 DATASETS = ("folder", "speech_commands", "synthetic")
 
 
@@ -47,12 +48,16 @@ class Notes(NamedTuple):
     skipped: one line for each file that could not be used, which names it and says why.
     missing: entries of the split lists that have no file.
     shared_speakers: speakers whom the split lists put into more than one split.
+    long: names of recordings longer than a second, of which a second was taken.
+    silent: names of recordings whose samples are zero, but for one unit of 16 bits.
     clips: for each split, the number of clips of each class, by class name.
   """
 
   skipped: tuple[str, ...]
   missing: tuple[str, ...]
   shared_speakers: tuple[str, ...]
+  long: tuple[str, ...]
+  silent: tuple[str, ...]
   clips: dict[str, dict[str, int]]
 
   def lines(self) -> list[str]:
@@ -65,6 +70,8 @@ class Notes(NamedTuple):
       ("bad files skipped", self.skipped),
       ("list entries without a file", self.missing),
       ("speakers in more than one split", self.shared_speakers),
+      ("recordings longer than a second, of which one second is taken (--clip_at)", self.long),
+      ("recordings that are silent", self.silent),
     ):
       if items:
         rest = ", ..." if len(items) > 3 else ""
@@ -99,6 +106,7 @@ def load(
   pad_short: bool = True,
   speaker_pattern: str = SPEAKER_PATTERN,
   on_bad_file: str = "error",
+  clip_at: str = "start",
   cache_dir: str | pathlib.Path | None = None,
   progress: bool = True,
 ) -> Speech:
@@ -114,6 +122,8 @@ def load(
       ends their lengths with the recording.
     speaker_pattern: a regular expression that finds the speaker in a file name, for "folder".
     on_bad_file: "error" raises at a file that cannot be used; "skip" leaves it out.
+    clip_at: which second of a recording longer than a second is taken, for "folder": "start",
+      "loudest", or "error", which is a bad file.
     cache_dir: the folder of the cache; None means the user's cache folder. See `cache`.
     progress: whether to show a progress bar while clips are decoded.
 
@@ -127,8 +137,10 @@ def load(
   keywords = _check_keywords(keywords)
   if on_bad_file not in ("error", "skip"):
     raise ValueError(f"on_bad_file is {on_bad_file!r}; choose 'error' or 'skip'")
+  if clip_at not in CLIP_AT:
+    raise ValueError(f"clip_at is {clip_at!r}; choose one of {', '.join(CLIP_AT)}")
   cache_path = pathlib.Path(cache_dir).expanduser() if cache_dir else cache.default_cache_dir()
-  source = _open_source(dataset, data_dir, speaker_pattern, cache_path, progress)
+  source = _open_source(dataset, data_dir, speaker_pattern, clip_at, cache_path, progress)
   class_names = _choose_class_names(source.words, keywords)
 
   entry = _open_entry(source, cache_path, on_bad_file == "skip", progress)
@@ -170,10 +182,10 @@ def prepare_whole(statistics: Statistics, batch: Batch) -> Batch:
   return batch._replace(inputs=frames[:, None, ..., None], lengths=jnp.ones_like(batch.lengths))
 
 
-def _open_source(dataset, data_dir, speaker_pattern, cache_path, progress) -> Source:
+def _open_source(dataset, data_dir, speaker_pattern, clip_at, cache_path, progress) -> Source:
   """Opens the source that `dataset` names."""
   if dataset == "folder":
-    return folder_source(data_dir, speaker_pattern)
+    return folder_source(data_dir, speaker_pattern, clip_at)
   if dataset == "speech_commands":
     return official_source(data_dir, progress=progress)
   if dataset == "synthetic":
@@ -255,7 +267,21 @@ def _take_notes(source: Source, entry: cache.Entry, class_names, labels) -> Note
           f"class {name!r} has no clip in the {split} split{hint}; add recordings of it by more "
           "speakers, or leave the word out"
         )
-  return Notes(entry.skipped, source.missing, source.shared_speakers, clips)
+  every = [entry.clips[split] for split in SPLITS]
+  named = lambda field, is_so: tuple(
+    name
+    for clips in every
+    for name, value in zip(clips.names, getattr(clips, field), strict=True)
+    if is_so(value)
+  )
+  return Notes(
+    entry.skipped,
+    source.missing,
+    source.shared_speakers,
+    named("seconds", lambda seconds: seconds > 1),
+    named("silent", bool),
+    clips,
+  )
 
 
 def _make_split(entry: cache.Entry, split: str, labels, class_names, pad_short: bool) -> Split:

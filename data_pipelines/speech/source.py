@@ -20,11 +20,13 @@ class Clip(NamedTuple):
     name: `word/file`, unique in its source.
     word: the spoken word.
     samples: `[n]` float32 at 16 kHz in [-1, 1], 1 <= n <= 16000.
+    seconds: length of the whole recording, of which the samples are at most a second.
   """
 
   name: str
   word: str
   samples: np.ndarray
+  seconds: float
 
 
 class Source(NamedTuple):

@@ -111,7 +111,7 @@ def synthetic_source(
   def read(split: str, index: int) -> Clip:
     line = lines[split][index]
     samples = clips[split][index].astype(np.float32) / 32768
-    return Clip(line.name, line.word, samples)
+    return Clip(line.name, line.word, samples, len(samples) / SAMPLE_RATE)
 
   return Source(
     fingerprint=fingerprint,

@@ -12,30 +12,37 @@ ENDINGS = (".wav", ".flac", ".ogg")
 # The resampler's filter is much shorter than the half second that is read beyond the first second,
 # so that what follows cannot change the result.
 _SECONDS_READ = 1.5
+_LONGEST_S = 600.0  # of a file whose loudest second is looked for
 # Floating-point files may exceed [-1, 1] a little. Far beyond it their samples have another unit.
 _LARGEST_PEAK = 32.0
 _SYSTEM_ERROR = 2  # libsndfile's code
 
 
-def read_waveform(path: pathlib.Path, name: str) -> np.ndarray:
-  """Reads an audio file up to its first second, averages its channels and resamples it.
+def read_waveform(
+  path: pathlib.Path, name: str, clip_at: str = "start"
+) -> tuple[np.ndarray, float]:
+  """Reads at most a second of an audio file, averages its channels and resamples it.
 
   Args:
     path: a file with one of `ENDINGS`, of any sample rate and number of channels.
     name: the file's name, which error messages use.
+    clip_at: which second of a longer file is taken: "start", its first, or "loudest", the one with
+      the largest energy in its first ten minutes; "error" takes none.
 
   Returns:
-    `[n]` float32 samples at 16 kHz in [-1, 1], 1 <= n <= 16000.
+    `[n]` float32 samples at 16 kHz in [-1, 1], 1 <= n <= 16000, and the seconds of the whole file.
 
   Raises:
-    ValueError: if the file cannot be read or holds no audio, or if its samples are not finite or
-      far outside [-1, 1]. The message is one line that names the file.
+    ValueError: if the file cannot be read or holds no audio, if its samples are not finite or far
+      outside [-1, 1], or if it is longer than `clip_at` allows. The message is one line that names
+      the file.
     UnreadableError: if the system cannot read the file, which may be sound.
   """
   try:
     with soundfile.SoundFile(path) as file:
-      rate = file.samplerate
-      samples = file.read(int(_SECONDS_READ * rate), dtype="float32", always_2d=True)
+      rate, seconds = file.samplerate, file.frames / file.samplerate
+      length = _LONGEST_S if clip_at == "loudest" else _SECONDS_READ
+      samples = file.read(int(length * rate), dtype="float32", always_2d=True)
   except (OSError, RuntimeError, TypeError) as error:
     # Where libsndfile gives a reason, it stands in `error_string`, without the path that `str`
     # would add.
@@ -43,7 +50,23 @@ def read_waveform(path: pathlib.Path, name: str) -> np.ndarray:
     is_of_system = isinstance(error, OSError) or getattr(error, "code", None) == _SYSTEM_ERROR
     kind = UnreadableError if is_of_system else ValueError
     raise kind(f"{name} cannot be read as audio: {reason}") from error
-  return to_clip(samples.mean(axis=1, dtype=np.float32), rate, name)
+  if seconds > 1 and clip_at == "error":
+    raise ValueError(
+      f"{name} is {seconds:.1f} s long, a clip one second; cut it, or choose --clip_at=loudest"
+    )
+  mono = samples.mean(axis=1, dtype=np.float32)
+  if clip_at == "loudest" and np.isfinite(mono).all():
+    mono = mono[_find_loudest_second(mono, rate) :][: int(_SECONDS_READ * rate)]
+  return to_clip(mono, rate, name), seconds
+
+
+def _find_loudest_second(samples: np.ndarray, rate: int) -> int:
+  """First sample of the second with the largest energy in `[n]`, in steps of 10 ms."""
+  hop = max(1, rate // 100)
+  energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
+  starts = np.arange(0, max(1, len(samples) - rate + 1), hop)
+  ends = np.minimum(starts + rate, len(samples))
+  return int(starts[np.argmax(energy[ends] - energy[starts])])
 
 
 def to_clip(samples: np.ndarray, rate: int, name: str) -> np.ndarray:

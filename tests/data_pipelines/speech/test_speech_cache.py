@@ -24,9 +24,9 @@ def decoded(monkeypatch):
   names = []
   read = folder.read_waveform
 
-  def counting(path, name):
+  def counting(path, name, clip_at):
     names.append(name)
-    return read(path, name)
+    return read(path, name, clip_at)
 
   monkeypatch.setattr(folder, "read_waveform", counting)
   return names

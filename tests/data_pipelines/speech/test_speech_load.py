@@ -219,3 +219,38 @@ def test_no_tensorflow():
   code = "import sys; from data_pipelines import speech; print('tensorflow' in sys.modules)"
   run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
   assert run.stdout.strip() == "False"
+
+
+def test_long_and_silent_recordings_are_told_and_the_second_is_chosen(tree, tmp_path):
+  """A recording of three seconds whose word comes last, and one whose channels cancel out."""
+  root = tree()
+  first, other = sorted((root / "yes").glob("*.wav"))[:2]
+  t = np.arange(3 * 16_000) / 16_000
+  tone = (0.5 * np.sin(2 * np.pi * 440 * t)).astype(np.float32) * (t >= 2.0)
+  hiss = np.random.default_rng(1).normal(scale=1e-4, size=len(tone))
+  soundfile.write(first, tone + hiss, 16_000)
+  noise = np.random.default_rng(0).normal(scale=0.1, size=16_000)
+  soundfile.write(other, np.stack([noise, -noise], axis=1), 16_000)
+  options = {"data_dir": root, "keywords": ("yes", "no"), "progress": False}
+  options["cache_dir"] = tmp_path / "cache"
+
+  def heard(**more):
+    loaded = speech.load("folder", **options, **more)
+    assert loaded.notes.long == (f"yes/{first.name}",)
+    assert loaded.notes.silent == (f"yes/{other.name}",)
+    lines = "\n".join(loaded.notes.lines())
+    assert f"one second is taken (--clip_at): 1 (yes/{first.name})" in lines
+    assert f"recordings that are silent: 1 (yes/{other.name})" in lines
+    clips = [
+      loaded.audio(split, k)
+      for split, part in loaded.splits._asdict().items()
+      for k in range(len(part))
+    ]
+    return min(clips, key=lambda clip: np.abs(clip - tone[-16_000:]).sum())
+
+  assert np.abs(heard(clip_at="loudest") - tone[-16_000:]).max() < 1e-3
+  assert np.abs(heard() - tone[-16_000:]).max() > 0.4
+  with pytest.raises(ValueError, match=rf"yes/{first.name} is 3.0 s long, a clip one second; cut"):
+    speech.load("folder", **options, clip_at="error")
+  with pytest.raises(ValueError, match="clip_at is 'middle'; choose one of start, loudest, error"):
+    speech.load("folder", **options, clip_at="middle")
