@@ -162,7 +162,7 @@ def test_the_wheel_holds_three_packages_and_nothing_else(wheel):
   expected = {
     str(path.relative_to(ROOT))
     for package in ("rc_jax", "data_pipelines", "deploy")
-    for ending in ("py", "py.typed", "tsv", "c", "h")
+    for ending in ("py", "py.typed", "tsv", "c", "h", "js", "html")
     for path in (ROOT / package).rglob(f"*{'' if '.' in ending else '.'}{ending}")
   }
   assert names == expected

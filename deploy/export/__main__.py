@@ -5,7 +5,7 @@
 `--format=c`, the default, leaves `rc_model.c` and `rc_model.h`: samples in, decisions out, in C99,
 without dependencies and without allocation. The header says how to call it. `--format=onnx` and
 `--format=stablehlo` leave front end and network as graphs, and `bundle.json`, which says how to
-call them.
+call them. `--format=web` leaves one web page that hears a microphone or a recording.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import pathlib
 from deploy.commands import add_run, load_speech_run, run_command
 from deploy.export.c import WEIGHTS, write_c
 from deploy.export.graphs import write_onnx, write_stablehlo
+from deploy.export.web import write_page
 from rc_jax import check_theta
 
 
@@ -24,7 +25,7 @@ def main() -> int:
   )
   add_run(parser)
   parser.add_argument("--out", required=True, metavar="FOLDER", help="where the files go")
-  parser.add_argument("--format", choices=("c", "onnx", "stablehlo"), default="c")
+  parser.add_argument("--format", choices=("c", "onnx", "stablehlo", "web"), default="c")
   parser.add_argument("--weights", choices=WEIGHTS, default="float32", help="of the C code")
   given = parser.parse_args()
   run = load_speech_run(given.run)
@@ -34,7 +35,7 @@ def main() -> int:
   try:
     if given.format != "c":
       check_theta(theta, len(run.class_names))
-      write = {"onnx": write_onnx, "stablehlo": write_stablehlo}[given.format]
+      write = {"onnx": write_onnx, "stablehlo": write_stablehlo, "web": write_page}[given.format]
       files = write(given.out, run, theta)
       print("\n".join(f"{path}: {path.stat().st_size} bytes" for path in files))
       return 0

@@ -1,0 +1,121 @@
+"""The web page's spotter, under Node, against Python's; and the page itself in Chromium."""
+
+import http.server
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import soundfile
+from small_run import sound
+
+from deploy.commands import load_speech_run, make_run_spotter
+from deploy.export import __main__ as export_main
+from deploy.export import web
+
+needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+
+SECONDS = 8  # of what the microphone hears
+
+HEAR = """
+const fs = require("fs");
+const { Spotter } = require(process.argv[1]);
+const spotter = new Spotter(JSON.parse(fs.readFileSync(process.argv[2])));
+const bytes = fs.readFileSync(process.argv[3]);
+const audio = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+const all = { events: [], steps: [] };
+for (let at = 0; at < audio.length; at += 1234) {
+  const found = spotter.push(Array.from(audio.slice(at, at + 1234)));
+  all.events.push(...found.events);
+  all.steps.push(...found.steps.map((step) => step.probabilities));
+}
+console.log(JSON.stringify(all));
+"""
+
+
+@pytest.fixture
+def page(run_folder, tmp_path, monkeypatch):
+  """The exported page."""
+  arguments = ["prog", str(run_folder), f"--out={tmp_path}", "--format=web", "--theta=0.7"]
+  monkeypatch.setattr(sys, "argv", arguments)
+  assert export_main.main() == 0
+  return tmp_path / "index.html"
+
+
+@needs_node
+def test_a_thousand_chained_steps_have_the_probabilities_of_python(page, run_folder, tmp_path):
+  audio = sound(11)
+  (tmp_path / "audio").write_bytes(audio.astype("<f4").tobytes())
+  model = re.search(r'id="model">(.*?)</script>', page.read_text(), re.S)[1]
+  (tmp_path / "model.json").write_text(model)
+  code = f"{web.__file__.removesuffix('web.py')}page/spotter.js"
+  command = ["node", "-e", HEAR, code, tmp_path / "model.json", tmp_path / "audio"]
+  done = subprocess.run(command, capture_output=True, text=True, check=True)
+  found = json.loads(done.stdout)
+  spotter = make_run_spotter(load_speech_run(str(run_folder)), 0.7)
+  _, events, p = spotter.push(spotter.init(), audio)
+  assert 1000 < len(p) == len(found["steps"])
+  np.testing.assert_allclose(found["steps"], p, atol=1e-5)
+  assert len(events) > 5
+  assert [(e["seconds"], e["word"]) for e in found["events"]] == [
+    (pytest.approx(one.seconds), one.word) for one in events
+  ]
+
+
+def test_a_class_name_cannot_end_the_script(page, run_folder, tmp_path):
+  run = load_speech_run(str(run_folder))._replace(class_names=("</script><b>", "no", "unknown"))
+  (text,) = web.write_page(tmp_path / "odd", run, 0.7)
+  assert "</script><b>" not in text.read_text()
+  assert page.read_text().count("</script>") == text.read_text().count("</script>") == 3
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+  """Serves the page with a picture that comes late: Chromium prints a page when it is complete."""
+
+  def do_GET(self):
+    if self.path == "/late.png":
+      time.sleep(SECONDS + 3)
+    self.send_response(200)
+    self.send_header("Content-Type", "text/html")
+    self.end_headers()
+    if self.path.startswith("/?"):
+      self.wfile.write(self.server.page + b"<img src=late.png>")
+
+  def log_message(self, *given):
+    pass
+
+
+@needs_chromium
+@pytest.mark.slow  # in real time
+def test_the_page_hears_a_microphone(page, run_folder, tmp_path):
+  """Chromium's fake microphone plays a file; what the page lists are words of Python's."""
+  audio = sound(SECONDS)
+  soundfile.write(tmp_path / "microphone.wav", audio, 16_000, subtype="PCM_16")
+  server = http.server.ThreadingHTTPServer(("localhost", 0), Server)
+  server.page = page.read_bytes()
+  threading.Thread(target=server.serve_forever, daemon=True).start()
+  command = [
+    *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),
+    *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
+    f"--use-file-for-fake-audio-capture={tmp_path / 'microphone.wav'}%noloop",
+    f"--user-data-dir={tmp_path / 'profile'}",
+    "--autoplay-policy=no-user-gesture-required",
+    f"http://localhost:{server.server_port}/?listen",
+  ]
+  try:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+  finally:
+    server.shutdown()
+    server.server_close()
+  said = re.findall(r"<li>[\d.]+ s  (\w+)  [\d.]+</li>", done.stdout)
+  spotter = make_run_spotter(load_speech_run(str(run_folder)), 0.7)
+  _, events, _ = spotter.push(spotter.init(), audio)
+  status = re.search(r'<p id="status".*?</p>', done.stdout)
+  assert len(events) > 4 and len(said) > 3, status
+  assert set(said) <= {event.word for event in events}
