@@ -8,12 +8,17 @@ BIN := $(VENV)/bin
 NEWEST := .venv-newest-$(VERSION)
 ONNX := .venv-onnx-$(VERSION)
 DEMO := runs/demo
+SPOKEN := --dataset=synthetic --of=all --gap_s=0.5 --snr_db=20
 
 .PHONY: demo test test-slow test-newest test-onnx lint types docs lock clean help
 
-demo: $(VENV)/ready ## train on words spoken by a synthesizer, no download; about ten minutes
+demo: $(VENV)/ready ## train on spoken words, without a download, and listen; about ten minutes
 	$(BIN)/python -m experiments.speech --dataset=synthetic --beta=0.2 --epochs=40 --workdir=$(DEMO)
-	@echo "see $(DEMO)/report.md and $(DEMO)/figures/"
+	$(BIN)/python -m deploy.calibrate $(DEMO) --max_false_alarms_per_hour=180 $(SPOKEN) --synthesize=10
+	$(BIN)/python -m deploy.measure $(DEMO) $(SPOKEN) --synthesize=1 --save=$(DEMO)/minute.wav
+	$(BIN)/python -m deploy.listen $(DEMO) --input=$(DEMO)/minute.wav --plot=$(DEMO)/minute.png
+	$(BIN)/python -m deploy.export $(DEMO) --format=web --out=$(DEMO)/page
+	@echo "see $(DEMO)/report.md, $(DEMO)/minute.png and, with your microphone, $(DEMO)/page/index.html"
 
 test: lint types ## lint, types and tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal

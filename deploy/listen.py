@@ -78,7 +78,8 @@ class Heard:
     for event in self.events:
       if event.seconds >= start:
         top.axvline(event.seconds, color="C3", linewidth=0.8)
-        top.annotate(event.word, (event.seconds, 1), xycoords=("data", "axes fraction"), fontsize=8)
+        at = {"xycoords": ("data", "axes fraction"), "rotation": 50, "fontsize": 8}
+        top.annotate(event.word, (event.seconds, 1.01), **at)
     try:
       figure.savefig(path, dpi=120)
     except (OSError, ValueError) as error:

@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import soundfile
 import tqdm
 
 from data_pipelines import speech
@@ -214,6 +215,25 @@ def read_words(path: str, seconds: float) -> list[Word]:
   return words
 
 
+def save_recording(path: str, samples: np.ndarray, words: list[Word]) -> None:
+  """Writes a recording, and its labels beside it as `read_words` reads them.
+
+  Args:
+    path: of the recording; the labels have the ending .tsv.
+    samples: `[n]` at 16 kHz.
+    words: in it.
+
+  Raises:
+    ValueError: the files cannot be written.
+  """
+  lines = [f"{word.start:.3f}\t{word.end:.3f}\t{word.word}\n" for word in words]
+  try:
+    soundfile.write(path, samples, SAMPLE_RATE, subtype="PCM_16")
+    pathlib.Path(path).with_suffix(".tsv").write_text("".join(lines))
+  except (OSError, RuntimeError, TypeError, ValueError) as error:
+    raise ValueError(f"--save={path} cannot be written: {error}") from error
+
+
 def draw_curve(path: str, thetas: np.ndarray, scores: list[Score]) -> None:
   """Draws misses against false alarms an hour, with their upper bound.
 
@@ -249,13 +269,15 @@ def main() -> int:
   """Measures and prints; returns the exit status."""
   given = _read_arguments()
   run = load_speech_run(given.run)
-  thetas = np.array(THETAS if given.theta is None else [given.theta])
+  thetas = np.unique([*THETAS, run.theta] if given.theta is None else [given.theta])
   if given.synthesize:
     data = {name: getattr(given, name) for name in ("dataset", "data_dir", "cache_dir")}
     options = {name: getattr(given, name) for name in ("split", "gap_s", "snr_db", "seed")}
     samples, words = synthesize(
       run, given.of, given.synthesize, data=data, progress=True, **options
     )
+    if given.save:
+      save_recording(given.save, samples, words)
   else:
     samples = np.concatenate(list(read_pieces(pathlib.Path(given.recording))))
     words = read_words(given.labels, len(samples) / SAMPLE_RATE) if given.labels else []
@@ -265,7 +287,7 @@ def main() -> int:
   print("theta   right   wrong  repeated  false alarms/h (95 % bound)  after the end, s")
   for theta, one in zip(thetas, scores, strict=True):
     print(
-      f"{theta:<6g} {100 * one.recall:5.1f} % {100 * one.wrong:5.1f} %  {100 * one.repeated:5.1f} %"
+      f"{theta:<6.4g} {100 * one.recall:5.1f} % {100 * one.wrong:5.1f} %  {100 * one.repeated:5.1f} %"
       f"  {one.per_hour:14.1f} ({one.per_hour_bound:.1f}) {one.delay_end_s:17.2f}"
     )
   if given.json:
@@ -289,6 +311,7 @@ def _read_arguments() -> argparse.Namespace:
   source.add_argument("--recording", help="a recording of any rate")
   source.add_argument("--synthesize", type=float, metavar="MINUTES", help="make a recording")
   parser.add_argument("--labels", metavar="FILE.tsv", help="start, end and word; none: no keyword")
+  parser.add_argument("--save", metavar="FILE.wav", help="keep a made recording, and its labels")
   parser.add_argument("--of", choices=KINDS, default="keywords", help="what a made one consists of")
   add_data(parser)
   parser.add_argument("--gap_s", type=float, default=1.0, help="mean gap between clips")

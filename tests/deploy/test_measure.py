@@ -224,6 +224,11 @@ def test_calibration_on_the_clips_of_a_data_set(run_folder, monkeypatch, tmp_pat
   with pytest.raises(ValueError, match=r"60 examples cannot show .* at least 299"):
     call(calibrate, monkeypatch, run_folder, "--max_accuracy_loss=0.01", *data)
   assert call(calibrate, monkeypatch, run_folder, "--max_accuracy_loss=0.5", *data) == 0
-  made = ["--synthesize=0.5", "--of=all", "--gap_s=0.2", "--snr_db=20"]
+  kept = tmp_path / "made.wav"
+  made = ["--synthesize=0.5", "--of=all", "--gap_s=0.2", "--snr_db=20", f"--save={kept}"]
   assert call(measure, monkeypatch, run_folder, *made, *data) == 0
-  assert "0.5 minutes" in capsys.readouterr().out
+  said = capsys.readouterr().out
+  assert "0.5 minutes" in said
+  again = [f"--recording={kept}", f"--labels={kept.with_suffix('.tsv')}"]
+  assert call(measure, monkeypatch, run_folder, *again) == 0
+  assert capsys.readouterr().out.splitlines()[0] == said.splitlines()[-1 - len(measure.THETAS) - 1]
