@@ -287,8 +287,9 @@ def main() -> int:
   print("theta   right   wrong  repeated  false alarms/h (95 % bound)  after the end, s")
   for theta, one in zip(thetas, scores, strict=True):
     print(
-      f"{theta:<6.4g} {100 * one.recall:5.1f} % {100 * one.wrong:5.1f} %  {100 * one.repeated:5.1f} %"
-      f"  {one.per_hour:14.1f} ({one.per_hour_bound:.1f}) {one.delay_end_s:17.2f}"
+      f"{theta:<6.4g} {100 * one.recall:5.1f} % {100 * one.wrong:5.1f} %"
+      f"  {100 * one.repeated:5.1f} %  {one.per_hour:14.1f} ({one.per_hour_bound:.1f})"
+      f" {one.delay_end_s:17.2f}"
     )
   if given.json:
     lines = [{"theta": float(t)} | s._asdict() for t, s in zip(thetas, scores, strict=True)]

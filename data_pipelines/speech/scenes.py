@@ -242,7 +242,9 @@ def _make_front(key: Key, before: Array, scenes: Scenes) -> tuple[Array, Array]:
   _, end = _measure(before)
   tail = jax.random.randint(tail_key, (), low, high + 1) + after
   tail = jnp.where(jax.random.uniform(no_tail_key) < NO_TAIL, 0, tail)
-  gap = jax.random.randint(gap_key, (), 0, longest - tail + 1)
+  # The square: short gaps are more frequent, as between words that follow one another.
+  share = jax.random.uniform(gap_key) ** 2
+  gap = (share * (longest - tail).astype(jnp.float32)).astype(jnp.int32)
   gap = jnp.where(jax.random.uniform(no_gap_key) < NO_GAP, 0, gap)
   # The word of the clip before ends at `end`; the tail reaches `after` samples further.
   heard = _place(before, tail - after - end, length)
