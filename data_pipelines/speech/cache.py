@@ -80,8 +80,17 @@ class Skipped(NamedTuple):
 
 
 def default_cache_dir() -> pathlib.Path:
-  """Returns `rc_jax/speech` below $XDG_CACHE_HOME, or below ~/.cache where that is not set."""
-  base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+  """Returns `rc_jax/speech` below $XDG_CACHE_HOME, or below ~/.cache where that is not set.
+
+  Raises:
+    ValueError: the user has no home.
+  """
+  base = os.environ.get("XDG_CACHE_HOME")
+  if not base:
+    try:
+      base = str(pathlib.Path.home() / ".cache")
+    except RuntimeError as error:
+      raise ValueError("this user has no home; give --cache_dir or set XDG_CACHE_HOME") from error
   return pathlib.Path(base) / "rc_jax" / "speech"
 
 

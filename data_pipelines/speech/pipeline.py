@@ -265,7 +265,8 @@ def _take_notes(source: Source, entry: cache.Entry, class_names, labels) -> Note
         hint = f" ({len(source.missing)} list entries have no file)" if source.missing else ""
         raise ValueError(
           f"class {name!r} has no clip in the {split} split{hint}; add recordings of it by more "
-          "speakers, or leave the word out"
+          "speakers, leave the word out, or, if all are of one voice, give --speaker_pattern=.+ so "
+          "that each file stands for itself: the result then tells of that voice alone"
         )
   every = [entry.clips[split] for split in SPLITS]
   named = lambda field, is_so: tuple(

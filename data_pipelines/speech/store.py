@@ -8,8 +8,11 @@ size and checksum; a truncated or altered folder is built again.
 
 import contextlib
 import json
+import os
 import pathlib
+import re
 import shutil
+import socket
 import tempfile
 import time
 import zlib
@@ -72,7 +75,9 @@ def _writable_folder(cache_dir: pathlib.Path) -> Iterator[pathlib.Path]:
   try:
     cache_dir.mkdir(parents=True, exist_ok=True)
     _remove_stale_folders(cache_dir)
-    folder = pathlib.Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=cache_dir))
+    name = f"{_TEMPORARY}{socket.gethostname()}-{os.getpid()}-"
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=name, dir=cache_dir))
+    folder.chmod(cache_dir.stat().st_mode & 0o777)  # who shares the cache reads its entries, too
     yield folder
   except OSError as error:
     raise ValueError(
@@ -84,11 +89,28 @@ def _writable_folder(cache_dir: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _remove_stale_folders(cache_dir: pathlib.Path) -> None:
-  """Removes temporary folders that killed processes left behind at least a day ago."""
+  """Removes temporary folders of processes that are gone.
+
+  Whether a process of another machine lives cannot be seen: its folder stays for a day.
+  """
+  ours = re.compile(rf"{re.escape(f'{_TEMPORARY}{socket.gethostname()}')}-(\d+)-")
   for folder in cache_dir.glob(f"{_TEMPORARY}*"):
     with contextlib.suppress(OSError):
-      if time.time() - folder.stat().st_mtime > _STALE_SECONDS:
+      owner = ours.match(folder.name)
+      is_old = time.time() - folder.stat().st_mtime > _STALE_SECONDS
+      if is_old or (owner and not _is_alive(int(owner[1]))):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+  """Whether a process of this machine exists, whosever it is."""
+  try:
+    os.kill(process, 0)
+  except ProcessLookupError:
+    return False
+  except PermissionError:
+    return True
+  return True
 
 
 def _write_manifest(folder: pathlib.Path) -> None:
@@ -109,7 +131,9 @@ def _publish(folder: pathlib.Path, final: pathlib.Path) -> None:
     if is_sound(final):
       return
     _bury(final)  # a damaged folder is in the way
-  raise OSError(f"{final.name} could not be put into place")
+  raise OSError(
+    f"{final.name} is there, but is damaged or may not be read, and cannot be replaced by this user"
+  )
 
 
 def _bury(folder: pathlib.Path) -> None:

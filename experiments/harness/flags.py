@@ -1,5 +1,6 @@
 """The flags that all binaries share, and what a binary does with its command line."""
 
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -173,12 +174,15 @@ def _list_names(experiment: Experiment) -> list[str]:
 def run_main(main: Callable[[], Any]) -> None:
   """Runs a binary: bad input ends it with one line and status 2, not with a traceback.
 
+  So does Ctrl-C or SIGTERM, with status 130.
+
   Args:
     main: of the binary, called once the flags are parsed; it returns the exit status, or None for
       0, and raises ValueError or OSError for bad input.
   """
 
   def guarded(argv: list[str]) -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, wherever it comes
     if not FLAGS["verbosity"].present:
       logging.set_verbosity(logging.WARNING)  # Orbax tells of every save at INFO
     thread_errors.hush()
@@ -193,6 +197,10 @@ def run_main(main: Callable[[], Any]) -> None:
       print(f"error: {error}", file=sys.stderr)
       thread_errors.leave(2)
       return 2
+    except KeyboardInterrupt:  # before or after the training, or a second one in it
+      print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+      thread_errors.leave(130)
+      return 130
 
   for flag in FLAGS.flags_by_module_dict()[__name__]:
     FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # so that --help shows it

@@ -1,6 +1,7 @@
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -140,14 +141,37 @@ def test_what_a_killed_process_left_is_no_entry_and_goes_in_time(tree, cache_dir
   load(root, cache_dir)
   whole = entries(cache_dir)[0]
   half, old = cache_dir / ".unfinished-new", cache_dir / ".unfinished-old"
-  for leftover in (half, old):
+  ended = subprocess.Popen([sys.executable, "-c", ""])
+  ended.wait()
+  of_dead, of_living = (
+    cache_dir / f".unfinished-{socket.gethostname()}-{process}-x"
+    for process in (ended.pid, os.getpid())
+  )
+  for leftover in (half, old, of_dead, of_living):
     shutil.copytree(whole, leftover)
   shutil.rmtree(whole)
   long_ago = time.time() - 2 * 24 * 3600
   os.utime(old, (long_ago, long_ago))
   assert len(load(root, cache_dir).splits.train) == 6
-  assert half.exists()
-  assert not old.exists()
+  assert half.exists() and of_living.exists()
+  assert not old.exists() and not of_dead.exists()
+
+
+def test_an_entry_is_open_to_those_who_share_the_cache(tree, cache_dir):
+  cache_dir.mkdir(mode=0o755)
+  load(tree(each=1), cache_dir)
+  assert entries(cache_dir)[0].stat().st_mode & 0o777 == 0o755
+
+
+def test_who_has_no_home_is_told_what_to_give(monkeypatch):
+  monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+  def has_none():
+    raise RuntimeError("Could not determine home directory.")
+
+  monkeypatch.setattr(pathlib.Path, "home", has_none)
+  with pytest.raises(ValueError, match="no home; give --cache_dir or set XDG_CACHE_HOME"):
+    cache.default_cache_dir()
 
 
 def test_a_warm_cache_need_not_be_writable(tree, cache_dir, monkeypatch):

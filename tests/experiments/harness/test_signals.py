@@ -1,0 +1,39 @@
+"""Signals end a run in order, wherever they come."""
+
+import os
+import signal
+import sys
+
+import pytest
+
+from experiments.harness import flags, thread_errors
+from experiments.harness.signals import StopOnSignal
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_first_signal_is_noted_and_a_second_one_kills(number):
+  before = signal.getsignal(number)
+  with StopOnSignal() as stop:
+    assert not stop.is_set()
+    os.kill(os.getpid(), number)
+    assert stop.wait(1)
+    assert signal.getsignal(number) == signal.SIG_DFL
+  assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_outside_the_training_it_is_one_line_and_status_130(number, monkeypatch, capsys):
+  before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+  monkeypatch.setattr(sys, "argv", ["prog"])
+  monkeypatch.setattr(thread_errors, "leave", lambda status: None)
+  monkeypatch.setattr(thread_errors, "hush", lambda: None)
+  try:
+    with pytest.raises(SystemExit) as ended:
+      flags.run_main(lambda: os.kill(os.getpid(), number) or signal.sigtimedwait([], 1))
+  finally:
+    for which, handler in before.items():
+      signal.signal(which, handler)
+  assert ended.value.code == 130
+  assert capsys.readouterr().err == (
+    "interrupted; the same command goes on from the last checkpoint\n"
+  )
