@@ -221,9 +221,9 @@ def _describe_scenes(settings: Settings, class_names: Sequence[str]) -> speech.S
     )
   if given["other_speech"] and not given["negatives"]:
     raise ValueError("--other_speech is a part of --negatives; give --negatives=0.3, too")
-  if given["lead_in_seconds"] and not 0.7 <= given["lead_in_seconds"] <= 10:
+  if given["lead_in_seconds"] and not 0.3 <= given["lead_in_seconds"] <= 10:
     raise ValueError(
-      f"--lead_in_seconds is {given['lead_in_seconds']}; give 0, or 0.7 (the tail of another word) "
+      f"--lead_in_seconds is {given['lead_in_seconds']}; give 0, or 0.3 (the tail of another word) "
       "to 10"
     )
   try:

@@ -36,7 +36,9 @@ from rc_jax.types import Array, Batch, Key
 NO_BACKGROUND = 0.15  # share of scenes that stay as quiet as their recordings
 NO_TAIL, NO_GAP = 0.35, 0.15  # shares of scenes
 KINDS = ("background", "other speech", "reversed", "spliced")  # of scenes without a keyword
-_TAIL_S = (0.15, 0.6)  # of the clip before, up to the end of its word
+# Of the clip before, up to the end of its word: what is left of a word after a decision about it. A
+# longer tail would be a word, which the network would be taught not to answer.
+_TAIL_S = (0.0, 0.2)
 _AFTER_S = 0.1  # of it after the end of its word
 _LOUD = 0.1  # share of the loudest 10 ms, from which on they count as speech (-20 dB)
 _QUIET_LEVEL = 0.05  # to which the background of a scene without speech is scaled

@@ -129,7 +129,7 @@ def test_scenes_are_trained_on_and_gone_on_with(words, tmp_path, no_pictures):
     ({"negatives": "0.3", "keywords": "all"}, "words besides --keywords"),
     ({"negatives": "1"}, "--negatives is 1.0; give 0 to less than 1"),
     ({"other_speech": "true", "lead_in_seconds": "1"}, "--other_speech is a part of --negatives"),
-    ({"lead_in_seconds": "0.5"}, "give 0, or 0.7"),
+    ({"lead_in_seconds": "0.2"}, "give 0, or 0.3"),
     ({"lead_in_seconds": "1", "model": "cnn"}, "do not fit --model=cnn"),
     ({"background": "synthetic", "snr_db": "30,10"}, "--snr_db is 30,10; give the lowest"),
     ({"background": "nowhere"}, "nowhere is no folder"),
