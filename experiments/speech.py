@@ -71,7 +71,7 @@ flags.DEFINE_float(
   "negatives", 0.0, "Share of training sequences without a keyword: sound, cut and other words."
 )
 flags.DEFINE_bool(
-  "other_speech", False, "Let a synthesizer speak in a quarter of --negatives (extra demo)."
+  "other_speech", False, "Let a synthesizer speak in half of --negatives (extra demo)."
 )
 
 _SCENE_FLAGS = ("background", "snr_db", "lead_in_seconds", "negatives", "other_speech")

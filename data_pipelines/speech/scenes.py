@@ -54,7 +54,7 @@ class Scenes(NamedTuple):
     snr_db: lowest and highest signal-to-noise ratio of speech and background, in dB.
     negatives: share of scenes without a keyword, 0 to 1.
     unknown: label of the class "unknown"; not read where `negatives` is 0.
-    other_speech: whether some of those scenes are other speech.
+    other_speech: whether half of those scenes are other speech.
   """
 
   lead_in_s: float
@@ -206,7 +206,8 @@ def _compose_scene(
   front_key, negative_key, kind_key, level_key, snr_key, none_key = jax.random.split(key, 6)
   loudness, _ = _measure(clip)
   is_negative = jax.random.uniform(negative_key) < scenes.negatives
-  kinds = jnp.asarray([k for k in range(len(KINDS)) if k != 1 or scenes.other_speech], jnp.int32)
+  # Half of them are other speech, where there is any; the rest are of the other kinds alike.
+  kinds = jnp.asarray([0, 2, 3, *([1] * 3 * scenes.other_speech)], jnp.int32)
   kind = jnp.where(is_negative, jax.random.choice(kind_key, kinds), -1)
   # Halves of one word are that word: then the clip is reversed instead.
   kind = jnp.where((kind == 3) & (label == other_label), 2, kind)
