@@ -37,7 +37,7 @@ def folder_source(data_dir, speaker_pattern: str, clip_at: str = "start") -> Sou
   """
   speaker = speaker_finder(speaker_pattern)
   root = _check_root(data_dir)
-  files = _list_clips(root)
+  files, ignored = _list_clips(root)
   assigned = assign(files, _read_lists(root), speaker)
   names = assigned.names
 
@@ -57,6 +57,7 @@ def folder_source(data_dir, speaker_pattern: str, clip_at: str = "start") -> Sou
     read=read,
     missing=assigned.missing,
     shared_speakers=assigned.shared_speakers,
+    ignored=ignored,
   )
 
 
@@ -72,8 +73,8 @@ def _check_root(data_dir) -> pathlib.Path:
   return root
 
 
-def _list_clips(root: pathlib.Path) -> dict[str, _File]:
-  """Lists the audio files in the word folders of `root`, by `word/file`.
+def _list_clips(root: pathlib.Path) -> tuple[dict[str, _File], tuple[str, ...]]:
+  """Lists the audio files in the word folders of `root`, by `word/file`, and what else is there.
 
   Raises:
     ValueError: if there are no word folders, or no audio in them.
@@ -81,20 +82,22 @@ def _list_clips(root: pathlib.Path) -> dict[str, _File]:
   folders = sorted(entry.name for entry in os.scandir(root) if _is_word_folder(entry))
   if not folders:
     raise ValueError(f"data_dir {root} has no word folders; give a folder of word/*.wav")
-  files = {}
+  files, ignored = {}, []
   for folder in folders:
     for entry in os.scandir(root / folder):
-      if (
-        entry.name.lower().endswith(ENDINGS) and not entry.name.startswith(".") and entry.is_file()
-      ):
+      if entry.name.startswith("."):
+        continue
+      if entry.name.lower().endswith(ENDINGS) and entry.is_file():
         stat = entry.stat()
         files[f"{folder}/{entry.name}"] = _File(stat.st_size, stat.st_mtime_ns)
+      else:
+        ignored.append(f"{folder}/{entry.name}")
   if not files:
     raise ValueError(
       f"the {len(folders)} folders in data_dir {root} hold no {', '.join(ENDINGS)} file; "
       "give a folder of word/*.wav"
     )
-  return files
+  return files, tuple(sorted(ignored))
 
 
 def _is_word_folder(entry: os.DirEntry) -> bool:

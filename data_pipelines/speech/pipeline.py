@@ -48,6 +48,7 @@ class Notes(NamedTuple):
     skipped: one line for each file that could not be used, which names it and says why.
     missing: entries of the split lists that have no file.
     shared_speakers: speakers whom the split lists put into more than one split.
+    ignored: names of files and folders among the recordings that are not read.
     long: names of recordings longer than a second, of which a second was taken.
     silent: names of recordings whose samples are zero, but for one unit of 16 bits.
     clips: for each split, the number of clips of each class, by class name.
@@ -56,6 +57,7 @@ class Notes(NamedTuple):
   skipped: tuple[str, ...]
   missing: tuple[str, ...]
   shared_speakers: tuple[str, ...]
+  ignored: tuple[str, ...]
   long: tuple[str, ...]
   silent: tuple[str, ...]
   clips: dict[str, dict[str, int]]
@@ -70,6 +72,7 @@ class Notes(NamedTuple):
       ("bad files skipped", self.skipped),
       ("list entries without a file", self.missing),
       ("speakers in more than one split", self.shared_speakers),
+      ("files and folders that are no .wav, .flac or .ogg, not read", self.ignored),
       ("recordings longer than a second, of which one second is taken (--clip_at)", self.long),
       ("recordings that are silent", self.silent),
     ):
@@ -279,6 +282,7 @@ def _take_notes(source: Source, entry: cache.Entry, class_names, labels) -> Note
     entry.skipped,
     source.missing,
     source.shared_speakers,
+    source.ignored,
     named("seconds", lambda seconds: seconds > 1),
     named("silent", bool),
     clips,

@@ -42,6 +42,7 @@ class Source(NamedTuple):
       `UnreadableError` where the system could not read it.
     missing: entries of the split lists that have no file.
     shared_speakers: speakers whom the split lists put into more than one split.
+    ignored: names of what lies among the recordings and is not read.
   """
 
   fingerprint: str
@@ -50,6 +51,7 @@ class Source(NamedTuple):
   read: Callable[[str, int], Clip]
   missing: tuple[str, ...] = ()
   shared_speakers: tuple[str, ...] = ()
+  ignored: tuple[str, ...] = ()
 
 
 def word_of(name: str) -> str:

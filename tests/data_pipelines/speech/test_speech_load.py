@@ -231,6 +231,8 @@ def test_long_and_silent_recordings_are_told_and_the_second_is_chosen(tree, tmp_
   soundfile.write(first, tone + hiss, 16_000)
   noise = np.random.default_rng(0).normal(scale=0.1, size=16_000)
   soundfile.write(other, np.stack([noise, -noise], axis=1), 16_000)
+  (root / "no" / "song.mp3").write_bytes(b"x")
+  (root / "no" / "more").mkdir()
   options = {"data_dir": root, "keywords": ("yes", "no"), "progress": False}
   options["cache_dir"] = tmp_path / "cache"
 
@@ -239,6 +241,7 @@ def test_long_and_silent_recordings_are_told_and_the_second_is_chosen(tree, tmp_
     assert loaded.notes.long == (f"yes/{first.name}",)
     assert loaded.notes.silent == (f"yes/{other.name}",)
     lines = "\n".join(loaded.notes.lines())
+    assert "or .ogg, not read: 2 (no/more, no/song.mp3)" in lines
     assert f"one second is taken (--clip_at): 1 (yes/{first.name})" in lines
     assert f"recordings that are silent: 1 (yes/{other.name})" in lines
     clips = [
