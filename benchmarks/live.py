@@ -74,7 +74,7 @@ def make(
 
 def choose_theta(run: Run, minutes: float, data: dict[str, Any]) -> float:
   """Lowest threshold whose false alarms on recordings of validation are allowed, going down."""
-  thetas = list_thetas(len(run.class_names))
+  thetas = list_thetas(len(run.class_names), 20)
   allowed = np.ones(len(thetas), bool)
   for name, per_hour in PER_HOUR.items():
     recording = next(r for r in RECORDINGS.values() if r.of == name)
