@@ -50,11 +50,14 @@ def make_network(run: Run) -> Function:
   classifier, params = run.classifier, run.params
   first, structure = jax.tree.flatten(classifier.initial_carry(params))
 
-  def call(x: jax.Array, *carry: jax.Array) -> tuple[jax.Array, ...]:
-    inner = jax.tree.unflatten(structure, [leaf[0] for leaf in carry])
-    inner, output = classifier.step(params, inner, classifier.encode(params, x[0]))
+  def one(x: jax.Array, *carry: jax.Array) -> tuple[jax.Array, ...]:
+    inner = jax.tree.unflatten(structure, carry)
+    inner, output = classifier.step(params, inner, classifier.encode(params, x))
     probabilities = jax.nn.softmax(classifier.decode(params, output).astype(jnp.float32))
-    return probabilities[None], *(leaf[None] for leaf in jax.tree.leaves(inner))
+    return probabilities, *jax.tree.leaves(inner)
+
+  def call(x: jax.Array, *carry: jax.Array) -> tuple[jax.Array, ...]:
+    return jax.vmap(one)(x, *carry)  # ONNX has products of matrices, not of vectors
 
   names = [f"carry_{k}" for k in range(len(first))]
   values = [np.asarray(leaf, np.float32)[None] for leaf in first]

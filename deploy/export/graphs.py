@@ -8,6 +8,7 @@ import pathlib
 
 import jax
 from jax import export
+from jax.extend.core import jaxpr_as_fun
 
 from deploy.export.functions import Function, describe, make_front_end, make_network
 from deploy.run_files import Run, write_whole
@@ -40,8 +41,10 @@ def write_onnx(folder: str | pathlib.Path, run: Run, theta: float) -> list[pathl
 
   def serialize(name: str, function: Function) -> bytes:
     names, outputs = [key for key, _, _ in function.inputs], function.outputs
+    # Traced before: jax2onnx has Flax's layers as operations of its own, which it cannot batch.
+    traced = jaxpr_as_fun(jax.make_jaxpr(function.call)(*function.shapes))
     model = to_onnx(
-      function.call,
+      lambda *given: tuple(traced(*given)),
       function.shapes,
       model_name=name,
       opset=OPSET,

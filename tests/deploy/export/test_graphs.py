@@ -3,6 +3,8 @@
 import json
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
@@ -10,6 +12,8 @@ from small_run import sound
 
 from deploy.commands import load_speech_run, make_run_spotter
 from deploy.export import __main__ as export_main
+from deploy.models import Model, build
+from deploy.run_files import load_run, save_model
 
 SECONDS = 11  # more than a thousand steps
 
@@ -57,21 +61,36 @@ def assert_equals_spotter(folder, bundle, calls):
   assert bundle["class_names"] == list(run.class_names)
 
 
-def test_stablehlo_decides_as_python_does(run_folder, tmp_path, monkeypatch):
-  bundle = export_run(run_folder, tmp_path / "out", "stablehlo", monkeypatch)
+@pytest.fixture(params=["lstm", "dense_lstm"])
+def a_run(request, run_folder):
+  """The folder of a run of each kind of network."""
+  if request.param == "dense_lstm":
+    run = load_run(run_folder)
+    model = Model("dense_lstm", {"units": 8, "num_classes": 3})
+    params = build(model).init(jax.random.key(1), jnp.zeros(420))
+    params["classifier"]["head"] = jax.tree.map(lambda a: 4 * a, params["classifier"]["head"])
+    said = {"class_names": run.class_names, "theta": run.theta, "input_shape": (420,)}
+    statistics = {name: value.tolist() for name, value in run.statistics.items()}
+    given = {"experiment": "speech", "model": model, "params": params, "statistics": statistics}
+    save_model(run_folder, **given, **said)
+  return run_folder
+
+
+def test_stablehlo_decides_as_python_does(a_run, tmp_path, monkeypatch):
+  bundle = export_run(a_run, tmp_path / "out", "stablehlo", monkeypatch)
   calls = {}
   for name in ("front_end", "network"):
     read = export.deserialize(bytearray((tmp_path / "out" / f"{name}.jax_export").read_bytes()))
     assert set(read.platforms) == {"cpu", "cuda", "tpu"}
     calls[name] = read.call
-  assert_equals_spotter(run_folder, bundle, calls)
+  assert_equals_spotter(a_run, bundle, calls)
 
 
-def test_onnx_decides_as_python_does(run_folder, tmp_path, monkeypatch):
+def test_onnx_decides_as_python_does(a_run, tmp_path, monkeypatch):
   pytest.importorskip("jax2onnx", reason="make test-onnx has it")
   import onnxruntime
 
-  bundle = export_run(run_folder, tmp_path / "out", "onnx", monkeypatch)
+  bundle = export_run(a_run, tmp_path / "out", "onnx", monkeypatch)
 
   def open_session(name):
     session = onnxruntime.InferenceSession(str(tmp_path / "out" / f"{name}.onnx"))
@@ -82,7 +101,7 @@ def test_onnx_decides_as_python_does(run_folder, tmp_path, monkeypatch):
     return lambda *given: session.run(None, dict(zip(names, map(np.asarray, given), strict=True)))
 
   calls = {name: open_session(name) for name in ("front_end", "network")}
-  assert_equals_spotter(run_folder, bundle, calls)
+  assert_equals_spotter(a_run, bundle, calls)
 
 
 def test_what_is_missing_or_does_not_fit(run_folder, tmp_path, monkeypatch):
