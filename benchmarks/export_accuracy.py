@@ -5,7 +5,7 @@
 Every clip of a split is heard by the exported C code, with float32 and with int8 weights, until its
 first decision: the shares of clips that are decided right, wrong, and not at all, the mean time
 heard, and the share of clips for which both say the same. A C compiler, `cc`, is needed. What was
-measured: docs/results/export_c.md.
+measured: docs/results/live.md.
 """
 
 import argparse

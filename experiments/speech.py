@@ -140,7 +140,7 @@ def setup(settings: Settings) -> Task:
     saved={"mean": data.statistics.mean.tolist(), "std": data.statistics.std.tolist()},
     notes=tuple(data.notes.lines()),
   )
-  if given["background"] or given["lead_in_seconds"] or given["negatives"]:
+  if any(given[name] != settings.flag_defaults[name] for name in _SCENE_FLAGS):
     task = _train_on_scenes(task, data, settings)
   return _read_whole(task) if whole else _read_in_time(task)
 
@@ -219,6 +219,8 @@ def _describe_scenes(settings: Settings, class_names: Sequence[str]) -> speech.S
       f"--negatives is {given['negatives']}; give 0 to less than 1, and words besides --keywords, "
       f"for the class {speech.UNKNOWN!r}"
     )
+  if not given["background"] and given["snr_db"] != settings.flag_defaults["snr_db"]:
+    raise ValueError("--snr_db is of --background; give --background=synthetic or a folder, too")
   if given["other_speech"] and not given["negatives"]:
     raise ValueError("--other_speech is a part of --negatives; give --negatives=0.3, too")
   if given["lead_in_seconds"] and not 0.3 <= given["lead_in_seconds"] <= 10:

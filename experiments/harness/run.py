@@ -1,6 +1,7 @@
 """A binary's work: train, or go on, and leave the files of the run."""
 
 import contextlib
+import pathlib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -105,7 +106,9 @@ def _check_fit(task: Task, settings: Settings) -> None:
   for _, theta in settings.thetas:
     check_theta(theta, len(task.class_names))
   count_updates(task, settings)
-  load_initial_params(task, settings)
+  # A run that goes on has parameters of its own.
+  if not (pathlib.Path(settings.workdir) / "config.json").exists():
+    load_initial_params(task, settings)
   settings.schedule_of("beta", task.updates_per_epoch)
   settings.schedule_of("theta", task.updates_per_epoch)
 

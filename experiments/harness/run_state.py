@@ -15,7 +15,12 @@ from experiments.harness.fingerprint import identify_data, list_differences
 from experiments.harness.optimizer import read_average
 from experiments.harness.settings import Settings
 from experiments.harness.task import Task
-from experiments.harness.updates import count_updates, make_initial_state
+from experiments.harness.updates import (
+  count_updates,
+  load_initial_params,
+  make_initial_state,
+  replace_params,
+)
 from experiments.harness.workdir import Workdir, read_metrics
 from rc_jax import Evaluation, Metrics, TrainState, evaluate
 from rc_jax.types import Params
@@ -70,7 +75,6 @@ class RunState:
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=16)
     self.items: Any = iter(task.items.to_iter_dataset(options))
     self.best = Best(0, -1.0)
-    self.best_params: Params = copy_arrays(self.params)
     self.seconds = 0.0
     self.stopped_early = False
     self.cost: dict[str, Any] | None = None  # what the last validation's line says of updates
@@ -93,6 +97,10 @@ class RunState:
     if snapshot is None:
       self._refuse_lost_checkpoints()
       self.workdir.rewind_metrics(0, self.task.evaluate_every)
+      params = load_initial_params(self.task, self.settings)
+      if params is not None:
+        self.state = replace_params(self.state, params, self.settings, self.updates)
+      self.best_params: Params = copy_arrays(self.params)
       return
     self.state, self.best_params, meta = snapshot
     self.items.set_state(meta["items"])

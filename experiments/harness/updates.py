@@ -39,18 +39,16 @@ def count_updates(task: Task, settings: Settings) -> int:
 
 
 def make_initial_state(task: Task, settings: Settings) -> TrainState:
-  """Returns the state before the first update.
-
-  Raises:
-    ValueError: as `load_initial_params`.
-  """
+  """Returns the state before the first update, whose parameters are drawn."""
   key = jax.random.fold_in(jax.random.key(settings.seed), 0)
-  state = jax.jit(_make_training(task, settings).init)(key, take_example_inputs(task)[0, 0])
-  params = load_initial_params(task, settings)
-  if params is None:
-    return state
-  optimizer = settings.optimizer(count_updates(task, settings))
-  return state._replace(params=params, opt_state=optimizer.init(params))
+  return jax.jit(_make_training(task, settings).init)(key, take_example_inputs(task)[0, 0])
+
+
+def replace_params(
+  state: TrainState, params: Params, settings: Settings, updates: int
+) -> TrainState:
+  """Returns the state before the first of so many updates, with other parameters."""
+  return state._replace(params=params, opt_state=settings.optimizer(updates).init(params))
 
 
 def load_initial_params(task: Task, settings: Settings) -> Params | None:

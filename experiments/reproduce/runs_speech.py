@@ -3,7 +3,7 @@
 from experiments.reproduce.measures import AT_END, AT_SPIKE, STEP, end_of
 from experiments.reproduce.records import EOS, FEW, REGULAR, STEPS, Row, Run, by_step
 
-SMOKE = (FEW, "--dataset=synthetic", "--epochs=0.1", "--units=8")
+SMOKE = (FEW, "--dataset=synthetic", "--epochs=1", "--units=16")
 
 FORTY = ("--epochs=40",)
 AUGMENTED = (

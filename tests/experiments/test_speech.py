@@ -1,6 +1,7 @@
 """Speech as a user types it, on recordings of tones."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -118,6 +119,11 @@ def test_scenes_are_trained_on_and_gone_on_with(words, tmp_path, no_pictures):
   # A scene is longer than a clip, whose 81 steps validation has.
   assert json.loads(lines[0])["train_mean_spike_step"] > 81
   assert read_json(tmp_path / "live")["num_steps"] == 81
+  shutil.rmtree(tmp_path / "clips")  # a run that has begun goes on without it
+  assert run(speech, tmp_path / "live", **more, epochs="2") == 0
+  with pytest.raises(ValueError, match="clips is no folder"):
+    run(speech, tmp_path / "wider", **(more | {"units": "9"}), epochs="1")
+  (tmp_path / "live").rename(tmp_path / "clips")
   with pytest.raises(ValueError, match="has other network than this run"):
     run(speech, tmp_path / "wider", **(more | {"units": "9"}), epochs="1")
   assert not (tmp_path / "wider").exists()
@@ -128,7 +134,8 @@ def test_scenes_are_trained_on_and_gone_on_with(words, tmp_path, no_pictures):
   [
     ({"negatives": "0.3", "keywords": "all"}, "words besides --keywords"),
     ({"negatives": "1"}, "--negatives is 1.0; give 0 to less than 1"),
-    ({"other_speech": "true", "lead_in_seconds": "1"}, "--other_speech is a part of --negatives"),
+    ({"other_speech": "true"}, "--other_speech is a part of --negatives"),
+    ({"snr_db": "10,20"}, "--snr_db is of --background"),
     ({"lead_in_seconds": "0.2"}, "give 0, or 0.3"),
     ({"lead_in_seconds": "1", "model": "cnn"}, "do not fit --model=cnn"),
     ({"background": "synthetic", "snr_db": "30,10"}, "--snr_db is 30,10; give the lowest"),
