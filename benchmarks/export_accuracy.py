@@ -17,9 +17,8 @@ import tempfile
 
 import numpy as np
 
-from data_pipelines import speech
-from data_pipelines.speech import NUM_SAMPLES, UNKNOWN
-from deploy.commands import add_data, add_run, load_speech_run
+from data_pipelines.speech import NUM_SAMPLES
+from deploy.commands import add_data, add_run, data_of, load_data, load_speech_run
 from deploy.export.c import WEIGHTS, write_c
 from deploy.front_end import HALF
 from deploy.run_files import Run
@@ -80,9 +79,7 @@ def main() -> None:
     parser.error("there is no C compiler, cc")
   run = load_speech_run(given.run)
   theta = run.theta if given.theta is None else given.theta
-  keywords = [name for name in run.class_names if name != UNKNOWN]
-  named = {name: getattr(given, name) for name in ("dataset", "data_dir", "cache_dir")}
-  data = speech.load(keywords=keywords, **named)
+  data = load_data(run, data_of(given))
   labels = getattr(data.splits, given.split).labels
   clips = np.zeros((len(labels), NUM_SAMPLES + HALF), np.float32)
   for k in range(len(labels)):

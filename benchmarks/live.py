@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_pipelines.speech import SAMPLE_RATE
-from deploy.commands import add_data, load_speech_run
-from deploy.joined import add_noise
-from deploy.measure import measure, synthesize
+from deploy.commands import add_data, data_of, load_speech_run
+from deploy.long_recordings import add_noise, synthesize
+from deploy.measure import measure
 from deploy.run_files import Run
 from deploy.scoring import Score, Word
 from deploy.thresholds import list_thetas
@@ -94,7 +94,7 @@ def main() -> None:
   parser.add_argument("--theta", type=float, help="threshold; default: chosen on validation")
   parser.add_argument("--json", help="file for the numbers")
   given = parser.parse_args()
-  data = {name: getattr(given, name) for name in ("dataset", "data_dir", "cache_dir")}
+  data = data_of(given)
   runs = [load_speech_run(folder) for folder in given.runs]
   thetas = [
     given.theta if given.theta is not None else choose_theta(run, given.minutes, data)
@@ -110,8 +110,8 @@ def main() -> None:
   print("theta", ", ".join(f"{theta:.4f}" for theta in thetas))
   print(tabulate(found))
   if given.json:
-    content = {name: [score._asdict() for score in scores] for name, scores in found.items()}
-    text = json.dumps({"theta": thetas, "recordings": content}, indent=2).replace("NaN", "null")
+    content = {name: [score.to_json() for score in scores] for name, scores in found.items()}
+    text = json.dumps({"theta": thetas, "recordings": content}, indent=2)
     pathlib.Path(given.json).write_text(text + "\n")
 
 

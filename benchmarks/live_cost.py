@@ -25,7 +25,7 @@ import numpy as np
 from data_pipelines.speech import HOP, SAMPLE_RATE
 from deploy.commands import add_run, load_speech_run, make_run_spotter, run_command
 from deploy.export.functions import make_front_end, make_network
-from deploy.export.graphs import write_onnx
+from deploy.export.graphs import write_graphs
 from deploy.run_files import Run
 
 PIECES_S = {"Python, pieces of 0.5 s": 0.5, "Python, pieces of 10 ms": 0.01}
@@ -66,7 +66,7 @@ def listen_onnx(run: Run, seconds: float) -> dict[str, float] | None:
   options = onnxruntime.SessionOptions()
   options.intra_op_num_threads = 1
   with tempfile.TemporaryDirectory() as folder:
-    write_onnx(folder, run, run.theta)
+    write_graphs(folder, run, run.theta, "onnx")
     open_session = lambda name: onnxruntime.InferenceSession(
       str(pathlib.Path(folder) / f"{name}.onnx"), options
     )

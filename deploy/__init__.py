@@ -4,8 +4,8 @@
   a network from its name and arguments; `convolutional` holds parts of some.
 - `front_end` makes steps of sound as it arrives, `spotter` makes events of steps, `recordings`
   reads files of any rate and length.
-- `joined` makes long recordings of clips, `scoring` compares events with their words, `thresholds`
-  chooses theta.
+- `long_recordings` reads or makes recordings whose words are known, `scoring` compares events with
+  their words, `thresholds` chooses theta.
 - `decide`, `listen`, `measure`, `calibrate` and `export` are commands: `python -m deploy.decide
   --help`.
 """

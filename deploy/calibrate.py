@@ -18,10 +18,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines import speech
-from data_pipelines.speech import SAMPLE_RATE, UNKNOWN, heard_ms
-from deploy.commands import add_data, load_speech_run, run_command
-from deploy.measure import KINDS, measure, read_words, synthesize
-from deploy.recordings import read_pieces
+from data_pipelines.speech import SAMPLE_RATE, heard_ms
+from deploy.commands import (
+  add_data,
+  add_recording,
+  data_of,
+  load_data,
+  load_speech_run,
+  run_command,
+)
+from deploy.long_recordings import open_recording
+from deploy.measure import measure
 from deploy.run_files import Run, save_calibration
 from deploy.thresholds import choose_for_accuracy, choose_for_rate, choose_for_time, list_thetas
 from rc_jax import Batch, evaluate, record
@@ -34,7 +41,7 @@ def read_clips(run: Run, data: dict[str, Any], split: str, thetas: np.ndarray) -
 
   Args:
     run: of speech.
-    data: arguments of `speech.load`, without keywords.
+    data: of `load_data`.
     split: of the data.
     thetas: `[K]`.
 
@@ -45,13 +52,7 @@ def read_clips(run: Run, data: dict[str, Any], split: str, thetas: np.ndarray) -
   Raises:
     ValueError: data that cannot be read, or that has other classes.
   """
-  keywords = [name for name in run.class_names if name != UNKNOWN]
-  loaded = speech.load(keywords=keywords, **data)
-  if loaded.class_names != run.class_names:
-    raise ValueError(
-      f"the data has the classes {', '.join(loaded.class_names)}, the run has "
-      f"{', '.join(run.class_names)}; give the data that the run was trained on"
-    )
+  loaded = load_data(run, data)
   clips = getattr(loaded.splits, split)
   statistics = speech.Statistics(run.statistics["mean"], run.statistics["std"])
   batches = (
@@ -75,11 +76,10 @@ def main() -> int:
   given = _read_arguments()
   run = load_speech_run(given.run)
   thetas = list_thetas(len(run.class_names))
-  data = {name: getattr(given, name) for name in ("dataset", "data_dir", "cache_dir")}
   if given.max_false_alarms_per_hour is not None:
-    theta, found = _calibrate_rate(run, given, thetas, data)
+    theta, found = _calibrate_rate(run, given, thetas)
   else:
-    theta, found = _calibrate_clips(run, given, thetas, data)
+    theta, found = _calibrate_clips(run, given, thetas)
   asked = {
     name: getattr(given, name)
     for name in ("max_accuracy_loss", "max_mean_ms", "max_false_alarms_per_hour")
@@ -102,10 +102,15 @@ def main() -> int:
 
 
 def _calibrate_clips(
-  run: Run, given: argparse.Namespace, thetas: np.ndarray, data: dict[str, Any]
+  run: Run, given: argparse.Namespace, thetas: np.ndarray
 ) -> tuple[float, dict[str, Any]]:
   """Returns the threshold for accuracy or time, and what it was found on."""
-  read = read_clips(run, data, given.split, thetas)
+  if given.recording or given.synthesize:
+    raise ValueError(
+      "accuracy and time are read on clips; give --max_false_alarms_per_hour, or leave --recording "
+      "and --synthesize out"
+    )
+  read = read_clips(run, data_of(given), given.split, thetas)
   if given.max_mean_ms is not None:
     theta = choose_for_time(thetas, read["mean_ms"], given.max_mean_ms)
     promise = {}
@@ -125,17 +130,10 @@ def _calibrate_clips(
 
 
 def _calibrate_rate(
-  run: Run, given: argparse.Namespace, thetas: np.ndarray, data: dict[str, Any]
+  run: Run, given: argparse.Namespace, thetas: np.ndarray
 ) -> tuple[float, dict[str, Any]]:
   """Returns the threshold for a rate of false alarms, and what it was found on."""
-  if given.recording:
-    samples = np.concatenate(list(read_pieces(pathlib.Path(given.recording))))
-    words = read_words(given.labels, len(samples) / SAMPLE_RATE) if given.labels else []
-  elif given.synthesize:
-    options = {name: getattr(given, name) for name in ("split", "gap_s", "snr_db", "seed")}
-    samples, words = synthesize(run, given.of, given.synthesize, data=data, **options)
-  else:
-    raise ValueError("--max_false_alarms_per_hour needs --recording or --synthesize; give one")
+  samples, words = open_recording(run, given)
   hours = len(samples) / SAMPLE_RATE / 3600
   scores = measure(run, samples, words, thetas, refractory_s=given.refractory, progress=True)
   counts = np.array([one.false_alarms for one in scores])
@@ -161,13 +159,7 @@ def _read_arguments() -> argparse.Namespace:
   goal.add_argument("--max_false_alarms_per_hour", type=float, help="in sound as the recording")
   parser.add_argument("--confidence", type=float, default=0.95, help="of what is promised")
   add_data(parser, split="validation")
-  parser.add_argument("--recording", help="a recording of any rate")
-  parser.add_argument("--labels", metavar="FILE.tsv", help="start, end and word; none: no keyword")
-  parser.add_argument("--synthesize", type=float, metavar="MINUTES", help="make a recording")
-  parser.add_argument("--of", choices=KINDS, default="unknown", help="what a made one consists of")
-  parser.add_argument("--gap_s", type=float, default=1.0, help="mean gap between clips")
-  parser.add_argument("--snr_db", type=float, help="add noise at this ratio; default: none")
-  parser.add_argument("--seed", type=int, default=2)
+  add_recording(parser, of="unknown", seed=2)
   parser.add_argument("--refractory", type=float, default=0.5, help="seconds between two events")
   return parser.parse_args()
 

@@ -10,6 +10,8 @@ from deploy.front_end import make_front_end
 from deploy.run_files import Run, load_run
 from deploy.spotter import Spotter, make_spotter
 
+KINDS = ("keywords", "unknown", "all", "sentences")  # of what a long recording is made
+
 
 def load_speech_run(workdir: str) -> Run:
   """Loads a run that decides about sound as it arrives.
@@ -59,12 +61,55 @@ def add_policy(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("--timeout", type=float, help="seconds undecided before it begins anew")
 
 
+def add_recording(parser: argparse.ArgumentParser, *, of: str, seed: int) -> None:
+  """Adds a recording, to be read or made, to a command's arguments.
+
+  Args:
+    parser: of the command.
+    of: what a made recording consists of, by default.
+    seed: of a made recording, by default.
+  """
+  parser.add_argument("--recording", help="a recording of any rate")
+  parser.add_argument("--labels", metavar="FILE.tsv", help="start, end and word; none: no keyword")
+  parser.add_argument("--synthesize", type=float, metavar="MINUTES", help="make a recording")
+  parser.add_argument("--of", choices=KINDS, default=of, help="what a made one consists of")
+  parser.add_argument("--gap_s", type=float, default=1.0, help="mean gap between clips")
+  parser.add_argument("--snr_db", type=float, help="add noise at this ratio; default: none")
+  parser.add_argument("--seed", type=int, default=seed)
+
+
 def add_data(parser: argparse.ArgumentParser, split: str = "test") -> None:
   """Adds a data set of words to a command's arguments."""
   parser.add_argument("--dataset", choices=speech.DATASETS, default="folder", help="of the clips")
   parser.add_argument("--data_dir", help="folder of the data set")
   parser.add_argument("--cache_dir", help="of decoded audio")
   parser.add_argument("--split", choices=("train", "validation", "test"), default=split)
+
+
+def data_of(given: argparse.Namespace) -> dict[str, Any]:
+  """Takes the data set out of the arguments of `add_data`, as `load_data` has it."""
+  return {name: getattr(given, name) for name in ("dataset", "data_dir", "cache_dir")}
+
+
+def load_data(run: Run, data: dict[str, Any], *, progress: bool = True) -> speech.Speech:
+  """Loads a data set of a run's classes.
+
+  Args:
+    run: of speech.
+    data: `dataset`, `data_dir` and `cache_dir` of `speech.load`.
+    progress: whether to show a progress bar.
+
+  Raises:
+    ValueError: as `speech.load`; or data that has other classes.
+  """
+  keywords = [name for name in run.class_names if name != speech.UNKNOWN]
+  loaded = speech.load(keywords=keywords, progress=progress, **data)
+  if loaded.class_names != run.class_names:
+    raise ValueError(
+      f"the data has the classes {', '.join(loaded.class_names)}, the run has "
+      f"{', '.join(run.class_names)}; give the data that the run was trained on"
+    )
+  return loaded
 
 
 def run_command(main: Callable[[], int]) -> None:

@@ -49,6 +49,10 @@ class Score(NamedTuple):
   delay_start_s: float
   delay_end_s: float
 
+  def to_json(self) -> dict[str, float | None]:
+    """Returns the fields by name, those without a value as None: JSON has no NaN."""
+    return {k: None if np.isnan(v) else v for k, v in self._asdict().items()}
+
 
 def score(
   events: Sequence[tuple[float, str]],

@@ -125,8 +125,7 @@ def make_spotter(
       f"patience is {patience}, refractory_s {refractory_s}, timeout_s {timeout_s}; give 1 or "
       "more, 0 or more, and above 0"
     )
-  limit = None if timeout_s is None else max(1, round(timeout_s / _step_s()))
-  loop = make_loop(classifier, params, patience=patience, limit=limit)
+  loop = make_loop(classifier, params, patience=patience, timeout_s=timeout_s)
   run = jax.jit(functools.partial(loop.run, thresholds))
   silent = set(not_reported)
 
@@ -164,7 +163,7 @@ def _step_s() -> float:
 
 
 def make_loop(
-  classifier: Classifier, params: Params, *, patience: int = 1, limit: int | None = None
+  classifier: Classifier, params: Params, *, patience: int = 1, timeout_s: float | None = None
 ) -> Loop:
   """Makes the loop of a spotter: begin anew after each decision, until the steps end.
 
@@ -172,9 +171,10 @@ def make_loop(
     classifier: trained on such steps.
     params: of the classifier.
     patience: steps on end at which one class must reach its threshold.
-    limit: steps without a decision after which the network begins anew; None: never.
+    timeout_s: seconds without a decision after which the network begins anew; None: never.
   """
-  limit = np.iinfo(np.int32).max if limit is None else limit
+  never = np.iinfo(np.int32).max
+  limit = never if timeout_s is None else max(1, round(timeout_s / _step_s()))
 
   def init() -> NetworkState:
     return classifier.initial_carry(params), jnp.int32(0), jnp.int32(-1), jnp.int32(0)

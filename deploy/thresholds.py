@@ -10,6 +10,8 @@ import math
 
 import numpy as np
 
+from deploy.scoring import bound_rate
+
 
 def list_thetas(classes: int, number: int = 60) -> np.ndarray:
   """Thresholds `[K]` that fall from .9999 to just above 1/C, in equal steps of the log-odds."""
@@ -86,8 +88,6 @@ def choose_for_rate(
     ValueError: numbers out of range, or a recording that is too short, or too full of false alarms,
       for any threshold.
   """
-  from deploy.scoring import bound_rate
-
   if not (max_rate > 0 and 0 < confidence < 1):
     raise ValueError(f"the rate is {max_rate} and confidence {confidence}; give > 0, and 0 to 1")
   needed = -math.log(1 - confidence) / max_rate

@@ -7,13 +7,13 @@ so that whoever mixes an excerpt into speech knows what to multiply it with.
 import pathlib
 
 import numpy as np
-import soundfile
 
 from data_pipelines.speech.features import SAMPLE_RATE
+from data_pipelines.speech.loudness import rms
+from data_pipelines.speech.waveforms import ENDINGS, read_mono
 
 LEVEL = 0.1  # root mean square of each part, where full scale is 1
 SYNTHETIC = "synthetic"
-ENDINGS = (".wav", ".flac", ".ogg")
 _PART_S = 40  # seconds of each kind of noise that is made
 _LARGEST_S = 20 * 60  # seconds that are read from a folder
 _LOWEST_HZ = 20  # the spectrum of noise is flat below
@@ -52,11 +52,6 @@ def make_noise(number: int, rng: np.random.Generator, slope: float) -> np.ndarra
   return (noise / rms(noise)).astype(np.float32)
 
 
-def rms(samples: np.ndarray) -> float:
-  """Root mean square of samples `[n]`; a tiny number for silence, so that it may divide."""
-  return max(float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))), 1e-9)
-
-
 def to_int16(samples: np.ndarray) -> np.ndarray:
   """Rounds samples in [-1, 1] to 16 bits."""
   return np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16)
@@ -77,12 +72,7 @@ def _read_parts(folder: pathlib.Path) -> list[np.ndarray]:
     raise ValueError(f"background {folder} is no folder; give one with recordings, or 'synthetic'")
   parts, left = [], float(_LARGEST_S)
   for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS):
-    try:
-      with soundfile.SoundFile(path) as file:
-        rate = file.samplerate
-        samples = file.read(int(left * rate), dtype="float32", always_2d=True).mean(axis=1)
-    except (OSError, RuntimeError, TypeError) as error:
-      raise ValueError(f"background {path} cannot be read as audio: {error}") from error
+    samples, rate, _ = read_mono(path, f"background {path}", left)
     if not np.isfinite(samples).all() or not samples.any():
       raise ValueError(f"background {path} is silent or has samples that are not finite; remove it")
     if rate != SAMPLE_RATE:

@@ -18,8 +18,9 @@ import numpy as np
 import tqdm
 
 from data_pipelines.speech import cache, espeak, store, texts
-from data_pipelines.speech.background import rms, to_int16
+from data_pipelines.speech.background import to_int16
 from data_pipelines.speech.features import SAMPLE_RATE
+from data_pipelines.speech.loudness import LOUD, find_word
 from data_pipelines.speech.synthetic import ACCENTS, VOICES
 
 FORMAT = 1
@@ -34,8 +35,6 @@ _RATES = (120, 220)  # words per minute
 _PITCHES = (25, 75)
 _WORDS = (3, 7)  # to an utterance of random words
 _GAPS_S = (0.2, 0.8)  # silence after an utterance
-_FRAME = 160  # samples over which loudness is read
-_LOUD = 0.1  # share of the largest loudness from which on a frame counts as loud
 
 Kind = Literal["words", "sentences"]
 
@@ -71,17 +70,10 @@ def open_other_speech(
   engine = espeak.find_engine()
   lines = _write_lines(kind, keywords, split, utterances, np.random.default_rng(seed))
   version = importlib.metadata.version("espeakng-loader")
-  recipe = [FORMAT, version, LEVEL, _LEVELS_DB, _GAPS_S, _LOUD, seed, lines]
+  recipe = [FORMAT, version, LEVEL, _LEVELS_DB, _GAPS_S, LOUD, seed, lines]
   key = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:32]
   build = lambda made: np.save(made / "track.npy", _record(engine, lines, seed, progress))
   return np.load(store.open_or_build(folder, f"other-{key}", build) / "track.npy", mmap_mode="r")
-
-
-def find_loudness(samples: np.ndarray) -> float:
-  """Root mean square `[n] -> scalar` of the loud frames of 10 ms: of the speech, not its pauses."""
-  frames = samples[: len(samples) // _FRAME * _FRAME].reshape(-1, _FRAME)
-  loudness = np.sqrt(np.mean(np.square(frames, dtype=np.float64), axis=1))
-  return rms(loudness[loudness >= _LOUD * loudness.max(initial=0)]) if len(loudness) else 0.0
 
 
 def _write_lines(
@@ -118,7 +110,7 @@ def _record(
     for rate, content in bar:
       samples = np.frombuffer(content, "<i2").astype(np.float32) / 32768
       samples = librosa.resample(samples, orig_sr=rate, target_sr=SAMPLE_RATE)
-      gain = LEVEL * 10 ** (rng.uniform(*_LEVELS_DB) / 20) / max(find_loudness(samples), 1e-6)
+      gain = LEVEL * 10 ** (rng.uniform(*_LEVELS_DB) / 20) / find_word(samples)[2]
       pause = int(SAMPLE_RATE * rng.uniform(*_GAPS_S))
       parts += [to_int16(gain * samples), np.zeros(pause, np.int16)]
   return np.concatenate(parts)

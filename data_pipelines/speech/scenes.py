@@ -31,16 +31,16 @@ from data_pipelines.speech.features import (
   log_mel,
   num_frames,
 )
+from data_pipelines.speech.loudness import LOUD
 from rc_jax.types import Array, Batch, Key
 
 NO_BACKGROUND = 0.15  # share of scenes that stay as quiet as their recordings
 NO_TAIL, NO_GAP = 0.35, 0.15  # shares of scenes
-KINDS = ("background", "other speech", "reversed", "spliced")  # of scenes without a keyword
+_SOUND, _SPEECH, _REVERSED, _SPLICED = range(4)  # kinds of scenes without a keyword
 # Of the clip before, up to the end of its word: what is left of a word after a decision about it. A
 # longer tail would be a word, which the network would be taught not to answer.
 _TAIL_S = (0.0, 0.2)
 _AFTER_S = 0.1  # of it after the end of its word
-_LOUD = 0.1  # share of the loudest 10 ms, from which on they count as speech (-20 dB)
 _QUIET_LEVEL = 0.05  # to which the background of a scene without speech is scaled
 _OTHER_DB = (-6.0, 6.0)  # level of other speech, about that of the clip which it replaces
 _ROWS = 16  # to one transform: its intermediate arrays stay in a CPU's caches
@@ -207,13 +207,13 @@ def _compose_scene(
   loudness, _ = _measure(clip)
   is_negative = jax.random.uniform(negative_key) < scenes.negatives
   # Half of them are other speech, where there is any; the rest are of the other kinds alike.
-  kinds = jnp.asarray([0, 2, 3, *([1] * 3 * scenes.other_speech)], jnp.int32)
-  kind = jnp.where(is_negative, jax.random.choice(kind_key, kinds), -1)
+  kinds = [_SOUND, _REVERSED, _SPLICED] + 3 * [_SPEECH] * scenes.other_speech
+  kind = jnp.where(is_negative, jax.random.choice(kind_key, jnp.asarray(kinds, jnp.int32)), -1)
   # Halves of one word are that word: then the clip is reversed instead.
-  kind = jnp.where((kind == 3) & (label == other_label), 2, kind)
+  kind = jnp.where((kind == _SPLICED) & (label == other_label), _REVERSED, kind)
   half = jnp.arange(NUM_SAMPLES, dtype=jnp.int32) < NUM_SAMPLES // 2
   clip = jnp.select(
-    [kind == 0, kind == 2, kind == 3],
+    [kind == _SOUND, kind == _REVERSED, kind == _SPLICED],
     [jnp.zeros_like(clip), clip[::-1], jnp.where(half, clip, other)],
     clip,
   )
@@ -221,11 +221,11 @@ def _compose_scene(
   samples = front + _place(clip, start, length)
   spoken_loudness, _ = _measure(speech)
   gain = 10 ** (jax.random.uniform(level_key, minval=_OTHER_DB[0], maxval=_OTHER_DB[1]) / 20)
-  samples = jnp.where(kind == 1, speech * (gain * loudness / spoken_loudness), samples)
+  samples = jnp.where(kind == _SPEECH, speech * (gain * loudness / spoken_loudness), samples)
   low, high = scenes.snr_db
   snr = jax.random.uniform(snr_key, minval=low, maxval=high)
   has_background = jax.random.uniform(none_key) >= NO_BACKGROUND
-  reference = jnp.where(kind == 0, _QUIET_LEVEL, loudness)
+  reference = jnp.where(kind == _SOUND, _QUIET_LEVEL, loudness)
   noise_level = jnp.where(has_background, reference * 10 ** (-snr / 20), 0)
   samples = samples + background * (noise_level / LEVEL)
   steps = (start + NUM_SAMPLES) // HOP + 1 - 2 * CONTEXT
@@ -261,10 +261,10 @@ def _place(clip: Array, start: Array, length: int) -> Array:
 
 
 def _measure(samples: Array) -> tuple[Array, Array]:
-  """Loudness of speech `[n]` (root mean square of its loud 10 ms), and the sample at its end."""
+  """Does what `find_word` does, on the device: loudness of speech `[n]`, and its end."""
   frames = jnp.reshape(samples[: len(samples) // HOP * HOP], (-1, HOP))
   power = jnp.mean(frames**2, axis=1)
-  loud = power > _LOUD**2 * jnp.max(power)
+  loud = power > LOUD**2 * jnp.max(power)
   last = jnp.max(jnp.where(loud, jnp.arange(len(power), dtype=jnp.int32), 0))
   mean = jnp.sum(jnp.where(loud, power, 0)) / jnp.maximum(jnp.sum(loud.astype(jnp.float32)), 1)
   return jnp.sqrt(jnp.maximum(mean, 1e-12)), (last + 1) * HOP

@@ -38,11 +38,35 @@ def read_waveform(
       the file.
     UnreadableError: if the system cannot read the file, which may be sound.
   """
+  length = _LONGEST_S if clip_at == "loudest" else _SECONDS_READ
+  mono, rate, seconds = read_mono(path, name, length)
+  if seconds > 1 and clip_at == "error":
+    raise ValueError(
+      f"{name} is {seconds:.1f} s long, a clip one second; cut it, or choose --clip_at=loudest"
+    )
+  if clip_at == "loudest" and np.isfinite(mono).all():
+    mono = mono[_find_loudest_second(mono, rate) :][: int(_SECONDS_READ * rate)]
+  return to_clip(mono, rate, name), seconds
+
+
+def read_mono(path: pathlib.Path, name: str, seconds: float) -> tuple[np.ndarray, int, float]:
+  """Reads the beginning of an audio file and averages its channels.
+
+  Args:
+    path: of the file.
+    name: the file's name, which error messages use.
+    seconds: that are read, at most.
+
+  Returns:
+    `[n]` float32 samples, their rate in Hz, and the seconds of the whole file.
+
+  Raises:
+    ValueError: if the file cannot be read as audio; `UnreadableError` where it may be sound.
+  """
   try:
     with soundfile.SoundFile(path) as file:
-      rate, seconds = file.samplerate, file.frames / file.samplerate
-      length = _LONGEST_S if clip_at == "loudest" else _SECONDS_READ
-      samples = file.read(int(length * rate), dtype="float32", always_2d=True)
+      rate, length = file.samplerate, file.frames / file.samplerate
+      samples = file.read(int(seconds * rate), dtype="float32", always_2d=True)
   except (OSError, RuntimeError, TypeError) as error:
     # Where libsndfile gives a reason, it stands in `error_string`, without the path that `str`
     # would add.
@@ -50,14 +74,7 @@ def read_waveform(
     is_of_system = isinstance(error, OSError) or getattr(error, "code", None) == _SYSTEM_ERROR
     kind = UnreadableError if is_of_system else ValueError
     raise kind(f"{name} cannot be read as audio: {reason}") from error
-  if seconds > 1 and clip_at == "error":
-    raise ValueError(
-      f"{name} is {seconds:.1f} s long, a clip one second; cut it, or choose --clip_at=loudest"
-    )
-  mono = samples.mean(axis=1, dtype=np.float32)
-  if clip_at == "loudest" and np.isfinite(mono).all():
-    mono = mono[_find_loudest_second(mono, rate) :][: int(_SECONDS_READ * rate)]
-  return to_clip(mono, rate, name), seconds
+  return samples.mean(axis=1, dtype=np.float32), rate, length
 
 
 def _find_loudest_second(samples: np.ndarray, rate: int) -> int:

@@ -13,7 +13,7 @@ import pathlib
 
 from deploy.commands import add_run, load_speech_run, run_command
 from deploy.export.c import WEIGHTS, write_c
-from deploy.export.graphs import write_onnx, write_stablehlo
+from deploy.export.graphs import FORMATS, write_graphs
 from deploy.export.web import write_page
 from rc_jax import check_theta
 
@@ -25,7 +25,7 @@ def main() -> int:
   )
   add_run(parser)
   parser.add_argument("--out", required=True, metavar="FOLDER", help="where the files go")
-  parser.add_argument("--format", choices=("c", "onnx", "stablehlo", "web"), default="c")
+  parser.add_argument("--format", choices=("c", "web", *FORMATS), default="c")
   parser.add_argument("--weights", choices=WEIGHTS, default="float32", help="of the C code")
   given = parser.parse_args()
   run = load_speech_run(given.run)
@@ -35,8 +35,10 @@ def main() -> int:
   try:
     if given.format != "c":
       check_theta(theta, len(run.class_names))
-      write = {"onnx": write_onnx, "stablehlo": write_stablehlo, "web": write_page}[given.format]
-      files = write(given.out, run, theta)
+      if given.format == "web":
+        files = write_page(given.out, run, theta)
+      else:
+        files = write_graphs(given.out, run, theta, given.format)
       print("\n".join(f"{path}: {path.stat().st_size} bytes" for path in files))
       return 0
     sizes = write_c(

@@ -13,7 +13,7 @@ from small_run import NAMES, sound
 from data_pipelines import two_sequence
 from deploy import calibrate, measure
 from deploy.commands import load_speech_run, make_run_spotter
-from deploy.joined import LEVEL, add_noise, join_clips
+from deploy.long_recordings import LEVEL, add_noise, join_clips
 from deploy.run_files import load_run
 from deploy.scoring import Word, bound_rate, check_words, score
 from deploy.thresholds import (
@@ -201,8 +201,10 @@ def test_a_calibration_is_what_load_run_takes(run_folder, recording, monkeypatch
   assert said["hours"] == pytest.approx(0.01)
   with pytest.raises(ValueError, match="give at least 180 minutes"):
     call(calibrate, monkeypatch, run_folder, "--max_false_alarms_per_hour=1", *given[1:])
-  with pytest.raises(ValueError, match="needs --recording or --synthesize"):
+  with pytest.raises(ValueError, match="give --recording=FILE or --synthesize=MINUTES"):
     call(calibrate, monkeypatch, run_folder, given[0])
+  with pytest.raises(ValueError, match="read on clips; give --max_false_alarms_per_hour, or leave"):
+    call(calibrate, monkeypatch, run_folder, "--max_mean_ms=500", *given[1:])
 
 
 def test_calibration_on_the_clips_of_a_data_set(run_folder, monkeypatch, tmp_path, capsys):
