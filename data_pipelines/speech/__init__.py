@@ -20,13 +20,13 @@ from data_pipelines.speech.features import (
   log_mel,
   standardise,
 )
+from data_pipelines.speech.notes import Notes
 from data_pipelines.speech.other_speech import open_other_speech
 from data_pipelines.speech.pipeline import (
   CLIP_AT,
   DATASETS,
   KEYWORDS,
   UNKNOWN,
-  Notes,
   Speech,
   Statistics,
   load,

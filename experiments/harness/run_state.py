@@ -15,12 +15,7 @@ from experiments.harness.fingerprint import identify_data, list_differences
 from experiments.harness.optimizer import read_average
 from experiments.harness.settings import Settings
 from experiments.harness.task import Task
-from experiments.harness.updates import (
-  count_updates,
-  load_initial_params,
-  make_initial_state,
-  replace_params,
-)
+from experiments.harness.updates import begin_from_run, count_updates, make_initial_state
 from experiments.harness.workdir import Workdir, read_metrics
 from rc_jax import Evaluation, Metrics, TrainState, evaluate
 from rc_jax.types import Params
@@ -97,9 +92,7 @@ class RunState:
     if snapshot is None:
       self._refuse_lost_checkpoints()
       self.workdir.rewind_metrics(0, self.task.evaluate_every)
-      params = load_initial_params(self.task, self.settings)
-      if params is not None:
-        self.state = replace_params(self.state, params, self.settings, self.updates)
+      self.state = begin_from_run(self.state, self.task, self.settings)
       self.best_params: Params = copy_arrays(self.params)
       return
     self.state, self.best_params, meta = snapshot

@@ -44,11 +44,17 @@ def make_initial_state(task: Task, settings: Settings) -> TrainState:
   return jax.jit(_make_training(task, settings).init)(key, take_example_inputs(task)[0, 0])
 
 
-def replace_params(
-  state: TrainState, params: Params, settings: Settings, updates: int
-) -> TrainState:
-  """Returns the state before the first of so many updates, with other parameters."""
-  return state._replace(params=params, opt_state=settings.optimizer(updates).init(params))
+def begin_from_run(state: TrainState, task: Task, settings: Settings) -> TrainState:
+  """Returns the state before the first update, with the parameters of --init_from if it is given.
+
+  Raises:
+    ValueError: as `load_initial_params`.
+  """
+  params = load_initial_params(task, settings)
+  if params is None:
+    return state
+  optimizer = settings.optimizer(count_updates(task, settings))
+  return state._replace(params=params, opt_state=optimizer.init(params))
 
 
 def load_initial_params(task: Task, settings: Settings) -> Params | None:
