@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 NEWEST := .venv-newest-$(VERSION)
 ONNX := .venv-onnx-$(VERSION)
 DEMO := runs/demo
+# `make test` compiles with XLA's older, quicker emitters; this is what users have.
+AS_USERS := XLA_FLAGS=--xla_cpu_use_fusion_emitters=true
 SPOKEN := --dataset=synthetic --of=all --gap_s=0.5 --snr_db=20
 
 .PHONY: demo test test-slow test-newest test-onnx lint types docs lock clean help
@@ -24,7 +26,7 @@ test: lint types ## lint, types and tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: $(VENV)/ready ## the tests that take minutes, or a package index
-	$(BIN)/python -m pytest -m slow
+	$(AS_USERS) $(BIN)/python -m pytest -m slow
 
 # An environment of its own, made anew each time, without setup.cfg's bounds and without the lock:
 # what passes here says whether the upper bound of JAX may rise. The tests run from the tree.
@@ -32,7 +34,7 @@ test-newest: ## the numerical tests on the newest JAX that PYTHON can install
 	$(PYTHON) -m venv --clear $(NEWEST)
 	$(NEWEST)/bin/pip install --quiet jax flax optax numpy chex equinox hypothesis pytest pytest-xdist
 	$(NEWEST)/bin/python -c 'import jax; print("JAX", jax.__version__)'
-	$(NEWEST)/bin/python -m pytest -n 2 --dist worksteal tests/rc_jax
+	$(AS_USERS) $(NEWEST)/bin/python -m pytest -n 2 --dist worksteal tests/rc_jax
 
 # jax2onnx needs an older Orbax than `experiments` does: an environment of its own.
 test-onnx: ## what deploy.export writes for ONNX, on ONNX Runtime

@@ -7,9 +7,16 @@ import tempfile
 COMPILED = tempfile.TemporaryDirectory(prefix="rc_jax_tests_")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", COMPILED.name)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+# Read once, when JAX starts. XLA's older emitters make a program in half the time, which then runs
+# up to a tenth slower; `make test-newest` and `make test-slow` take those that users have.
 FLAGS = os.environ.get("XLA_FLAGS", "")
-if "xla_force_host_platform_device_count" not in FLAGS:  # read once, when JAX starts
-  os.environ["XLA_FLAGS"] = f"{FLAGS} --xla_force_host_platform_device_count=2".strip()
+for flag, value in (
+  ("xla_force_host_platform_device_count", "2"),
+  ("xla_cpu_use_fusion_emitters", "false"),
+):
+  if flag not in FLAGS:
+    FLAGS = f"{FLAGS} --{flag}={value}"
+os.environ["XLA_FLAGS"] = FLAGS.strip()
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import hypothesis  # noqa: E402

@@ -192,19 +192,26 @@ def test_bfloat16_rounds_the_computation_and_nothing_else(engine):
   states = []
   for classifier in (plain, half):
     train = rc_jax.make_train(classifier, optimizer, theta=0.99, engine=engine)
-    state = train.init(jax.random.key(0), jnp.asarray(data.inputs[0, 0]))
-    carry = classifier.initial_carry(state.params)
-    encoded = classifier.encode(state.params, jnp.asarray(data.inputs[0, 0]))
-    carry, output = classifier.step(state.params, carry, encoded)
-    assert classifier.decode(state.params, output).dtype == jnp.float32
+    state = jax.jit(train.init)(jax.random.key(0), data.inputs[0, 0])
+    carry, encoded, output, logits = jax.eval_shape(first_step(classifier), state.params, data)
+    assert logits.dtype == jnp.float32
     wanted = jnp.bfloat16 if classifier is half else jnp.float32
     assert {a.dtype for a in jax.tree.leaves((carry, encoded, output))} == {jnp.dtype(wanted)}
-    states.append(train.update(state, jax.tree.map(jnp.asarray, data))[0])
+    states.append(jax.jit(train.update)(state, data)[0])
   for a, b in zip(*(jax.tree.leaves(state.params) for state in states), strict=True):
     assert a.dtype == b.dtype == jnp.float32
     np.testing.assert_allclose(a, b, atol=0.02)
   different = [np.any(a != b) for a, b in zip(*map(jax.tree.leaves, states), strict=True)]
   assert any(different)
+
+
+def first_step(classifier):
+  def run(params, data):
+    encoded = classifier.encode(params, data.inputs[0, 0])
+    carry, output = classifier.step(params, classifier.initial_carry(params), encoded)
+    return carry, encoded, output, classifier.decode(params, output)
+
+  return run
 
 
 def test_other_types_are_refused():
