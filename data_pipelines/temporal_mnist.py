@@ -17,6 +17,7 @@ from data_pipelines.downloads import require_network
 from rc_jax.types import Array, Batch, Key
 
 NUM_STEPS = 10
+FIRST_FROM = 230  # grey value: the brightest of ten bins of one width
 IMAGE_SHAPE = (28, 28)
 CLASS_NAMES = tuple("0123456789")
 DATASETS = ("mnist", "digits")
@@ -30,48 +31,54 @@ MD5 = {
 }
 
 
-def spike_step(images: Array) -> Array:
-  """Computes the step at which each pixel spikes (section 3.3; binned as in the authors' notebook).
+def spike_step(images: Array, first_from: int = FIRST_FROM) -> Array:
+  """Computes the step at which each pixel spikes (section 3.3).
 
-  A pixel of value v spikes at step `10 - max(ceil(10 v / 255), 1)`: values from 230 on spike first,
-  the background last.
+  Values from `first_from` on spike at the first step. Those below it share the nine other steps
+  evenly, the brightest first; the background spikes last. With 230 the ten bins are of one width,
+  as in the authors' notebook: a pixel of value v spikes at step `10 - max(ceil(10 v / 255), 1)`.
 
   Args:
     images: `[...]` uint8.
+    first_from: in 1..255.
 
   Returns:
     `[...]` int32, zero-based steps in 0..9.
   """
-  tenths = (images.astype(jnp.int32) * NUM_STEPS + 254) // 255
-  return NUM_STEPS - jnp.maximum(tenths, 1)
+  # A bin is (first_from - 1/2) / 9 wide; twice the values, so that all is whole.
+  width = 2 * first_from - 1
+  nth = (2 * (NUM_STEPS - 1) * images.astype(jnp.int32) + width - 1) // width
+  return NUM_STEPS - jnp.clip(nth, 1, NUM_STEPS)
 
 
-def encode(images: Array) -> Array:
+def encode(images: Array, first_from: int = FIRST_FROM) -> Array:
   """Encodes images as spikes: 1 at the step at which a pixel spikes, 0 at all others.
 
   Args:
     images: `[B, ...]` uint8.
+    first_from: as of `spike_step`.
 
   Returns:
     `[B, 10, ...]` float32 in {0, 1}.
   """
-  step = spike_step(images)[:, None]
+  step = spike_step(images, first_from)[:, None]
   return (step == _number_steps(images)).astype(jnp.float32)
 
 
-def accumulate(images: Array) -> Array:
+def accumulate(images: Array, first_from: int = FIRST_FROM) -> Array:
   """Encodes images so that each step shows all pixels that have spiked up to it.
 
   A pixel is 0 before it spikes and `1 - spike_step / 10` from then on. The first step is thus the
-  binary image of values from 230 on, and the last step is the whole image in tenths.
+  binary image of values from `first_from` on, and the last step is the whole image in ten values.
 
   Args:
     images: `[B, ...]` uint8.
+    first_from: as of `spike_step`.
 
   Returns:
     `[B, 10, ...]` float32 in 0..1.
   """
-  step = spike_step(images)[:, None]
+  step = spike_step(images, first_from)[:, None]
   earliness = (NUM_STEPS - step).astype(jnp.float32) / NUM_STEPS
   return jnp.where(step <= _number_steps(images), earliness, 0.0)
 
@@ -81,12 +88,13 @@ def _number_steps(images: Array) -> Array:
   return jnp.arange(NUM_STEPS, dtype=jnp.int32).reshape(1, -1, *(1,) * (images.ndim - 1))
 
 
-def prepare(batch: Batch, *, flat: bool) -> Batch:
+def prepare(batch: Batch, *, flat: bool, first_from: int = FIRST_FROM) -> Batch:
   """Turns a batch of images into steps of spikes, by `encode`.
 
   Args:
     batch: inputs `[B, 28, 28]` uint8, from a split that `load` made.
     flat: whether each step is a vector instead of an image.
+    first_from: as of `spike_step`.
 
   Returns:
     The batch with float32 inputs `[B, 10, 784]` if flat, else `[B, 10, 28, 28, 1]`. Labels and
@@ -94,16 +102,19 @@ def prepare(batch: Batch, *, flat: bool) -> Batch:
   """
   images = batch.inputs
   images = images.reshape(len(images), -1) if flat else images[..., None]
-  return batch._replace(inputs=encode(images))
+  return batch._replace(inputs=encode(images, first_from))
 
 
-def prepare_accumulated(batch: Batch, *, prefix: int | None = None) -> Batch:
+def prepare_accumulated(
+  batch: Batch, *, prefix: int | None = None, first_from: int = FIRST_FROM
+) -> Batch:
   """Turns a batch of images into steps that each show all spikes so far, by `accumulate`.
 
   Args:
     batch: inputs `[B, 28, 28]` uint8, from a split that `load` made.
     prefix: None keeps all ten steps. A number from 1 to 10 keeps only that step, which shows the
       pixels that have spiked within so many steps.
+    first_from: as of `spike_step`.
 
   Returns:
     The batch with inputs `[B, 10, 28, 28, 1]` float32; with a prefix the inputs have one step and
@@ -114,7 +125,7 @@ def prepare_accumulated(batch: Batch, *, prefix: int | None = None) -> Batch:
   """
   if prefix is not None and not 1 <= prefix <= NUM_STEPS:
     raise ValueError(f"prefix is {prefix}; it must lie in 1..{NUM_STEPS}")
-  inputs = accumulate(batch.inputs[..., None])
+  inputs = accumulate(batch.inputs[..., None], first_from)
   if prefix is None:
     return batch._replace(inputs=inputs)
   known = inputs[:, prefix - 1 : prefix]

@@ -65,6 +65,14 @@ flags.DEFINE_integer(
   "digits. 0 trains on all of them, as the paper does, and reports the last checkpoint.",
 )
 flags.DEFINE_integer(
+  "first_step_from",
+  temporal_mnist.FIRST_FROM,
+  "Grey value, 1 to 255, from which on a pixel spikes at the first step; darker ones share the "
+  "nine other steps evenly. 230: ten bins of one width, as in the authors' notebook.",
+  1,
+  255,
+)
+flags.DEFINE_integer(
   "prefix",
   None,
   "cnn: train and read it on what is known after so many steps, 1 to 10, and on nothing else. "
@@ -93,7 +101,7 @@ EXPERIMENT = Experiment(
   defaults=_defaults,
   models=tuple(UNITS),
   memoryless=("cnn",),
-  own_flags=("kernel", "shift", "rotate", "zoom", "holdout", "prefix"),
+  own_flags=("kernel", "shift", "rotate", "zoom", "holdout", "first_step_from", "prefix"),
 )
 
 
@@ -111,11 +119,12 @@ def setup(settings: Settings) -> Task:
     raise ValueError("--prefix is for --model=cnn, the ceiling; leave it out")
   network = _describe_network(model, settings.units, given["kernel"])
   splits = temporal_mnist.load(given["dataset"], data_dir=given["data_dir"], holdout=holdout)
-  prepare: Callable[[Batch], Batch]
+  prepare: Callable[..., Batch]
   if model in ("cnn", "cnn_lstm"):
     prepare = functools.partial(temporal_mnist.prepare_accumulated, prefix=prefix)
   else:
     prepare = functools.partial(temporal_mnist.prepare, flat=model == "lstm")
+  prepare = functools.partial(prepare, first_from=given["first_step_from"])
   warp = {name: given[name] for name in ("shift", "rotate", "zoom")}
   task = stored(
     "temporal_mnist",

@@ -4,6 +4,7 @@ import gzip
 import itertools
 import math
 import pathlib
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -22,11 +23,18 @@ needs_shared = pytest.mark.skipif(
 def test_binning_of_every_value():
   values = np.arange(256, dtype=np.uint8)
   step = np.asarray(temporal_mnist.spike_step(jnp.asarray(values)))
-  from fractions import Fraction
-
   expected = [10 - max(math.ceil(Fraction(10 * int(v), 255)), 1) for v in values]
   assert step.tolist() == expected
   assert step[0] == 9 and step[255] == 0 and step[230] == 0 and step[229] == 1
+
+
+@pytest.mark.parametrize("first", [1, 2, 64, 128, 179, 230, 255])
+def test_the_first_step_takes_values_from_one_on_and_nine_share_the_rest(first):
+  width = Fraction(2 * first - 1, 18)
+  step = np.asarray(temporal_mnist.spike_step(jnp.arange(256, dtype=jnp.uint8), first))
+  assert step.tolist() == [10 - min(max(math.ceil(v / width), 1), 10) for v in range(256)]
+  assert np.array_equal(step == 0, np.arange(256) >= first) and step[0] == 9
+  assert set(step) == set(range(10)) or first < 10
 
 
 def test_each_pixel_spikes_exactly_once():

@@ -62,6 +62,15 @@ def test_an_lstm_on_a_convolutional_network_of_all_pixels_so_far():
   assert np.ptp([encode(step) for step in x[:3]], axis=0).max() > 0
 
 
+@pytest.mark.parametrize("model", ["lstm", "cnn_lstm"])
+def test_the_first_step_shows_the_values_that_are_asked_for(model):
+  ten_bins, all_ink = (
+    next(mnist_setup(model=model, **given)[0].validation.batches()).inputs[:, 0]
+    for given in ({}, {"first_step_from": "1"})
+  )
+  assert 0 < np.mean(ten_bins > 0) < np.mean(all_ink > 0) < 1
+
+
 @pytest.mark.parametrize("given", [{"shift": "2"}, {"rotate": "9"}, {"zoom": "0.1"}])
 def test_images_are_changed_in_training_alone(given):
   (plain, _), (shifted, _) = mnist_setup(), mnist_setup(**given)
