@@ -18,6 +18,8 @@ def pad_batches(
 ) -> Iterator[tuple[Batch, int]]:
   """Checks batches, and pads the short ones with their last row.
 
+  A padded batch lies on the same devices as the largest one before it, in the same way.
+
   Each batch is checked when it is asked for, so that the host does not hold a whole data set.
 
   Args:
@@ -34,6 +36,7 @@ def pad_batches(
       lengths or theta out of range.
   """
   size = first = classes = 0
+  shardings: list[Any] = []
   for batch in [batches] if isinstance(batches, Batch) else batches:
     if not isinstance(batch, Batch):
       raise ValueError(
@@ -50,13 +53,26 @@ def pad_batches(
       labels=jnp.asarray(batch.labels, jnp.int32), lengths=jnp.asarray(batch.lengths, jnp.int32)
     )
     first += rows
-    size = max(size, rows)
     if rows < size:
       index = np.minimum(np.arange(size), rows - 1)
       batch = jax.tree.map(lambda a, index=index: a[index], batch)
+      batch = _place(batch, shardings)
+    else:
+      size, shardings = rows, [getattr(a, "sharding", None) for a in jax.tree.leaves(batch)]
     yield batch, rows
   if not size:
     raise ValueError("there is nothing to evaluate: batches is empty")
+
+
+def _place(batch: Batch, shardings: list[Any]) -> Batch:
+  """Spreads a batch over several devices, where that is how another one lies."""
+  leaves, structure = jax.tree.flatten(batch)
+  spread = [s is not None and len(s.device_set) > 1 for s in shardings]
+  leaves = [
+    jax.device_put(a, s) if several else a
+    for a, s, several in zip(leaves, shardings, spread, strict=True)
+  ]
+  return jax.tree.unflatten(structure, leaves)
 
 
 def concatenate_rows(parts: list[tuple[int, tuple[Array, ...]]]) -> list[np.ndarray]:

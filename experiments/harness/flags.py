@@ -140,6 +140,12 @@ flags.DEFINE_bool(
   True,
   "Keep a stored data set on the device; false: send each batch from the host.",
 )
+flags.DEFINE_integer(
+  "devices",
+  None,
+  "Devices that share the rows of each batch; the result is the same but for rounding. Default: "
+  "all, or as many of them as divide --batch_size.",
+)
 flags.DEFINE_string(
   "compile_cache",
   None,

@@ -98,7 +98,7 @@ def _advance(
     share = (time.monotonic() - started) / len(runs)
     for run in runs:
       run.seconds += share
-      run.update_seconds.append(share)
+      run.measured.add_seconds(share)
   if previous is not None:
     _record_metrics(previous, step, runs, bar)
   for run, own in zip(runs, split(state, len(runs)), strict=True):
@@ -125,7 +125,7 @@ def _record_metrics(
   for run, own in zip(runs, split(metrics, len(runs)), strict=True):
     if not own.finite:
       raise DivergedError(run, f"loss or gradient of update {update} is not finite")
-    run.metrics.append(own)
+    run.measured.add(own)
   bar.set_postfix_str(
     f"loss {np.mean(metrics.loss):.3f}, accuracy at spike {np.mean(metrics.accuracy):.3f}, "
     f"mean spike step {np.mean(metrics.mean_spike_step):.1f}, "

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from deploy.run_files import save_model
-from experiments.harness import large_pages, report
+from experiments.harness import devices, large_pages, report
 from experiments.harness.fingerprint import identify_data
 from experiments.harness.loop import train
 from experiments.harness.run_state import RunState, naming_split, summarize
@@ -70,17 +70,23 @@ def run_together(members: Sequence[tuple[Task, Settings]]) -> int:
     _check_fit(task, settings)
   for note in dict.fromkeys(note for task, _ in members for note in task.notes):
     print(note)
+  shared = members[0][1]
+  if said := devices.describe(shared.devices, shared.batch_size):
+    print(said)
   classifier = set_dtype(*members[0]).classifier  # one object, so that each function compiles once
+  mesh = devices.make_mesh(shared.devices)
+  data = {id(task.data): devices.replicate(task.data, mesh) for task, _ in members}
   with contextlib.ExitStack() as opened:
     runs = []
     for task, settings in members:
       workdir = opened.enter_context(contextlib.closing(_open_workdir(task, settings)))
-      runs.append(RunState(task._replace(classifier=classifier), settings, workdir))
+      task = task._replace(classifier=classifier, data=data[id(task.data)])
+      runs.append(RunState(task, settings, workdir))
       opened.callback(runs[-1].close)
     for one in runs:
       for note in one.workdir.notes:
         print(note, file=sys.stderr)
-    if members[0][1].progress and (advice := large_pages.advise()):
+    if shared.progress and (advice := large_pages.advise()):
       print(advice, file=sys.stderr)
     ended = train(runs)
     for one in runs:
@@ -163,7 +169,7 @@ def _read_test(run: RunState, params: Params) -> dict[str, Any]:
   task, classes = run.task, len(run.task.class_names)
   theta = FRONTIER_ODDS / (1 + FRONTIER_ODDS)
   with naming_split("test"):
-    recorded, batches = record(task.classifier, params, task.test.batches())
+    recorded, batches = record(task.classifier, params, run.read_split("test"))
     evaluation = evaluate(recorded, (), batches, run.settings.theta)
     curve = frontier(recorded, (), batches, theta[theta > 1.05 / classes])
     at_step = accuracy_at_step(recorded, (), batches)

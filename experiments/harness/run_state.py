@@ -2,22 +2,24 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.harness import devices
 from experiments.harness.checkpoints import Checkpoints, Snapshot
 from experiments.harness.events import Events
 from experiments.harness.fingerprint import identify_data, list_differences
 from experiments.harness.optimizer import read_average
 from experiments.harness.settings import Settings
-from experiments.harness.task import Task
+from experiments.harness.task import EVALUATION_ROWS, Task
+from experiments.harness.update_metrics import UpdateMetrics
 from experiments.harness.updates import begin_from_run, count_updates, make_initial_state
 from experiments.harness.workdir import Workdir, read_metrics
-from rc_jax import Evaluation, Metrics, TrainState, evaluate
+from rc_jax import Batch, Evaluation, TrainState, evaluate
 from rc_jax.types import Params
 
 COST = ("computed_fraction", "update_ms")
@@ -38,6 +40,7 @@ class Moment(NamedTuple):
   step: int
   items: Any
   seconds: float
+  measured: UpdateMetrics
 
 
 class DivergedError(ValueError):
@@ -73,10 +76,12 @@ class RunState:
     self.seconds = 0.0
     self.stopped_early = False
     self.cost: dict[str, Any] | None = None  # what the last validation's line says of updates
-    self.metrics: list[Metrics] = []  # of the updates since the last validation, on the host
-    self.update_seconds: list[float] = []  # wall time of each of those updates
+    self.measured = UpdateMetrics()  # since the last validation
     self.checkpoints = Checkpoints(workdir.path / "checkpoints")
     self._restore()
+    mesh = devices.make_mesh(settings.devices)  # a checkpoint may be of another number
+    self.state = devices.replicate(self.state, mesh)
+    self.best_params: Params = devices.replicate(self.best_params, mesh)
     with workdir.naming_failure():
       self.events = Events(workdir.path / "tensorboard", self.step)
 
@@ -93,7 +98,7 @@ class RunState:
       self._refuse_lost_checkpoints()
       self.workdir.rewind_metrics(0, self.task.evaluate_every)
       self.state = begin_from_run(self.state, self.task, self.settings)
-      self.best_params: Params = copy_arrays(self.params)
+      self.best_params = copy_arrays(self.params)
       return
     self.state, self.best_params, meta = snapshot
     self.items.set_state(meta["items"])
@@ -101,8 +106,15 @@ class RunState:
     self.seconds = meta["seconds"]
     self.stopped_early = meta["stopped_early"]
     self.cost = meta.get("cost")
+    self.measured = UpdateMetrics(meta.get("update_metrics"))
     self.step = int(self.state.step)
     self.workdir.rewind_metrics(self.step, self.task.evaluate_every)
+
+  def read_split(self, name: Literal["validation", "test"]) -> Iterator[Batch]:
+    """Gives the batches of a split, each device its rows."""
+    mesh = devices.make_mesh(self.settings.devices)
+    rows = EVALUATION_ROWS - EVALUATION_ROWS % self.settings.devices
+    return devices.share_rows(getattr(self.task, name).batches(rows), mesh)
 
   def _refuse_lost_checkpoints(self) -> None:
     """Raises ValueError if there were checkpoints once: to begin anew would wipe the metrics."""
@@ -132,13 +144,13 @@ class RunState:
 
   def remember(self) -> Moment:
     """Returns the present moment; the state is copied, since an update donates its buffers."""
-    return Moment(copy_arrays(self.state), self.step, self.items.get_state(), self.seconds)
+    items, state = self.items.get_state(), copy_arrays(self.state)
+    return Moment(state, self.step, items, self.seconds, self.measured.copy())
 
   def return_to(self, moment: Moment) -> None:
-    """Goes back to a moment, from which on the metrics are forgotten; the best so far stays."""
-    self.state, self.step, items, self.seconds = moment
+    """Goes back to a moment; the best so far stays."""
+    self.state, self.step, items, self.seconds, self.measured = moment
     self.items.set_state(items)
-    self.metrics, self.update_seconds = [], []
 
   def describe_divergence(self, what: str) -> str:
     """Says that the training has diverged, what is saved, and how to go on."""
@@ -172,6 +184,7 @@ class RunState:
       "seconds": self.seconds,
       "stopped_early": self.stopped_early,
       "cost": self.read_cost(),
+      "update_metrics": self.measured.to_json(),
       "class_names": list(self.task.class_names),
       "saved": self.task.saved,
       "flags": self.settings.flags,
@@ -214,7 +227,7 @@ class RunState:
     try:
       with naming_split("validation"):
         evaluation = evaluate(
-          self.task.classifier, params, self.task.validation.batches(), self.settings.theta
+          self.task.classifier, params, self.read_split("validation"), self.settings.theta
         )
     except ValueError as error:
       raise DivergedError(self, str(error)) from error
@@ -230,11 +243,11 @@ class RunState:
     if accuracy > self.best.rc_accuracy:
       self.best = Best(self.step, accuracy)
       self.best_params = copy_arrays(params)
-    self.metrics, self.update_seconds = [], []
+    self.measured = UpdateMetrics()
 
   def _write_line(self, evaluation: Evaluation, params: Params) -> None:
     """Adds a validation to metrics.jsonl, and its scalars to TensorBoard's events."""
-    trained = self._train_means()
+    trained = self.measured.means()
     line: dict[str, Any] = {
       **self.describe_position(self.step),
       **{f"train_{name}": value for name, value in trained.items()},
@@ -242,7 +255,7 @@ class RunState:
       **self.task.measure("validation", evaluation, params),
       "spike_step_quantiles": np.quantile(evaluation.step + 1, QUANTILES),
       "computed_fraction": trained.get("computed_fraction"),
-      "update_ms": self._update_ms(),
+      "update_ms": self.measured.median_ms(),
       "seconds": self.seconds,
     }
     self.cost = {name: line[name] for name in COST}
@@ -251,15 +264,6 @@ class RunState:
       for name, value in line.items():
         if np.ndim(value) == 0 and value is not None:
           self.events.add(name, value, self.step)
-
-  def _train_means(self) -> dict[str, float]:
-    """Means of each metric over the updates since the last validation; empty without any."""
-    names = Metrics._fields if self.metrics else ()
-    return {name: float(np.mean([getattr(m, name) for m in self.metrics])) for name in names}
-
-  def _update_ms(self) -> float | None:
-    """Median milliseconds of those updates: a mean would count compilation."""
-    return 1e3 * float(np.median(self.update_seconds)) if self.update_seconds else None
 
   def describe_position(self, step: int) -> dict[str, float]:
     """Says a number of updates also in examples and, of stored data, in epochs."""

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import optax
 
+from experiments.harness import devices
 from experiments.harness.optimizer import make_optimizer
 from experiments.harness.schedules import Points, format_points, parse_points, to_schedule
 from rc_jax import check_beta, check_theta
@@ -28,6 +29,7 @@ FREE_FLAGS = (
   "checkpoint_seconds",
   "progress",
   "data_on_device",
+  "devices",
   "compile_cache",
 )
 
@@ -79,6 +81,7 @@ class Settings(NamedTuple):
     checkpoint_seconds: seconds between checkpoints.
     progress: whether to show a bar.
     data_on_device: whether a stored data set is kept on the device.
+    devices: how many work on each batch.
     flags: every flag's value, those of the experiment's own flags included, for config.json.
     flag_defaults: every flag's default, for workdirs that are older than a flag.
   """
@@ -106,6 +109,7 @@ class Settings(NamedTuple):
   checkpoint_seconds: int
   progress: bool
   data_on_device: bool
+  devices: int
   flags: dict[str, Any]
   flag_defaults: dict[str, Any]
 
@@ -211,6 +215,7 @@ def _check(values: dict[str, Any], flag_defaults: dict[str, Any]) -> Settings:
     raise ValueError(f"--clip is {values['clip']}; it must be 0 (none) or more")
   if not 0 <= values["seed"] < 2**32:
     raise ValueError(f"--seed is {values['seed']}; it must lie in 0..2**32 - 1")
+  values["devices"] = devices.choose_number(values["devices"], values["batch_size"])
   betas, thetas = (parse_points(name, str(values[name])) for name in ("beta", "theta"))
   for check, points in ((check_beta, betas), (check_theta, thetas)):
     for _, value in points:

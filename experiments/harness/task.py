@@ -22,11 +22,11 @@ class EvaluationSet(NamedTuple):
   """A split that is read whole, in order, every example once.
 
   Attributes:
-    batches: `() -> Iterator[Batch]`, ready for the classifier.
+    batches: `(rows) -> Iterator[Batch]`, ready for the classifier; the last one may be short.
     labels: `[N]` int32, on the host.
   """
 
-  batches: Callable[[], Iterator[Batch]]
+  batches: Callable[..., Iterator[Batch]]
   labels: np.ndarray
 
 
@@ -232,9 +232,9 @@ def _draw_set(sample: Callable[[Key, int], Batch], key: Key, number: int) -> Eva
   """Draws a split at once and hands it out in pieces; consumes the key."""
   batch = jax.jit(sample, static_argnums=1)(key, number)
 
-  def batches() -> Iterator[Batch]:
-    for start in range(0, number, EVALUATION_ROWS):
-      yield jax.tree.map(lambda a, start=start: a[start : start + EVALUATION_ROWS], batch)
+  def batches(rows: int = EVALUATION_ROWS) -> Iterator[Batch]:
+    for start in range(0, number, rows):
+      yield jax.tree.map(lambda a, start=start: a[start : start + rows], batch)
 
   return EvaluationSet(batches, np.asarray(batch.labels))
 
@@ -244,8 +244,8 @@ def _read_set(split: Split, prepare: Callable[[Batch], Batch], on_device: bool) 
   data, item, records = _access_records(split, on_device)
   fetch = jax.jit(lambda data, item: prepare(records(data, item)))
 
-  def batches() -> Iterator[Batch]:
-    for start in range(0, len(split), EVALUATION_ROWS):
-      yield fetch(data, item(np.arange(start, min(start + EVALUATION_ROWS, len(split)))))
+  def batches(rows: int = EVALUATION_ROWS) -> Iterator[Batch]:
+    for start in range(0, len(split), rows):
+      yield fetch(data, item(np.arange(start, min(start + rows, len(split)))))
 
   return EvaluationSet(batches, split.labels)

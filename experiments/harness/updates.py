@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from deploy import load_run
+from experiments.harness import devices
 from experiments.harness.settings import Settings
 from experiments.harness.task import Task
 from rc_jax import (
@@ -91,8 +92,26 @@ def make_update(task: Task, settings: Settings, beta: Schedule | None = None) ->
     settings: how.
     beta: a schedule of the update count that replaces the beta of the settings.
   """
-  train = _make_training(task, settings, beta)
-  return lambda state, data, item: train.update(state, task.fetch(data, item))
+  mesh = devices.make_mesh(settings.devices)
+  if mesh is None:
+    train = _make_training(task, settings, beta)
+    return lambda state, data, item: train.update(state, task.fetch(data, item))
+  # Augmented as a whole, so that the numbers drawn do not depend on the devices.
+  alone = _make_training(task._replace(augment=None), settings, beta, axis_name=devices.AXIS)
+  update_rows = jax.shard_map(
+    alone.update,
+    mesh=mesh,
+    in_specs=(devices.EVERYWHERE, devices.BY_ROWS),
+    out_specs=devices.EVERYWHERE,
+  )
+
+  def update(state: TrainState, data: Any, item: Any) -> tuple[TrainState, Metrics]:
+    batch = task.fetch(data, item)
+    if task.augment is not None:
+      batch = task.augment(jax.random.fold_in(state.key, state.step), batch)
+    return update_rows(state, batch)
+
+  return update
 
 
 def set_dtype(task: Task, settings: Settings) -> Task:
@@ -100,7 +119,9 @@ def set_dtype(task: Task, settings: Settings) -> Task:
   return task._replace(classifier=with_dtype(task.classifier, settings.dtype))
 
 
-def _make_training(task: Task, settings: Settings, beta: Schedule | None = None) -> Train:
+def _make_training(
+  task: Task, settings: Settings, beta: Schedule | None = None, axis_name: str | None = None
+) -> Train:
   per_epoch = task.updates_per_epoch
   return make_train(
     task.classifier,
@@ -109,6 +130,7 @@ def _make_training(task: Task, settings: Settings, beta: Schedule | None = None)
     beta=settings.schedule_of("beta", per_epoch) if beta is None else beta,
     theta=settings.schedule_of("theta", per_epoch),
     augment=task.augment,
+    axis_name=axis_name,
     engine=choose_task_engine(task, settings),
   )
 
@@ -117,5 +139,7 @@ def choose_task_engine(task: Task, settings: Settings) -> Engine:
   """Returns the engine that the settings ask for, with their number of widths."""
   name = settings.engine
   if name == "auto":
-    name = choose_engine(settings.batch_size, take_example_inputs(task).shape[1])
+    name = choose_engine(
+      settings.batch_size // settings.devices, take_example_inputs(task).shape[1]
+    )
   return EarlyExit(widths=settings.widths) if name == "early_exit" else name

@@ -50,6 +50,9 @@ def test_an_iterator_goes_on_from_its_state():
   [
     (dict(labels=(0, 2, 0)), "label 2 of record 1 in the training split is outside 0..1"),
     (dict(labels=(0, -1, 0)), "label -1 of record 1"),
+    (dict(labels=(0, 1.2, 0)), "label 1.2 of record 1 in the training split is no whole number"),
+    (dict(labels=(0, np.nan, 0)), "label nan of record 1 in the training split is no whole"),
+    (dict(lengths=(2, 2, 0.5)), "length 0.5 of record 2"),
     (dict(lengths=(0, 1, 1)), "length 0 of record 0 in the training split is outside 1..3"),
     (dict(lengths=(1, 1, 4)), "length 4 of record 2"),
     (dict(labels=(0, 1)), "3 inputs, 2 labels and 3 lengths"),

@@ -9,8 +9,8 @@ from experiments.harness import figures, flags
 
 @pytest.fixture(autouse=True, scope="module")
 def parsed_flags():
-  """No command line: tests set flags by `flagsaver`."""
-  flags.FLAGS(["test"])
+  """Tests set flags by `flagsaver`; of the two devices that they have, a run takes one."""
+  flags.FLAGS(["test", "--devices=1"])
 
 
 @pytest.fixture

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 import rc_jax
+from rc_jax.batches import pad_batches
 
 N, T, C = 13, 6, 3
 
@@ -191,6 +193,17 @@ def test_params_are_used():
   shift = jnp.array([0.0, 0.0, 50.0])
   result = rc_jax.evaluate(READER, shift, [DATA], 0.8)
   assert np.all(result.predicted == 2) and np.all(result.step == 0)
+
+
+@pytest.mark.parametrize("eos", [True, False])
+def test_rows_of_two_devices(two_devices, eos):
+  """A short last batch, which cannot be shared evenly, is padded and shared as the first."""
+  by_rows = NamedSharding(two_devices, PartitionSpec("device"))
+  first, last = cut(DATA, 8, 5)
+  shared = [jax.device_put(first, by_rows), jax.tree.map(jnp.asarray, last)]
+  padded = [batch for batch, _ in pad_batches(shared, READER, PARAMS, 0.8)]
+  assert all(batch.inputs.sharding == by_rows for batch in padded)
+  assert_equals_oracle(rc_jax.evaluate(READER, PARAMS, shared, 0.8, eos=eos), DATA, 0.8, eos)
 
 
 @pytest.mark.parametrize("read", [rc_jax.evaluate, rc_jax.frontier])

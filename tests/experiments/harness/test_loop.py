@@ -7,31 +7,30 @@ import jax
 import pytest
 from running import BINARIES, lines, mnist_setup, read_json, run
 
-from experiments.harness import run_state, workdir
+from experiments.harness import loop, run_state
 from experiments.harness.updates import make_initial_state, set_dtype
 from rc_jax import evaluate
 
 
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, capsys):
-  """SIGINT at the second evaluation; the same command goes on to the same numbers.
+  """SIGINT in the middle of an epoch; the same command goes on to the same numbers.
 
-  With an average of the parameters, which must travel too, and what else an optimizer may have;
-  the part before the kill gets its data from the host, which changes no number either.
+  With an average of the parameters, which must travel too, and what else an optimizer may have.
   """
   module, given = BINARIES["temporal_mnist"]
   given = given | dict(epochs="4", average="0.9", schedule="cosine", weight_decay="0.01")
   assert run(module, tmp_path / "whole", **given) == 0
 
-  append = workdir.Workdir.append_metrics
+  record = loop._record_metrics
 
-  def append_and_kill(self, line):
-    append(self, line)
-    if line["epoch"] == 2:
+  def record_and_kill(metrics, update, *given):
+    record(metrics, update, *given)
+    if update == 90:  # of 38 to an epoch
       os.kill(os.getpid(), signal.SIGINT)
 
   with monkeypatch.context() as patch:
-    patch.setattr(workdir.Workdir, "append_metrics", append_and_kill)
-    assert run(module, tmp_path / "parts", **given, data_on_device="false") == 130
+    patch.setattr(loop, "_record_metrics", record_and_kill)
+    assert run(module, tmp_path / "parts", **given) == 130
   assert "the same command goes on" in capsys.readouterr().err
   assert not (tmp_path / "parts" / "result.json").exists()
   assert run(module, tmp_path / "parts", **given) == 0
