@@ -70,5 +70,5 @@ def list_starts(
 
 def _describe_start(config: Mapping[str, Any]) -> dict[str, Any]:
   flags = config.get("flags", {})
-  length = {name: flags[name] for name in ("epochs", "num_examples", "devices") if flags.get(name)}
-  return length | {name: config[name] for name in _OF_MACHINE if name in config}
+  given = {name: flags[name] for name in ("epochs", "num_examples", "devices") if flags.get(name)}
+  return given | {name: config[name] for name in _OF_MACHINE if name in config}

@@ -112,9 +112,9 @@ class RunState:
 
   def read_split(self, name: Literal["validation", "test"]) -> Iterator[Batch]:
     """Gives the batches of a split, each device its rows."""
-    mesh = devices.make_mesh(self.settings.devices)
-    rows = EVALUATION_ROWS - EVALUATION_ROWS % self.settings.devices
-    return devices.share_rows(getattr(self.task, name).batches(rows), mesh)
+    number = self.settings.devices
+    rows = max(EVALUATION_ROWS // number, 1) * number
+    return devices.share_rows(getattr(self.task, name).batches(rows), devices.make_mesh(number))
 
   def _refuse_lost_checkpoints(self) -> None:
     """Raises ValueError if there were checkpoints once: to begin anew would wipe the metrics."""
