@@ -34,9 +34,8 @@ MD5 = {
 def spike_step(images: Array, first_from: int = FIRST_FROM) -> Array:
   """Computes the step at which each pixel spikes (section 3.3).
 
-  Values from `first_from` on spike at the first step. Those below it share the nine other steps
-  evenly, the brightest first; the background spikes last. With 230 the ten bins are of one width,
-  as in the authors' notebook: a pixel of value v spikes at step `10 - max(ceil(10 v / 255), 1)`.
+  Values from `first_from` on spike first. Darker ones share the nine other steps evenly, and the
+  background spikes last. With 230 the ten bins have one width, as in the authors' notebook.
 
   Args:
     images: `[...]` uint8.
@@ -45,8 +44,7 @@ def spike_step(images: Array, first_from: int = FIRST_FROM) -> Array:
   Returns:
     `[...]` int32, zero-based steps in 0..9.
   """
-  # A bin is (first_from - 1/2) / 9 wide; twice the values, so that all is whole.
-  width = 2 * first_from - 1
+  width = 2 * first_from - 1  # 18 bins of (first_from - 1/2) / 9: all is whole
   nth = (2 * (NUM_STEPS - 1) * images.astype(jnp.int32) + width - 1) // width
   return NUM_STEPS - jnp.clip(nth, 1, NUM_STEPS)
 
@@ -68,8 +66,8 @@ def encode(images: Array, first_from: int = FIRST_FROM) -> Array:
 def accumulate(images: Array, first_from: int = FIRST_FROM) -> Array:
   """Encodes images so that each step shows all pixels that have spiked up to it.
 
-  A pixel is 0 before it spikes and `1 - spike_step / 10` from then on. The first step is thus the
-  binary image of values from `first_from` on, and the last step is the whole image in ten values.
+  A pixel is 0 before it spikes and `1 - spike_step / 10` from then on: the first step is a binary
+  image of the brightest values, the last step the whole image in ten of them.
 
   Args:
     images: `[B, ...]` uint8.
@@ -112,8 +110,7 @@ def prepare_accumulated(
 
   Args:
     batch: inputs `[B, 28, 28]` uint8, from a split that `load` made.
-    prefix: None keeps all ten steps. A number from 1 to 10 keeps only that step, which shows the
-      pixels that have spiked within so many steps.
+    prefix: 1 to 10 keeps only that step, of the pixels that have spiked so far; None keeps all.
     first_from: as of `spike_step`.
 
   Returns:
