@@ -114,8 +114,7 @@ def prepare_accumulated(
     first_from: as of `spike_step`.
 
   Returns:
-    The batch with inputs `[B, 10, 28, 28, 1]` float32; with a prefix the inputs have one step and
-    the lengths are 1. Labels stay.
+    The batch with inputs `[B, 10, 28, 28, 1]` float32; a prefix leaves one step, and lengths of 1.
 
   Raises:
     ValueError: if prefix is out of range.
