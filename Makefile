@@ -8,8 +8,8 @@ BIN := $(VENV)/bin
 NEWEST := .venv-newest-$(VERSION)
 ONNX := .venv-onnx-$(VERSION)
 DEMO := runs/demo
-# `make test` compiles with XLA's older, quicker emitters; this is what users have.
-AS_USERS := XLA_FLAGS=--xla_cpu_use_fusion_emitters=true
+# `make test` compiles with XLA's older, quicker emitters where JAX still has them; users do not.
+AS_USERS := COMPILE_AS_USERS=1
 SPOKEN := --dataset=synthetic --of=all --gap_s=0.5 --snr_db=20
 
 .PHONY: demo test test-slow test-newest test-onnx lint types docs lock clean help

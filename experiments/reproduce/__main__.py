@@ -126,7 +126,6 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 def _smoke_environment(folder: pathlib.Path) -> dict[str, str]:
   """Returns what a smoke run is started with: it is short but for compiling, which is cut down."""
   defaults = {
-    "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false",
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
     "JAX_COMPILATION_CACHE_DIR": str((folder / "compiled").absolute()),
   }
