@@ -61,7 +61,7 @@ class Workdir:
     self.notes: list[str] = []
     if self.path.exists() and not self.path.is_dir():
       raise ValueError(f"--workdir={path} is a file; name a folder")
-    config = {"experiment": experiment, "flags": flags} | describe_machine()
+    self._config = config = {"experiment": experiment, "flags": flags} | describe_machine()
     config["numerics"] = describe_numerics()
     config |= {} if data is None else {"data": to_plain(data)}
     self._refuse_other_run(path, config, flag_defaults)
@@ -120,6 +120,7 @@ class Workdir:
     """Keeps more lines beside the circumstances of this start, and shows them to the user."""
     self.notes += notes
     if notes and (config := self.read_config()):
+      self._config = config
       config["starts"][-1]["notes"] += notes
       with self.naming_failure():
         write_json(self.path / "config.json", config)
@@ -149,19 +150,25 @@ class Workdir:
     try:
       yield
     except OSError as error:
+      if not self.path.exists():
+        gone = f"--workdir={self.path} was removed while its run went on; choose one that stays"
+        raise ValueError(gone) from error
       raise ValueError(
         f"--workdir={self.path} cannot be written: {error.strerror or error}; checkpoints from "
         "before are unharmed: once that is mended, the same command goes on"
       ) from error
 
   def append_metrics(self, line: dict[str, Any]) -> None:
-    """Adds a line to metrics.jsonl.
+    """Adds a line to metrics.jsonl; config.json is written again if somebody has removed it.
 
     Raises:
       ValueError: it cannot be written.
     """
-    with self.naming_failure(), open(self.path / "metrics.jsonl", "a") as file:
-      file.write(json.dumps(to_plain(line), allow_nan=False) + "\n")
+    with self.naming_failure():
+      with open(self.path / "metrics.jsonl", "a") as file:
+        file.write(json.dumps(to_plain(line), allow_nan=False) + "\n")
+      if not (self.path / "config.json").exists():
+        write_json(self.path / "config.json", self._config)
 
   def rewind_metrics(self, step: int, every: int) -> None:
     """Drops the lines after `step`: a run that was killed goes on from its last checkpoint.

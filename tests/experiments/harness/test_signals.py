@@ -24,6 +24,7 @@ def test_a_first_signal_is_noted_and_a_second_one_kills(number):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_outside_the_training_it_is_one_line_and_status_130(number, monkeypatch, capsys):
   before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+  signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
   monkeypatch.setattr(sys, "argv", ["prog"])
   monkeypatch.setattr(thread_errors, "leave", lambda status: None)
   monkeypatch.setattr(thread_errors, "hush", lambda: None)

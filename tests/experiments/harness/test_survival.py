@@ -13,7 +13,7 @@ import pytest
 from running import FAST, lines, mnist_setup, read_json
 from tensorboardX import record_writer
 
-from experiments.harness import figures, run_state
+from experiments.harness import figures, loop, run_state
 from experiments.harness import run as harness
 from experiments.harness.lock import Lock
 from experiments.harness.workdir import Workdir
@@ -102,6 +102,35 @@ def test_a_line_of_metrics_that_finds_no_room_says_so(tmp_path):
   (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
   with pytest.raises(ValueError, match=r"cannot be written: No space left on device; checkpoints"):
     Workdir(str(tmp_path), "speech", {}, {}).append_metrics({"step": 1})
+
+
+@pytest.fixture
+def meanwhile(monkeypatch):
+  """Does something after update 7, while the run goes on."""
+  record = loop._record_metrics
+
+  def arrange(act):
+    def record_and_act(metrics, update, *given):
+      record(metrics, update, *given)
+      if update == 7:
+        act()
+
+    monkeypatch.setattr(loop, "_record_metrics", record_and_act)
+
+  return arrange
+
+
+def test_a_workdir_that_is_removed_while_its_run_goes_on_is_named(half, meanwhile):
+  meanwhile(lambda: shutil.rmtree(half))
+  with pytest.raises(ValueError, match=r"/run was removed while its run went on; choose one"):
+    go_on(half)
+
+
+def test_a_config_that_is_removed_while_the_run_goes_on_is_written_again(half, whole, meanwhile):
+  meanwhile((half / "config.json").unlink)
+  assert go_on(half) == 0
+  assert read_end(half) == whole
+  assert [start["epochs"] for start in read_json(half, "config.json")["starts"]] == [1, 2, 4]
 
 
 def test_a_member_in_a_folder_in_use_is_refused_and_the_others_are_let_go(half, tmp_path):
