@@ -79,9 +79,9 @@ class RunState:
     self.measured = UpdateMetrics()  # since the last validation
     self.checkpoints = Checkpoints(workdir.path / "checkpoints")
     self._restore()
-    mesh = devices.make_mesh(settings.devices)  # a checkpoint may be of another number
-    self.state = devices.replicate(self.state, mesh)
-    self.best_params: Params = devices.replicate(self.best_params, mesh)
+    self.mesh = devices.make_mesh(settings.devices)  # a checkpoint may be of another number
+    self.state = devices.replicate(self.state, self.mesh)
+    self.best_params: Params = devices.replicate(self.best_params, self.mesh)
     with workdir.naming_failure():
       self.events = Events(workdir.path / "tensorboard", self.step)
 
@@ -114,7 +114,7 @@ class RunState:
     """Gives the batches of a split, each device its rows."""
     number = self.settings.devices
     rows = max(EVALUATION_ROWS // number, 1) * number
-    return devices.share_rows(getattr(self.task, name).batches(rows), devices.make_mesh(number))
+    return devices.share_rows(getattr(self.task, name).batches(rows), self.mesh)
 
   def _refuse_lost_checkpoints(self) -> None:
     """Raises ValueError if there were checkpoints once: to begin anew would wipe the metrics."""
