@@ -89,7 +89,7 @@ def main() -> None:
   times = measure_in_turn(given, numbers)
   for number, time in times.items():
     print(
-      f"{given.shape}, {given.engine}, B = {given.rows}, f = {given.fraction:g}: {number} devices "
+      f"{given.shape}, {given.engine}, B = {given.rows}, f = {given.fraction:g}: devices {number}, "
       f"{time:.1f} ms, throughput {times[numbers[0]] / time:.2f}"
     )
 

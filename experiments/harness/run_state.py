@@ -106,7 +106,7 @@ class RunState:
     self.seconds = meta["seconds"]
     self.stopped_early = meta["stopped_early"]
     self.cost = meta.get("cost")
-    self.measured = UpdateMetrics(meta.get("update_metrics"))
+    self.measured = UpdateMetrics(**meta.get("since_validation", {}))
     self.step = int(self.state.step)
     self.workdir.rewind_metrics(self.step, self.task.evaluate_every)
 
@@ -184,7 +184,7 @@ class RunState:
       "seconds": self.seconds,
       "stopped_early": self.stopped_early,
       "cost": self.read_cost(),
-      "update_metrics": self.measured.to_json(),
+      "since_validation": self.measured.to_json(),
       "class_names": list(self.task.class_names),
       "saved": self.task.saved,
       "flags": self.settings.flags,

@@ -6,45 +6,40 @@ from rc_jax import Metrics
 
 
 class UpdateMetrics:
-  """Metrics of some updates of a run, on the host, and the time that each took.
+  """Sums of the metrics of some updates, on the host, and the time that each update took.
 
   Args:
-    rows: of `to_json`, of a run that goes on.
+    count: of updates whose sums are given, of a run that goes on.
+    sums: of each metric over them, by name.
   """
 
-  def __init__(self, rows: list[list[float]] | None = None):
-    self._metrics = [_from_floats(row) for row in rows or ()]
+  def __init__(self, count: int = 0, sums: dict[str, float] | None = None):
+    self._count = count
+    self._sums = dict(sums or dict.fromkeys(Metrics._fields, 0.0))
     self._seconds: list[float] = []
 
   def add(self, metrics: Metrics) -> None:
-    """Adds those of an update, as they come from the device."""
-    self._metrics.append(metrics)
+    """Adds those of an update: scalars on the host."""
+    self._count += 1
+    for name, value in metrics._asdict().items():
+      self._sums[name] += float(value)
 
   def add_seconds(self, seconds: float) -> None:
     """Adds the wall time of an update."""
     self._seconds.append(seconds)
 
   def copy(self) -> "UpdateMetrics":
-    """Returns what is there, to be kept while more is added; times are not kept."""
-    other = UpdateMetrics()
-    other._metrics = list(self._metrics)
-    return other
+    """Returns another one with the same sums, without the times."""
+    return UpdateMetrics(self._count, self._sums)
 
   def means(self) -> dict[str, float]:
     """Returns the mean of each metric over the updates; empty without any."""
-    names = Metrics._fields if self._metrics else ()
-    return {name: float(np.mean([getattr(m, name) for m in self._metrics])) for name in names}
+    return {name: total / self._count for name, total in self._sums.items() if self._count}
 
   def median_ms(self) -> float | None:
     """Returns median milliseconds of an update: a mean would count compilation."""
     return 1e3 * float(np.median(self._seconds)) if self._seconds else None
 
-  def to_json(self) -> list[list[float]]:
-    """Returns the metrics as numbers that JSON keeps to the last bit."""
-    return [np.asarray(metrics, np.float64).tolist() for metrics in self._metrics]
-
-
-def _from_floats(row: list[float]) -> Metrics:
-  """Takes an update's metrics from JSON, in the types in which the device gives them."""
-  read = Metrics(*(np.float32(value) for value in row))  # type: ignore[arg-type]
-  return read._replace(finite=bool(read.finite))  # type: ignore[arg-type]
+  def to_json(self) -> dict[str, object]:
+    """Returns the arguments that make it again, to the last bit; a checkpoint holds them."""
+    return {"count": self._count, "sums": dict(self._sums)}  # written while more is added
