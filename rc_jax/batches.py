@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 
 from rc_jax.checks import check_batch, check_shapes, check_theta
 from rc_jax.types import Array, Batch, Classifier, Inputs, Params
@@ -77,8 +78,15 @@ def _place(batch: Batch, shardings: list[Any]) -> Batch:
 
 def concatenate_rows(parts: list[tuple[int, tuple[Array, ...]]]) -> list[np.ndarray]:
   """Joins results of padded batches, each with its number of true rows, column by column."""
-  columns = zip(*([np.asarray(a)[:rows] for a in arrays] for rows, arrays in parts), strict=True)
+  columns = zip(*([_fetch(a)[:rows] for a in arrays] for rows, arrays in parts), strict=True)
   return [np.concatenate(column) for column in columns]
+
+
+def _fetch(array: Array) -> np.ndarray:
+  """Copies an array to the host, all rows of it, even where other processes hold some."""
+  if not isinstance(array, jax.Array) or array.is_fully_addressable or array.is_fully_replicated:
+    return np.asarray(array)
+  return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
 def _count_classes(classifier: Classifier, params: Params, batch: Batch) -> int:

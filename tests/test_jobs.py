@@ -25,12 +25,14 @@ def read(command):
     return read_settings(speech.EXPERIMENT)
 
 
-def test_a_pod_is_one_seed_and_begins_again_only_where_that_helps():
-  spec = yaml.safe_load((JOBS / "kubernetes.yaml").read_text())["spec"]
+@pytest.mark.parametrize(
+  ("name", "variable"), [("kubernetes.yaml", "SEED"), ("kubernetes_one_run.yaml", "INDEX")]
+)
+def test_a_pod_begins_again_only_where_that_helps(name, variable):
+  *_, job = yaml.safe_load_all((JOBS / name).read_text())
+  spec = job["spec"]
   (container,) = spec["template"]["spec"]["containers"]
-  settings = read([word.replace("$(SEED)", "3") for word in container["command"]])
-  assert settings.seed == 3 and settings.workdir == "/runs/speech/3"
-  assert [variable["name"] for variable in container["env"]] == ["SEED"]
+  assert [given["name"] for given in container["env"]] == [variable]
   mounted, volumes = container["volumeMounts"], spec["template"]["spec"]["volumes"]
   assert [volume["name"] for volume in volumes] == [place["name"] for place in mounted] == ["runs"]
   by_status = {
@@ -40,10 +42,34 @@ def test_a_pod_is_one_seed_and_begins_again_only_where_that_helps():
   }
   assert by_status == {130: "Ignore", 2: "FailJob"}
   assert spec["template"]["spec"]["restartPolicy"] == "Never"  # a failure policy wants it
+  settings = read([word.replace(f"$({variable})", "3") for word in container["command"]])
+  assert settings.workdir == ("/runs/speech/3" if variable == "SEED" else "/runs/speech")
+  assert settings.flags["seed" if variable == "SEED" else "process_id"] == 3
 
 
-@pytest.mark.parametrize(("status", "requeued"), [(0, ""), (2, ""), (130, "requeue 77_3\n")])
-def test_slurm_begins_again_what_a_signal_has_stopped(tmp_path, status, requeued):
+def test_the_pods_of_one_run_find_process_0():
+  service, job = yaml.safe_load_all((JOBS / "kubernetes_one_run.yaml").read_text())
+  spec, name = job["spec"], job["metadata"]["name"]
+  (container,) = spec["template"]["spec"]["containers"]
+  flags = read([word.replace("$(INDEX)", "1") for word in container["command"]]).flags
+  assert spec["completions"] == spec["parallelism"] == flags["num_processes"]
+  subdomain = spec["template"]["spec"]["subdomain"]
+  assert flags["coordinator_address"] == f"{name}-0.{subdomain}:8476"
+  assert service["metadata"]["name"] == subdomain and service["spec"]["clusterIP"] == "None"
+  assert service["spec"]["selector"] == {"batch.kubernetes.io/job-name": name}
+
+
+@pytest.mark.parametrize(
+  ("script", "status", "requeued"),
+  [
+    ("slurm.sh", 0, ""),
+    ("slurm.sh", 2, ""),
+    ("slurm.sh", 130, "requeue 77_3\n"),
+    ("slurm_one_run.sh", 2, ""),
+    ("slurm_one_run.sh", 130, "requeue 78\n"),
+  ],
+)
+def test_slurm_begins_again_what_a_signal_has_stopped(tmp_path, script, status, requeued):
   """With an `srun` that writes its command down and ends with a status."""
   for name, line in (
     ("srun", f'printf "%s\\n" "$@" > ran; exit {status}'),
@@ -55,20 +81,24 @@ def test_slurm_begins_again_what_a_signal_has_stopped(tmp_path, status, requeued
     "PATH": f"{tmp_path}:{os.environ['PATH']}",
     "SLURM_ARRAY_TASK_ID": "3",
     "SLURM_ARRAY_JOB_ID": "77",
+    "SLURM_JOB_ID": "78",
     "RUNS": "/shared/my runs",
   }
-  command = ["bash", str(JOBS / "slurm.sh"), "speech", "--beta=0.2", "--epochs=40"]
+  command = ["bash", str(JOBS / script), "speech", "--beta=0.2", "--epochs=40"]
   done = subprocess.run(
     command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
   )
   assert (done.returncode, done.stdout, done.stderr) == (status, requeued, "")
-  settings = read((tmp_path / "ran").read_text().splitlines())
-  assert (settings.seed, settings.workdir) == (3, "/shared/my runs/speech/3")
+  words = (tmp_path / "ran").read_text().splitlines()
+  settings = read(words[words.index("python") :])
+  where = (3, "/shared/my runs/speech/3") if script == "slurm.sh" else (0, "/shared/my runs/speech")
+  assert (settings.seed, settings.workdir) == where
   assert settings.betas == ((0.0, 0.2),) and settings.amount == 40
 
 
-def test_slurm_wants_an_experiment(tmp_path):
+@pytest.mark.parametrize("script", ["slurm.sh", "slurm_one_run.sh"])
+def test_slurm_wants_an_experiment(tmp_path, script):
   done = subprocess.run(
-    ["bash", str(JOBS / "slurm.sh")], capture_output=True, text=True, check=False, cwd=tmp_path
+    ["bash", str(JOBS / script)], capture_output=True, text=True, check=False, cwd=tmp_path
   )
   assert done.returncode != 0 and "name an experiment: spotting" in done.stderr

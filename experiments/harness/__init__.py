@@ -9,8 +9,9 @@
 - `run` trains and writes the files: `loop` is the training loop, `run_state` one run in memory,
   `updates` the jitted functions of a run, `joint` those of several runs in one program, `signals`
   the end on request.
-- `workdir` and `checkpoints` write and read the files, from which alone `report`, `figures` and
-  `tables` draw.
+- `devices` shares the rows of a batch; `processes` is what several processes of a run agree on.
+- `files` opens what one process reads and writes: `workdir`, `checkpoints` and `events`, from which
+  alone `report`, `figures` and `tables` draw.
 
 Nothing here depends on an experiment, a data set or a model; only the texts of `flags` name them.
 """

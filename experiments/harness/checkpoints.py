@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 
 from experiments.harness.checksums import Checksums
@@ -55,8 +57,15 @@ class Checkpoints:
       raise ValueError(f"{folder} is a file; put the folder of checkpoints back in its place")
     self._sums = Checksums(folder)
     self.notes = [self._sums.damage] if self._sums.damage else []
-    options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True, cleanup_tmp_directories=True)
+    options = ocp.CheckpointManagerOptions(
+      max_to_keep=2,
+      create=False,
+      cleanup_tmp_directories=True,
+      # Orbax would wait for the other processes of the run, which read and write no file.
+      multiprocessing_options=ocp.options.MultiprocessingOptions(active_processes={0}),
+    )
     with self._naming_failure():
+      folder.mkdir(exist_ok=True)
       self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
 
   def save(self, snapshot: Snapshot) -> None:
@@ -69,14 +78,15 @@ class Checkpoints:
     if step == self._manager.latest_step():
       return
     state = snapshot.state._replace(key=jax.random.key_data(snapshot.state.key))
+    state, best = _take_own((state, snapshot.best))
     with self._naming_failure():
       self._finish_save()
-      self._refuse_full_disk((state, snapshot.best))
+      self._refuse_full_disk((state, best))
       self._manager.save(
         step,
         args=ocp.args.Composite(
           state=ocp.args.StandardSave(state),
-          best=ocp.args.StandardSave(snapshot.best),
+          best=ocp.args.StandardSave(best),
           meta=ocp.args.JsonSave(snapshot.meta),
         ),
       )
@@ -126,7 +136,7 @@ class Checkpoints:
     # One that was finished but has no sums is from before them, or of a process that was killed.
     if step in self._sums.steps and (damage := self._sums.find_damage(step)):
       raise _DamagedError(damage)
-    like = like._replace(key=jax.random.key_data(like.key))
+    like = _take_own(like._replace(key=jax.random.key_data(like.key)))
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     with self._naming_damage(step):
       args = ocp.args.Composite(meta=ocp.args.JsonRestore())
@@ -138,7 +148,7 @@ class Checkpoints:
       )
       saved = self._manager.restore(step, args=args)
       state = TrainState(*saved.state)
-      key = jax.random.wrap_key_data(state.key)
+      key = jax.random.wrap_key_data(jnp.asarray(state.key))
       return Snapshot(state._replace(key=key), saved.best, meta)
 
   def _set_aside(self, step: int) -> None:
@@ -198,6 +208,14 @@ class Checkpoints:
       yield
     except Exception as error:
       raise _DamagedError(f"{self._folder / str(step)} cannot be read: {shorten(error)}") from error
+
+
+def _take_own(tree: Any) -> Any:
+  """Copies arrays to the host if there are several processes.
+
+  Orbax takes an array that one of them holds alone for a mistake.
+  """
+  return tree if jax.process_count() == 1 else jax.tree.map(np.array, tree)
 
 
 class _DamagedError(Exception):

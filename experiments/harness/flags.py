@@ -5,9 +5,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import jax
 from absl import app, flags, logging
 
-from experiments.harness import compile_cache, thread_errors
+from experiments.harness import compile_cache, processes, thread_errors
 from experiments.harness.settings import Experiment, Settings, make_settings
 from rc_jax import EarlyExit
 
@@ -147,6 +148,14 @@ flags.DEFINE_integer(
   "all, or as many of them as divide --batch_size.",
 )
 flags.DEFINE_string(
+  "coordinator_address",
+  None,
+  "host:port of process 0, of a run in several processes, which all are given the same command but "
+  "for --process_id. SLURM, Open MPI and TPU pods say all three by themselves.",
+)
+flags.DEFINE_integer("num_processes", None, "Processes of the run; 1: this one alone.", 1)
+flags.DEFINE_integer("process_id", None, "Which of them this is, from 0 on.", 0)
+flags.DEFINE_string(
   "compile_cache",
   None,
   "Folder in which JAX keeps compiled programs, so that a later start does not compile them again; "
@@ -180,7 +189,7 @@ def _list_names(experiment: Experiment) -> list[str]:
 def run_main(main: Callable[[], Any]) -> None:
   """Runs a binary: bad input ends it with one line and status 2, not with a traceback.
 
-  So does Ctrl-C or SIGTERM, with status 130.
+  So does Ctrl-C or SIGTERM, with status 130, and the loss of another process of the run.
 
   Args:
     main: of the binary, called once the flags are parsed; it returns the exit status, or None for
@@ -197,12 +206,17 @@ def run_main(main: Callable[[], Any]) -> None:
         raise ValueError(f"unexpected argument {argv[1]!r}; flags look like --beta=0.2")
       if problem := compile_cache.turn_on(FLAGS.compile_cache):
         print(problem, file=sys.stderr)
+      processes.join(FLAGS.coordinator_address, FLAGS.num_processes, FLAGS.process_id)
       return main() or 0
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, jax.errors.JaxRuntimeError) as error:
+      loss = processes.explain_loss(error)
+      if loss is None and isinstance(error, jax.errors.JaxRuntimeError):
+        raise
       logging.info("where it came from", exc_info=True)  # --verbosity=0 shows it
-      print(f"error: {error}", file=sys.stderr)
-      thread_errors.leave(2)
-      return 2
+      print(f"error: {loss or error}", file=sys.stderr)
+      status = 2 if loss is None else 130  # a loss is mended by starting again, as a signal is
+      thread_errors.leave(status)
+      return status
     except KeyboardInterrupt:  # before or after the training, or a second one in it
       print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
       thread_errors.leave(130)

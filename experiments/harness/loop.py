@@ -2,13 +2,14 @@
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import numpy as np
 import tqdm
 
 from experiments.harness.joint import join, join_data, make_joint_update, split
+from experiments.harness.processes import Agreement, is_writer
 from experiments.harness.run_state import DivergedError, RunState
 from experiments.harness.signals import StopOnSignal
 from experiments.harness.updates import Update
@@ -27,36 +28,35 @@ def train(runs: Sequence[RunState]) -> bool:
   Raises:
     ValueError: bad data, or a training that diverged; what was before that is saved then.
   """
-  every, saved_at = runs[0].settings.checkpoint_seconds, time.monotonic()
   bar = tqdm.tqdm(
     total=sum(run.updates for run in runs),
     initial=sum(run.step for run in runs),
     unit="update",
-    disable=not runs[0].settings.progress or all(run.ended for run in runs),
+    disable=not (runs[0].settings.progress and is_writer()) or all(run.ended for run in runs),
     dynamic_ncols=True,
   )
   # A group that comes again, after others have caught up or ended, is not compiled again.
   update = functools.cache(lambda *members: make_joint_update([runs[k] for k in members]))
   with StopOnSignal() as stop, bar:
-    must_pause = lambda: stop.is_set() or time.monotonic() - saved_at > every
-    while not stop.is_set() and (waiting := [k for k, run in enumerate(runs) if not run.ended]):
+    agreement = Agreement(stop.is_set, runs[0].settings.checkpoint_seconds)
+    while not agreement.stops and (waiting := [k for k, run in enumerate(runs) if not run.ended]):
       step = min(runs[k].step for k in waiting)
       group = [k for k in waiting if runs[k].step == step]  # all, but after a kill between saves
       ahead = [runs[k].step for k in waiting if k not in group]
       members = [runs[k] for k in group]
       before = [run.remember() for run in members]
       try:
-        _advance(members, update(*group), ahead, must_pause, bar)
+        _advance(members, update(*group), ahead, agreement, bar)
       except DivergedError as error:
         for run, moment in zip(members, before, strict=True):
           run.return_to(moment)
         for run in runs:
           run.save()
         raise ValueError(error.run.describe_divergence(str(error))) from error
-      if must_pause():
+      if agreement.pauses:
         for run in runs:
           run.save()
-        saved_at = time.monotonic()
+        agreement.note_save()
     for run in runs:
       if run.ended and run.best.rc_accuracy < 0:  # resumed before the first validation
         run.validate(bar.write)
@@ -68,7 +68,7 @@ def _advance(
   runs: Sequence[RunState],
   update: Update,
   ahead: Sequence[int],
-  must_pause: Callable[[], bool],
+  agreement: Agreement,
   bar: tqdm.tqdm,
 ) -> None:
   """Makes updates until the next validation is done, others ahead are reached, or a pause is due.
@@ -77,7 +77,7 @@ def _advance(
     runs: all at the same step.
     update: their joint update.
     ahead: steps of the runs that have come further.
-    must_pause: says whether to stop between two updates, for a checkpoint or a signal.
+    agreement: says whether to pause between two updates, for a checkpoint or a signal.
     bar: of the progress.
   """
   task, step = runs[0].task, runs[0].step
@@ -85,9 +85,9 @@ def _advance(
   validation = min(step - step % every + every, runs[0].updates)
   data, state = join_data(runs), join([run.state for run in runs])
   previous = None
-  while step < min([validation, *ahead]) and not must_pause():
+  while step < min([validation, *ahead]) and not agreement.ask():
     started = time.monotonic()
-    state, metrics = update(state, data, join([next(run.items) for run in runs]))
+    state, metrics = update(state, data, join([run.next_item() for run in runs]))
     if previous is not None:
       # A step late, so that the device never waits.
       _record_metrics(previous, step, runs, bar)

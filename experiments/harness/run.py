@@ -4,17 +4,19 @@ import contextlib
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import jax
 import numpy as np
 
 from deploy.run_files import save_model
-from experiments.harness import devices, large_pages, report
-from experiments.harness.fingerprint import identify_data
+from experiments.harness import devices, large_pages, processes, report
+from experiments.harness.circumstances import describe_machine, describe_numerics
+from experiments.harness.files import Files
+from experiments.harness.fingerprint import identify_data, list_differences
 from experiments.harness.loop import train
 from experiments.harness.run_state import RunState, naming_split, summarize
-from experiments.harness.settings import Settings
+from experiments.harness.settings import LOCAL_FLAGS, Settings
 from experiments.harness.task import Task
 from experiments.harness.updates import (
   count_updates,
@@ -22,7 +24,7 @@ from experiments.harness.updates import (
   set_dtype,
   take_example_inputs,
 )
-from experiments.harness.workdir import Workdir, write_json
+from experiments.harness.workdir import Workdir, to_plain, write_json
 from rc_jax import (
   Evaluation,
   accuracy_at_step,
@@ -68,43 +70,78 @@ def run_together(members: Sequence[tuple[Task, Settings]]) -> int:
   """
   for task, settings in members:  # all that can be wrong is told before anything is written
     _check_fit(task, settings)
+  processes.refuse_differences([_describe_start(*member) for member in members], _list_unlike)
   for note in dict.fromkeys(note for task, _ in members for note in task.notes):
-    print(note)
+    _say(note)
   shared = members[0][1]
   if said := devices.describe(shared.devices, shared.batch_size):
-    print(said)
+    _say(said)
   classifier = set_dtype(*members[0]).classifier  # one object, so that each function compiles once
   mesh = devices.make_mesh(shared.devices)
   data = {id(task.data): devices.replicate(task.data, mesh) for task, _ in members}
   with contextlib.ExitStack() as opened:
     runs = []
     for task, settings in members:
-      workdir = opened.enter_context(contextlib.closing(_open_workdir(task, settings)))
+      with processes.sharing_failure():
+        files = _open_files(task, settings, opened)
       task = task._replace(classifier=classifier, data=data[id(task.data)])
-      runs.append(RunState(task, settings, workdir))
-      opened.callback(runs[-1].close)
-    for one in runs:
-      for note in one.workdir.notes:
-        print(note, file=sys.stderr)
+      runs.append(RunState(task, settings, files))
+    for note in (note for one in runs if one.files for note in one.files.workdir.notes):
+      _say(note, sys.stderr)
     if shared.progress and (advice := large_pages.advise()):
-      print(advice, file=sys.stderr)
+      _say(advice, sys.stderr)
     ended = train(runs)
-    for one in runs:
-      if ended:
-        with one.workdir.naming_failure():
-          finish(one)
-        print(report.tabulate(one.workdir.path))
+    for one in runs if ended else []:
+      finish(one)
   if not ended:
     steps = ", ".join(str(one.step) for one in runs)
-    print(f"stopped after update {steps}; the same command goes on from there", file=sys.stderr)
+    _say(f"stopped after update {steps}; the same command goes on from there", sys.stderr)
   return 0 if ended else 130
 
 
-def _open_workdir(task: Task, settings: Settings) -> Workdir:
-  """Opens the folder of a run, and refuses one of another run."""
+def _say(line: str, file: TextIO | None = None) -> None:
+  """Shows the user a line, once for all processes."""
+  if processes.is_writer():
+    print(line, file=file)
+
+
+def _open_files(task: Task, settings: Settings, opened: contextlib.ExitStack) -> Files | None:
+  """Opens the files of a run, until `opened` closes; None where another process writes them.
+
+  Raises:
+    ValueError: the folder holds another run, or cannot be written.
+  """
+  if not processes.is_writer():
+    return None
   data = identify_data(task.fingerprint, task.class_names, task.saved)
   given = (settings.workdir, task.name, settings.flags, settings.flag_defaults)
-  return Workdir(*given, data, task.notes)
+  workdir = opened.enter_context(contextlib.closing(Workdir(*given, data, task.notes)))
+  return opened.enter_context(contextlib.closing(Files(workdir, task)))
+
+
+def _describe_start(task: Task, settings: Settings) -> dict[str, Any]:
+  """What must be the same in all processes of a run: JSON values, by name, and its data."""
+  machine = describe_machine()
+  flags = {f"--{k}": v for k, v in settings.flags.items() if k not in LOCAL_FLAGS}
+  same = {
+    **{"experiment": task.name, "python": machine["python"]},
+    **machine["packages"],
+    **{"revision": machine["git_revision"]},
+    **describe_numerics(),
+    **flags,
+  }
+  data = identify_data(task.fingerprint, task.class_names, task.saved)
+  return to_plain({"same": same, "data": data})
+
+
+def _list_unlike(first: list[dict[str, Any]], other: list[dict[str, Any]]) -> list[str]:
+  """Says in phrases how two processes differ, by `_describe_start` of all members of each."""
+  found = []
+  for a, b in zip(first, other, strict=True):
+    names = [name for name in a["same"] if a["same"][name] != b["same"].get(name)]
+    found += [f"{name} is {b['same'].get(name)!r}, not {a['same'][name]!r}" for name in names]
+    found += list_differences(a["data"], b["data"])
+  return list(dict.fromkeys(found))
 
 
 def _check_fit(task: Task, settings: Settings) -> None:
@@ -120,20 +157,30 @@ def _check_fit(task: Task, settings: Settings) -> None:
 
 
 def finish(run: RunState) -> None:
-  """Reads the test split at the chosen checkpoint and writes the result, report and pictures.
+  """Reads the test split at the chosen checkpoint; writes and shows the result and pictures.
 
   Args:
     run: one that has come to its end.
 
   Raises:
-    ValueError: the test split holds bad data, or the training has diverged.
+    ValueError: the test split holds bad data, the training has diverged, or a file cannot be
+      written.
   """
   params = run.params if run.settings.choose == "last" else run.best_params
   result = _describe_training(run) | _read_test(run, params)
-  _save_examples(run, params)
+  if run.files is not None:
+    workdir = run.files.workdir
+    with workdir.naming_failure():
+      _write(run, devices.take_local(params), result, workdir.path)
+    print(report.tabulate(workdir.path))
+
+
+def _write(run: RunState, params: Params, result: dict[str, Any], path: pathlib.Path) -> None:
+  """Writes what a run leaves at its end into its folder, the result last."""
+  _save_examples(run, params, path)
   task, example = run.task, take_example_inputs(run.task)
   save_model(
-    run.workdir.path,
+    path,
     experiment=task.name,
     model=task.model,
     params=params,
@@ -142,8 +189,8 @@ def finish(run: RunState) -> None:
     theta=run.settings.theta,
     statistics=task.saved,
   )
-  write_json(run.workdir.path / "result.json", result)
-  report.write(run.workdir.path)
+  write_json(path / "result.json", result)
+  report.write(path)
 
 
 def _describe_training(run: RunState) -> dict[str, Any]:
@@ -193,7 +240,7 @@ def _count_spike_steps(evaluation: Evaluation, steps: int, classes: int) -> dict
   return {"spike_steps": by_class, "silent_steps": count(~spiked)}
 
 
-def _save_examples(run: RunState, params: Params) -> None:
+def _save_examples(run: RunState, params: Params, path: pathlib.Path) -> None:
   """Writes examples.npz: the sequences that a report draws, with what the network says of them."""
   if run.task.pictures is None:
     return
@@ -203,7 +250,7 @@ def _save_examples(run: RunState, params: Params) -> None:
   functions = {"encode": classifier.encode, "decode": classifier.decode}
   unroll_one = lambda x: unroll(classifier.step, params, carry, x, **functions)
   np.savez_compressed(
-    run.workdir.path / "examples.npz",
+    path / "examples.npz",
     inputs=np.asarray(batch.inputs),
     labels=np.asarray(batch.labels),
     lengths=np.asarray(batch.lengths),

@@ -9,16 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.harness import devices
-from experiments.harness.checkpoints import Checkpoints, Snapshot
-from experiments.harness.events import Events
-from experiments.harness.fingerprint import identify_data, list_differences
+from experiments.harness import devices, processes
+from experiments.harness.checkpoints import Snapshot
+from experiments.harness.files import Files
 from experiments.harness.optimizer import read_average
 from experiments.harness.settings import Settings
 from experiments.harness.task import EVALUATION_ROWS, Task
 from experiments.harness.update_metrics import UpdateMetrics
 from experiments.harness.updates import begin_from_run, count_updates, make_initial_state
-from experiments.harness.workdir import Workdir, read_metrics
+from experiments.harness.workdir import to_plain
 from rc_jax import Batch, Evaluation, TrainState, evaluate
 from rc_jax.types import Params
 
@@ -62,11 +61,11 @@ class RunState:
   Args:
     task: what to train.
     settings: how.
-    workdir: where its files go.
+    files: of the run; None in a process that does not write them.
   """
 
-  def __init__(self, task: Task, settings: Settings, workdir: Workdir):
-    self.task, self.settings, self.workdir = task, settings, workdir
+  def __init__(self, task: Task, settings: Settings, files: Files | None):
+    self.task, self.settings, self.files = task, settings, files
     self.updates = count_updates(task, settings)
     self.state = make_initial_state(task, settings)
     self.step = 0
@@ -77,13 +76,10 @@ class RunState:
     self.stopped_early = False
     self.cost: dict[str, Any] | None = None  # what the last validation's line says of updates
     self.measured = UpdateMetrics()  # since the last validation
-    self.checkpoints = Checkpoints(workdir.path / "checkpoints")
     self._restore()
     self.mesh = devices.make_mesh(settings.devices)  # a checkpoint may be of another number
     self.state = devices.replicate(self.state, self.mesh)
     self.best_params: Params = devices.replicate(self.best_params, self.mesh)
-    with workdir.naming_failure():
-      self.events = Events(workdir.path / "tensorboard", self.step)
 
   @property
   def params(self) -> Params:
@@ -91,12 +87,11 @@ class RunState:
     return read_average(self.state.opt_state, self.state.params)
 
   def _restore(self) -> None:
-    """Goes on from the latest checkpoint, or begins; drops metrics of what came after it."""
-    snapshot = self.checkpoints.restore(self.state, self._refuse_other_data)
-    self.workdir.add_notes(self.checkpoints.notes)
+    """Goes on from the latest checkpoint, or begins."""
+    with processes.sharing_failure():
+      snapshot = None if self.files is None else self.files.restore(self.state)
+    snapshot = _share(snapshot, self.state)
     if snapshot is None:
-      self._refuse_lost_checkpoints()
-      self.workdir.rewind_metrics(0, self.task.evaluate_every)
       self.state = begin_from_run(self.state, self.task, self.settings)
       self.best_params = copy_arrays(self.params)
       return
@@ -108,7 +103,6 @@ class RunState:
     self.cost = meta.get("cost")
     self.measured = UpdateMetrics(**meta.get("since_validation", {}))
     self.step = int(self.state.step)
-    self.workdir.rewind_metrics(self.step, self.task.evaluate_every)
 
   def read_split(self, name: Literal["validation", "test"]) -> Iterator[Batch]:
     """Gives the batches of a split, each device its rows."""
@@ -116,26 +110,11 @@ class RunState:
     rows = max(EVALUATION_ROWS // number, 1) * number
     return devices.share_rows(getattr(self.task, name).batches(rows), self.mesh)
 
-  def _refuse_lost_checkpoints(self) -> None:
-    """Raises ValueError if there were checkpoints once: to begin anew would wipe the metrics."""
-    path = self.workdir.path
-    # A run that was killed before its first checkpoint has their folder, which is empty.
-    finished = (path / "result.json").exists()
-    if finished or (not self.checkpoints.found and (path / "metrics.jsonl").exists()):
-      raise ValueError(
-        f"--workdir={path} holds a run that has trained, but no checkpoint of it; put the folder "
-        "checkpoints back, or choose another --workdir"
-      )
-
-  def _refuse_other_data(self, meta: dict[str, Any]) -> None:
-    """Raises ValueError if a checkpoint, which config.json may be older than, has other data."""
-    now = identify_data({}, self.task.class_names, self.task.saved)
-    before = {"class_names": meta["class_names"], "statistics": meta["saved"]}
-    if differences := list_differences(before, now):
-      raise ValueError(
-        f"{self.workdir.path} has a checkpoint of a run on other data ({'; '.join(differences)}); "
-        "choose another --workdir, or give it the old data again"
-      )
+  def next_item(self) -> Any:
+    """Returns the next of the task's items, where the update wants it."""
+    item = next(self.items)
+    # A process has read its own rows of what the host reads; indices are the same in all.
+    return devices.join_rows(item, self.mesh) if self.task.data is None else item
 
   @property
   def ended(self) -> bool:
@@ -164,7 +143,7 @@ class RunState:
         f"at update {step}, are saved: --{flag}={amount:.10g} ends the run there and reports it"
       )
     return (
-      f"the training in {self.workdir.path} cannot go on: {what}; {saved}; to train on, take a "
+      f"the training in {self.settings.workdir} cannot go on: {what}; {saved}; to train on, take a "
       "lower --learning_rate or a --clip, in another --workdir"
     )
 
@@ -177,6 +156,8 @@ class RunState:
 
   def save(self) -> None:
     """Saves all that the run needs to go on."""
+    if self.files is None:
+      return
     meta = {
       "experiment": self.task.name,
       "items": self.items.get_state(),
@@ -189,30 +170,15 @@ class RunState:
       "saved": self.task.saved,
       "flags": self.settings.flags,
     }
-    with self.workdir.naming_failure():
-      self.events.flush()  # a kill then loses no event from before the checkpoint
-    self.checkpoints.save(Snapshot(self.state, self.best_params, meta))
+    state, best = devices.take_local((self.state, self.best_params))
+    self.files.save(Snapshot(state, best, meta))
 
   def read_cost(self) -> dict[str, Any]:
     """Returns what an update computed and took before the last validation; None if not known."""
     if self.cost is None:  # resumed from a checkpoint that does not have it
-      lines = []
-      with contextlib.suppress(FileNotFoundError):  # before the first validation
-        lines = read_metrics(self.workdir.path)
-      self.cost = {name: lines[-1].get(name) if lines else None for name in COST}
+      line = {} if self.files is None else self.files.read_last_line()
+      self.cost = {name: line.get(name) for name in COST}
     return self.cost
-
-  def close(self) -> None:
-    """Waits for what is still being written.
-
-    Raises:
-      ValueError: it could not be written.
-    """
-    try:
-      with self.workdir.naming_failure():
-        self.events.close()
-    finally:
-      self.checkpoints.close()
 
   def validate(self, tell: Callable[[str], None]) -> None:
     """Reads the validation split, writes a line of metrics, and keeps the best parameters.
@@ -231,7 +197,7 @@ class RunState:
         )
     except ValueError as error:
       raise DivergedError(self, str(error)) from error
-    self._write_line(evaluation, params)
+    self._record(evaluation, params)
     accuracy = evaluation.rc_accuracy
     share = float(np.max(np.bincount(self.task.validation.labels)) / len(evaluation.label))
     if self.settings.early_stop and accuracy < share < self.best.rc_accuracy:
@@ -245,8 +211,8 @@ class RunState:
       self.best_params = copy_arrays(params)
     self.measured = UpdateMetrics()
 
-  def _write_line(self, evaluation: Evaluation, params: Params) -> None:
-    """Adds a validation to metrics.jsonl, and its scalars to TensorBoard's events."""
+  def _record(self, evaluation: Evaluation, params: Params) -> None:
+    """Adds a validation, with what the updates before it measured, to the metrics of the run."""
     trained = self.measured.means()
     line: dict[str, Any] = {
       **self.describe_position(self.step),
@@ -259,17 +225,33 @@ class RunState:
       "seconds": self.seconds,
     }
     self.cost = {name: line[name] for name in COST}
-    self.workdir.append_metrics(line)
-    with self.workdir.naming_failure():
-      for name, value in line.items():
-        if np.ndim(value) == 0 and value is not None:
-          self.events.add(name, value, self.step)
+    if self.files is not None:
+      self.files.append(line)
 
   def describe_position(self, step: int) -> dict[str, float]:
     """Says a number of updates also in examples and, of stored data, in epochs."""
     per_epoch = self.task.updates_per_epoch
     epoch = {} if per_epoch is None else {"epoch": step / per_epoch}
     return {"step": step, **epoch, "examples": step * self.settings.batch_size}
+
+
+def _share(snapshot: Snapshot | None, like: TrainState) -> Snapshot | None:
+  """Hands the snapshot that the writer has read to the other processes.
+
+  Args:
+    snapshot: of the writer, if there is one.
+    like: a state of its shapes and types.
+  """
+  if jax.process_count() == 1:
+    return snapshot
+  meta = processes.exchange(None if snapshot is None else to_plain(snapshot.meta))[0]
+  if meta is None:
+    return None
+  state, best = (like, like.params) if snapshot is None else snapshot[:2]
+  data = jax.random.key_data(state.key)
+  state, best = processes.share((state._replace(key=data), best))
+  state = jax.tree.map(jnp.asarray, state)
+  return Snapshot(state._replace(key=jax.random.wrap_key_data(state.key)), best, meta)
 
 
 @contextlib.contextmanager

@@ -30,7 +30,20 @@ FREE_FLAGS = (
   "progress",
   "data_on_device",
   "devices",
+  "coordinator_address",
+  "num_processes",
+  "process_id",
   "compile_cache",
+)
+# What may differ between the processes of a run, each on its own host.
+LOCAL_FLAGS = (
+  "process_id",
+  "workdir",
+  "data_dir",
+  "cache_dir",
+  "compile_cache",
+  "init_from",
+  "progress",
 )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from data_pipelines.batches import Split, Splits, shuffled_indices
 from deploy.models import Model, build
+from experiments.harness import devices
 from experiments.harness.fingerprint import identify_splits
 from rc_jax import Batch, Classifier, Evaluation
 from rc_jax.types import Key, Params
@@ -175,12 +176,15 @@ def stored(
   """
   data, item, fetch = _access_records(splits.train, on_device)
   per_epoch = len(splits.train) // batch_size
+  index = shuffled_indices(len(splits.train), batch_size, seed)
+  if not on_device:
+    index = index.map(devices.take_own_rows)
   return Task(
     name,
     build(model),
     model,
     class_names,
-    items=shuffled_indices(len(splits.train), batch_size, seed).map(item),
+    items=index.map(item),
     fetch=fetch,
     augment=_make_ready(prepare, augment, excerpt),
     data=data,
@@ -220,7 +224,7 @@ def _take_examples(
 
 
 def _access_records(split: Split, on_device: bool) -> tuple[Any, Callable, Callable]:
-  """Returns device arrays, `index [B] -> item` of the host, and `(arrays, item) -> records`."""
+  """Returns device arrays, `index [n] -> item` of the host, and `(arrays, item) -> records`."""
   if not on_device:
     return None, split.__getitem__, lambda data, item: item
   data = Batch(*(jnp.asarray(a) for a in (split.inputs, split.labels, split.lengths)))

@@ -13,6 +13,7 @@ import threading
 import warnings
 from typing import Any
 
+import jax
 from absl import logging
 
 
@@ -55,11 +56,14 @@ def hush_abandoned_reads() -> None:
 def leave(status: int) -> None:
   """Ends the process now if a thread of a failed save would keep it alive: one waits 300 s.
 
+  One of several processes ends at once, too: it would wait for the others, and they for it.
+
   Args:
     status: of the exit.
   """
   main = threading.main_thread()
-  if any(thread is not main and not thread.daemon for thread in threading.enumerate()):
+  alive = any(thread is not main and not thread.daemon for thread in threading.enumerate())
+  if alive or jax.distributed.is_initialized():
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

@@ -15,6 +15,7 @@ from tensorboardX import record_writer
 
 from experiments.harness import figures, loop, run_state
 from experiments.harness import run as harness
+from experiments.harness.files import Files
 from experiments.harness.lock import Lock
 from experiments.harness.workdir import Workdir
 
@@ -327,7 +328,8 @@ def test_a_damaged_config_is_named(text, half):
 def test_a_checkpoint_before_the_first_validation(tmp_path):
   task, settings = mnist_setup(**(GIVEN | {"workdir": str(tmp_path)}))
   with contextlib.closing(Workdir(str(tmp_path), task.name, settings.flags, {})) as folder:
-    with contextlib.closing(run_state.RunState(task, settings, folder)) as run:
-      run.save()
-    with contextlib.closing(run_state.RunState(task, settings, folder)) as run:
+    with contextlib.closing(Files(folder, task)) as files:
+      run_state.RunState(task, settings, files).save()
+    with contextlib.closing(Files(folder, task)) as files:
+      run = run_state.RunState(task, settings, files)
       assert run.read_cost() == {"computed_fraction": None, "update_ms": None}
