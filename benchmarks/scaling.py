@@ -1,15 +1,17 @@
 """How much faster more devices make an update: virtual devices of one CPU, a core each.
 
-    python -m benchmarks.scaling --shape=speech --rows=512 --devices=1,2 --repeats=5
+    python -m benchmarks.scaling --shape=speech --rows=512 --worlds=1x1,1x2,2x1 --repeats=5
 
-The batch stays the same, and its rows are shared. Each number of devices is timed in fresh
-processes that take turns, held on as many cores as there are devices; spike times are forced as in
-benchmarks.early_exit, with a mean of `--fraction` of the steps.
+A world is `processes x devices of each`. The batch stays the same, and its rows are shared. Each
+world is timed in fresh processes, which take turns with those of the others and are held on as many
+cores as they have devices; spike times are forced as in benchmarks.early_exit, with a mean of
+`--fraction` of the steps.
 """
 
 import argparse
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -18,16 +20,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import NamedSharding
 
 from benchmarks.shapes import SHAPES, forced, forced_inputs
 from benchmarks.timing import alternate
-from experiments.harness import devices
+from experiments.harness import devices, processes
 from rc_jax import Batch, Engine, make_train
+
+World = tuple[int, int]
 
 
 def measure(name: str, rows: int, fraction: float, engine: Engine, calls: int) -> float:
-  """Median milliseconds of an update in this process, on all of its devices."""
+  """Median milliseconds of an update on all devices of all processes."""
   shape, rng = SHAPES[name], np.random.default_rng(0)
   mesh = devices.make_mesh(jax.device_count())
   train = make_train(
@@ -42,30 +45,46 @@ def measure(name: str, rows: int, fraction: float, engine: Engine, calls: int) -
   state = devices.replicate(jax.jit(train.init)(jax.random.key(0), xs[0, 0, ..., :-1]), mesh)
   update = train.update
   if mesh is not None:
-    batch = jax.device_put(batch, NamedSharding(mesh, devices.BY_ROWS))
+    batch = next(devices.share_rows(iter([batch]), mesh))
     specs = (devices.EVERYWHERE, devices.BY_ROWS)
     update = jax.shard_map(update, mesh=mesh, in_specs=specs, out_specs=devices.EVERYWHERE)
   compiled = jax.jit(update).lower(state, batch).compile()
   return alternate({"update": lambda: compiled(state, batch)}, calls)["update"]
 
 
-def measure_in_turn(given: argparse.Namespace, numbers: list[int]) -> dict[int, float]:
-  """Median milliseconds for each number of devices, over fresh processes."""
-  cores = sorted(os.sched_getaffinity(0))
-  times: dict[int, list[float]] = {number: [] for number in numbers}
-  for _ in range(given.repeats):
-    for number in numbers:
-      flags = f"--xla_force_host_platform_device_count={number}"
-      command = [sys.executable, "-m", "benchmarks.scaling", *sys.argv[1:], "--alone"]
-      output = subprocess.run(
-        ["taskset", "--cpu-list", ",".join(map(str, cores[:number])), *command],
-        env=os.environ | {"XLA_FLAGS": flags},
-        check=True,
+def run_world(world: World) -> float:
+  """Median milliseconds of an update, by the first of the world's fresh processes."""
+  number, each = world
+  cores = [str(core) for core in sorted(os.sched_getaffinity(0))]
+  with socket.create_server(("127.0.0.1", 0)) as free:
+    address = f"127.0.0.1:{free.getsockname()[1]}"
+  started = []
+  for index in range(number):
+    own = ",".join(cores[index * each : (index + 1) * each])
+    command = [sys.executable, "-m", "benchmarks.scaling", *sys.argv[1:]]
+    command += ["--alone", f"{address},{number},{index}"]
+    flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={each}"}
+    started.append(
+      subprocess.Popen(
+        ["taskset", "--cpu-list", own, *command],
+        env=os.environ | flags,
         stdout=subprocess.PIPE,
         text=True,
       )
-      times[number].append(json.loads(output.stdout))
-  return {number: statistics.median(values) for number, values in times.items()}
+    )
+  outputs = [process.communicate()[0] for process in started]
+  if failed := [process.returncode for process in started if process.returncode]:
+    raise RuntimeError(f"a process of {number}x{each} ended with status {failed[0]}")
+  return json.loads(outputs[0].splitlines()[-1])
+
+
+def measure_in_turn(worlds: list[World], repeats: int) -> dict[World, float]:
+  """Median milliseconds in each world, over fresh processes."""
+  times: dict[World, list[float]] = {world: [] for world in worlds}
+  for _ in range(repeats):
+    for world in worlds:
+      times[world].append(run_world(world))
+  return {world: statistics.median(values) for world, values in times.items()}
 
 
 def main() -> None:
@@ -75,22 +94,24 @@ def main() -> None:
   parser.add_argument("--rows", type=int, default=512, help="of the whole batch")
   parser.add_argument("--fraction", type=float, default=0.5, help="mean share of the steps")
   parser.add_argument("--engine", default="early_exit", choices=["early_exit", "full"])
-  parser.add_argument("--devices", default="1,2", help="numbers of devices, the first is the base")
+  parser.add_argument("--worlds", default="1x1,1x2,2x1", help="the first is what others are over")
   parser.add_argument("--calls", type=int, default=10, help="updates timed in a process")
-  parser.add_argument("--repeats", type=int, default=5, help="processes of each number")
-  parser.add_argument("--alone", action="store_true", help="measure once, in this process")
+  parser.add_argument("--repeats", type=int, default=5, help="fresh processes of each world")
+  parser.add_argument("--alone", help="measure once, in this process: address,processes,index")
   given = parser.parse_args()
   if given.alone:
+    address, number, index = given.alone.split(",")
+    processes.join(address, int(number), int(index))
     print(json.dumps(measure(given.shape, given.rows, given.fraction, given.engine, given.calls)))
     return
-  numbers = [int(number) for number in given.devices.split(",")]
-  if max(numbers) > len(os.sched_getaffinity(0)):
-    parser.error(f"--devices={given.devices}, but there are {len(os.sched_getaffinity(0))} cores")
-  times = measure_in_turn(given, numbers)
-  for number, time in times.items():
+  worlds = [(int(a), int(b)) for a, b in (world.split("x") for world in given.worlds.split(","))]
+  if max(a * b for a, b in worlds) > len(os.sched_getaffinity(0)):
+    parser.error(f"--worlds={given.worlds}, but there are {len(os.sched_getaffinity(0))} cores")
+  times = measure_in_turn(worlds, given.repeats)
+  for (number, each), time in times.items():
     print(
-      f"{given.shape}, {given.engine}, B = {given.rows}, f = {given.fraction:g}: devices {number}, "
-      f"{time:.1f} ms, throughput {times[numbers[0]] / time:.2f}"
+      f"{given.shape}, {given.engine}, B = {given.rows}, f = {given.fraction:g}: {number} x {each} "
+      f"devices, {time:.1f} ms, throughput {times[worlds[0]] / time:.2f}"
     )
 
 
