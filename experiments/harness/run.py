@@ -13,6 +13,7 @@ from deploy.run_files import save_model
 from experiments.harness import devices, large_pages, report
 from experiments.harness.fingerprint import identify_data
 from experiments.harness.loop import train
+from experiments.harness.objectives import needs_reader
 from experiments.harness.run_state import RunState, naming_split, summarize
 from experiments.harness.settings import Settings
 from experiments.harness.task import Task
@@ -73,14 +74,16 @@ def run_together(members: Sequence[tuple[Task, Settings]]) -> int:
   shared = members[0][1]
   if said := devices.describe(shared.devices, shared.batch_size):
     print(said)
-  classifier = set_dtype(*members[0]).classifier  # one object, so that each function compiles once
+  first = set_dtype(*members[0])  # one object, so that each function compiles once
   mesh = devices.make_mesh(shared.devices)
   data = {id(task.data): devices.replicate(task.data, mesh) for task, _ in members}
   with contextlib.ExitStack() as opened:
     runs = []
     for task, settings in members:
       workdir = opened.enter_context(contextlib.closing(_open_workdir(task, settings)))
-      task = task._replace(classifier=classifier, data=data[id(task.data)])
+      task = task._replace(
+        classifier=first.classifier, reader=first.reader, data=data[id(task.data)]
+      )
       runs.append(RunState(task, settings, workdir))
       opened.callback(runs[-1].close)
     for one in runs:
@@ -141,6 +144,7 @@ def finish(run: RunState) -> None:
     class_names=task.class_names,
     theta=run.settings.theta,
     statistics=task.saved,
+    objective=run.settings.objective if needs_reader(run.settings.objective) else None,
   )
   write_json(run.workdir.path / "result.json", result)
   report.write(run.workdir.path)
@@ -169,7 +173,7 @@ def _read_test(run: RunState, params: Params) -> dict[str, Any]:
   task, classes = run.task, len(run.task.class_names)
   theta = FRONTIER_ODDS / (1 + FRONTIER_ODDS)
   with naming_split("test"):
-    recorded, batches = record(task.classifier, params, run.read_split("test"))
+    recorded, batches = record(task.read_classifier, params, run.read_split("test"))
     evaluation = evaluate(recorded, (), batches, run.settings.theta)
     curve = frontier(recorded, (), batches, theta[theta > 1.05 / classes])
     at_step = accuracy_at_step(recorded, (), batches)
@@ -198,7 +202,7 @@ def _save_examples(run: RunState, params: Params) -> None:
   if run.task.pictures is None:
     return
   batch, arrays = run.task.pictures()
-  classifier = run.task.classifier
+  classifier = run.task.read_classifier
   carry = classifier.initial_carry(params)
   functions = {"encode": classifier.encode, "decode": classifier.decode}
   unroll_one = lambda x: unroll(classifier.step, params, carry, x, **functions)
