@@ -197,9 +197,19 @@ def test_the_contract(name):
   for label in (-1, C, C + 1):
     batch.labels[1] = label
     (loss, metrics), gradient = gradient_of(name)(params, batch, 0, KEY)
-    is_nan = np.isnan(gradient["shift"]).any(axis=(1, 2))
     assert np.isnan(loss) and not metrics.finite
-    assert is_nan.tolist() == [False, True, False, False]
+    bad = ~padding & (np.arange(B) == 1)[:, None]
+    assert (np.isnan(gradient["shift"]) == bad[..., None]).all()
+
+
+def test_a_bad_label_makes_a_loss_nan_that_looks_at_nothing():
+  constant = rc_jax.Objective(lambda key, outputs, label, length: jnp.float32(3))
+  train = rc_jax.make_train(scripted(C), optax.sgd(0.5), objective=constant)
+  _, params, batch, _ = make("every_step")
+  loss = jax.jit(train.loss)
+  assert loss(params, batch, 0)[0] == 3
+  batch.labels[1] = C
+  assert np.isnan(loss(params, batch, 0)[0])
 
 
 @pytest.mark.parametrize("name", ["every_step", *(n for n in ALL if ALL[n][0].act)])
