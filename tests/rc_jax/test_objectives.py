@@ -366,6 +366,7 @@ def test_learnt_thresholds_by_hand():
 
 
 @hypothesis.given(st.integers(0, 10_000), st.sampled_from([0.0, 0.01, 0.05, 0.3]))
+@hypothesis.example(1, 0.0)  # where moves between equal values lead past the best one
 @hypothesis.settings(max_examples=6)
 def test_no_threshold_alone_and_no_constant_one_is_better(seed, cost):
   rng = np.random.default_rng(seed)
