@@ -4,6 +4,7 @@ import functools
 import json
 import pathlib
 import statistics
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,16 +20,16 @@ from experiments.rivals.records import DATASETS, TRAININGS, label_of
 TIMES = (0.25, 0.5, 0.75)
 COLUMNS = (
   *("objective", "area", *(f"at {time:.0%}" for time in TIMES), "time to 95 % of the best"),
-  *("computed in training", "training, s", "seeds", "chosen"),
+  *("computed in training", "training, s", "seeds", "values"),
 )
-INTRODUCTION = """Test data; mean ± standard deviation over seeds. Each objective has the same
-network, optimizer, number of examples and number of trials. A curve is accuracy against the mean
-share of the steps seen, over one threshold, or over the cost of a step where there is a threshold
-a step. "Area" is the mean over all mean times of the accuracy that the curve reaches within them;
-before its first point an answer is a guess. "At 25 %" and so on read the curve at that mean time.
-"Time to 95 % of the best": the least mean time at which a curve reaches 95 % of the highest
-accuracy of any objective on the data set. "Computed" is the share of the row-steps at the end of
-the training."""
+INTRODUCTION = """Test data; mean ± standard deviation where there are several seeds. Each
+objective has the same network, optimizer, number of examples and number of trials. A curve is
+accuracy against the mean share of the steps seen, over one threshold, or over the cost of a step
+where there is a threshold a step. "Area" is the mean over all mean times of the accuracy that the
+curve reaches within them; before its first point an answer is a guess. "At 25 %" and so on read the
+curve at that mean time. "Time to 95 % of the best": the least mean time at which a curve reaches
+95 % of the highest accuracy of any objective on the data set. "Computed" is the share of the
+row-steps at the end of the training."""
 
 
 class Method(NamedTuple):
@@ -152,7 +153,7 @@ def _format(values: list[float], digits: int = 2) -> str:
 
 
 def _describe_choice(method: Method) -> str:
-  """Says which values the search has chosen."""
+  """Says which values the first seed had: what the search has chosen, or the first candidate."""
   flags = method.seeds[0].config["flags"]
   names = ["objective"] + (["beta"] if flags["objective"] == "rc" else ["learning_rate"])
   said = [f"{name} {flags[name]}" for name in names]
@@ -161,18 +162,20 @@ def _describe_choice(method: Method) -> str:
 
 
 def _describe_runs(folder: pathlib.Path, methods: list[Method]) -> str:
-  """Says how long was trained and searched, on which machine."""
-  one = methods[0].seeds[0]
-  lengths = {done.result["trained"]["examples"] for m in methods for done in m.seeds}
-  trials = {
-    len(list(path.glob("trial-*/result.json"))) for path in folder.glob("*") if path.is_dir()
-  }
-  config = one.config
+  """Says what was trained and searched, how long, and on which machines."""
+  done = [one for method in methods for one in method.seeds]
+  of = lambda *path: _list(functools.reduce(lambda d, k: d[k], path, one.config) for one in done)
+  lengths = _list(f"{one.result['trained']['examples']:,}" for one in done)
+  tests = _list(f"{one.result['num_test']:,}" for one in done)
+  searched = [len(list(path.glob("trial-*/result.json"))) for path in folder.iterdir()]
+  trials = _list(str(n) for n in searched if n) or "none, the first candidate was taken"
   return (
-    f"{one.config['flags']['model']} of {config['flags']['units']} units, batches of "
-    f"{config['flags']['batch_size']}; examples trained: "
-    f"{', '.join(f'{n:,}' for n in sorted(lengths))}; trials an objective: "
-    f"{', '.join(str(max(n, 1)) for n in sorted(trials))}; test examples: "
-    f"{one.result['num_test']:,}. JAX {config['packages']['jax']}, {config['device']}, "
-    f"{config['cpu_count']} cores; revision {config['git_revision']}."
+    f"{of('flags', 'model')} of {of('flags', 'units')} units, batches of "
+    f"{of('flags', 'batch_size')}, {lengths} training examples, {tests} test examples; trials of "
+    f"each objective: {trials}. JAX {of('packages', 'jax')}, {of('device')}, {of('cpu_count')} "
+    f"cores; revisions {of('git_revision')}."
   )
+
+
+def _list(values: Iterable[Any]) -> str:
+  return ", ".join(sorted({str(value) for value in values}))

@@ -1,6 +1,7 @@
 """The comparison of objectives: its curves by hand, its flags, its page, and a run of it."""
 
 import json
+import pathlib
 import re
 import shutil
 
@@ -116,13 +117,22 @@ def test_the_page_by_hand(tmp_path):
     write_run(tmp_path / dataset / "stop_head" / "0", {"theta": late}, objective="stop_head:0.8")
   text = page.write(tmp_path)
   assert text == (tmp_path / "rivals.md").read_text()
-  assert text.count("## ") == 2 and "examples trained: 6,400" in text
+  assert text.count("## ") == 2 and "6,400 training examples, 100 test" in text
   mean = "| rank coding | 80.00 ± 14.14 % | 80.00 ± 14.14 % | 80.00 ± 14.14 % | 80.00 ± 14.14 % "
   assert mean in text
   # Half of the time a guess, half of it .6; 95 % of .8 is out of reach.
   assert "| stop head | 55.0" in text
   assert "| 50.00 % | 60.00 % | 60.00 % | not reached | 50 % | 10 | 1 | objective stop_head" in text
   assert (tmp_path / "figures" / "rivals.png").stat().st_size > 10_000
+
+
+def test_kept_runs_give_the_page_that_is_reported(tmp_path):
+  """From the runs in docs/results: no change of the code changes a number without a word."""
+  kept = pathlib.Path(__file__).parents[2] / "docs" / "results" / "rivals"
+  shutil.copytree(kept, tmp_path / "rivals", ignore=shutil.ignore_patterns("*.md", "*.png"))
+  given = ["--dataset=two_sequence", "--seeds=0", f"--workdir={tmp_path / 'rivals'}"]
+  assert main(given) == 0
+  assert (tmp_path / "rivals" / "rivals.md").read_text() == (kept / "rivals.md").read_text()
 
 
 def test_the_regret_is_the_area_to_the_optimum():
