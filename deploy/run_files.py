@@ -18,7 +18,7 @@ from deploy.models import Model, build
 from rc_jax import Classifier, check_theta
 from rc_jax.types import Params
 
-FORMAT = 1
+FORMAT, FORMAT_OF_RIVALS = 1, 2
 MODEL, PARAMS, CALIBRATION = "model.json", "params.msgpack", "calibration.json"
 
 
@@ -57,6 +57,7 @@ def save_model(
   class_names: tuple[str, ...],
   theta: float,
   statistics: dict[str, Any],
+  objective: str | None = None,
 ) -> None:
   """Writes the two files; each appears whole or not at all.
 
@@ -69,6 +70,8 @@ def save_model(
     class_names: of the C classes.
     theta: threshold on the confidence.
     statistics: of the inputs, JSON values.
+    objective: that the run was trained with, where its decisions read something else than the
+      network's probabilities at a step; `load_run` then refuses the run.
   """
   params = jax.tree.map(np.asarray, serialization.to_state_dict(params))
   write_whole(folder / PARAMS, serialization.msgpack_serialize(params))
@@ -81,6 +84,8 @@ def save_model(
     "theta": float(theta),
     "statistics": statistics,
   }
+  if objective is not None:  # versions that do not know of it must not take it for another one
+    description |= {"format": FORMAT_OF_RIVALS, "objective": objective}
   write_whole(folder / MODEL, (json.dumps(description, indent=2) + "\n").encode())
 
 
@@ -94,8 +99,8 @@ def load_run(workdir: str | pathlib.Path) -> Run:
     The run, ready to be called.
 
   Raises:
-    ValueError: not a folder, not a run, one that has not ended, one of a newer version, or files
-      that are damaged; one sentence that says which.
+    ValueError: not a folder, not a run, one that has not ended, one of a newer version or of an
+      objective that needs more, or files that are damaged; one sentence that says which.
   """
   folder = pathlib.Path(workdir)
   if not folder.is_dir():
@@ -135,6 +140,12 @@ def _read_description(folder: pathlib.Path) -> dict[str, Any]:
       )
     raise ValueError(f"{folder} is not a run: it has no {MODEL}; give the --workdir of a run")
   said = _read_json(folder / MODEL)
+  if said.get("format") == FORMAT_OF_RIVALS:
+    raise ValueError(
+      f"{folder} was trained with --objective={said.get('objective')}, whose decisions read more "
+      "than the network's probabilities at a step; deploy reads rc, eos and those without, such as "
+      "every_step"
+    )
   if said.get("format") != FORMAT:
     raise ValueError(
       f"{folder / MODEL} has format {said.get('format')!r}, and this version reads {FORMAT}; "

@@ -33,6 +33,7 @@ from data_pipelines import speech
 from deploy.models import Model
 from experiments.harness.fingerprint import identify_samples
 from experiments.harness.flags import read_settings, run_main
+from experiments.harness.objectives import widen
 from experiments.harness.run import run
 from experiments.harness.settings import Experiment, Settings, Values
 from experiments.harness.task import InputAxes, Task, stored
@@ -124,7 +125,9 @@ def setup(settings: Settings) -> Task:
 
   task = stored(
     "speech",
-    _describe_network(settings.model, settings.units, len(data.class_names)),
+    widen(
+      _describe_network(settings.model, settings.units, len(data.class_names)), settings.objective
+    ),
     data.class_names,
     data.splits,
     functools.partial(speech.prepare_whole if whole else speech.prepare, data.statistics),

@@ -18,6 +18,7 @@ import numpy as np
 from data_pipelines import spotting
 from deploy.models import Model
 from experiments.harness.flags import read_settings, run_main
+from experiments.harness.objectives import make_reader, widen
 from experiments.harness.run import run
 from experiments.harness.settings import Experiment, Settings
 from experiments.harness.task import EvaluationSet, Task, generated
@@ -37,7 +38,10 @@ def setup(settings: Settings) -> Task:
   """Makes the task that the settings describe."""
   task = generated(
     "spotting",
-    Model("lstm", {"units": settings.units, "num_classes": 2, "single_output": True}),
+    widen(
+      Model("lstm", {"units": settings.units, "num_classes": 2, "single_output": True}),
+      settings.objective,
+    ),
     spotting.CLASS_NAMES,
     spotting.sample,
     key=jax.random.fold_in(jax.random.key(settings.seed), 1),
@@ -45,12 +49,13 @@ def setup(settings: Settings) -> Task:
     num_validation=2_000,
     num_test=settings.flags["num_test"],
   )
+  read = task._replace(reader=make_reader(task.classifier, settings.objective, task.class_names))
   earliest = {"validation": _earliest_steps(task.validation), "test": _earliest_steps(task.test)}
 
   def measure(split: str, evaluation: Evaluation, params: Params) -> dict[str, float]:
     values = _measure_spikes(evaluation, earliest[split])
     if split == "test":
-      values |= _measure_contrast(task, params, evaluation, earliest[split], settings.theta)
+      values |= _measure_contrast(read, params, evaluation, earliest[split], settings.theta)
     return values
 
   return task._replace(measure=measure)
@@ -105,7 +110,7 @@ def _measure_contrast(
   positive = evaluation.label == 1
   first_negative = positive & evaluation.spiked & (evaluation.predicted == 0)
   only = evaluate(
-    ignore_negative_spikes(task.classifier, theta), params, task.test.batches(), theta
+    ignore_negative_spikes(task.read_classifier, theta), params, task.test.batches(), theta
   )
   values = {
     "positives_with_negative_first_spike": float(first_negative.sum() / positive.sum()),

@@ -33,6 +33,7 @@ from absl import flags
 from data_pipelines import temporal_mnist
 from deploy.models import Model
 from experiments.harness.flags import read_settings, run_main
+from experiments.harness.objectives import widen
 from experiments.harness.run import run
 from experiments.harness.settings import Experiment, Settings, Values
 from experiments.harness.task import InputAxes, Task, stored
@@ -118,6 +119,7 @@ def setup(settings: Settings) -> Task:
   if prefix is not None and model != "cnn":
     raise ValueError("--prefix is for --model=cnn, the ceiling; leave it out")
   network = _describe_network(model, settings.units, given["kernel"])
+  network = widen(network, settings.objective)
   splits = temporal_mnist.load(given["dataset"], data_dir=given["data_dir"], holdout=holdout)
   prepare: Callable[..., Batch]
   if model in ("cnn", "cnn_lstm"):

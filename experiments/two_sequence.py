@@ -18,6 +18,7 @@ import numpy as np
 from data_pipelines import two_sequence
 from deploy.models import Model
 from experiments.harness.flags import read_settings, run_main
+from experiments.harness.objectives import widen
 from experiments.harness.run import run
 from experiments.harness.settings import Experiment, Settings
 from experiments.harness.task import Task, generated
@@ -43,7 +44,10 @@ def setup(settings: Settings) -> Task:
   """Makes the task that the settings describe."""
   task = generated(
     "two_sequence",
-    Model("lstm", {"units": settings.units, "num_classes": 2, "single_output": True}),
+    widen(
+      Model("lstm", {"units": settings.units, "num_classes": 2, "single_output": True}),
+      settings.objective,
+    ),
     two_sequence.CLASS_NAMES,
     two_sequence.sample,
     key=jax.random.fold_in(jax.random.key(settings.seed), 1),

@@ -1,6 +1,8 @@
 """Rank coding for recurrent networks: decide at the first step that is sure."""
 
+from rc_jax import objectives
 from rc_jax.adapters import from_linen, from_nnx, with_dtype, with_encoder
+from rc_jax.batch_losses import Metrics
 from rc_jax.checks import check_batch, check_beta, check_theta
 from rc_jax.classifiers import conv_lstm, gru, lstm
 from rc_jax.convolution import convolve
@@ -8,14 +10,16 @@ from rc_jax.engine import keep, loop_widths
 from rc_jax.engines import EarlyExit, Engine, choose_engine
 from rc_jax.evaluate import Evaluation, Frontier, accuracy_at_step, evaluate, frontier
 from rc_jax.losses import cross_entropy, entropy, rc_loss
+from rc_jax.objectives import Act, Objective, learn_thresholds, with_act
 from rc_jax.rank_code import confidence, first_crossing, rank_code
 from rc_jax.record import record
 from rc_jax.stream import Decision, Stream, StreamState, make_stream
-from rc_jax.train import Metrics, Train, TrainState, make_train
+from rc_jax.train import Train, TrainState, make_train
 from rc_jax.types import Batch, Classifier, RankCode, Step
 from rc_jax.unroll import unroll, unroll_to_spike
 
 __all__ = [
+  "Act",
   "Batch",
   "Classifier",
   "Decision",
@@ -24,6 +28,7 @@ __all__ = [
   "Evaluation",
   "Frontier",
   "Metrics",
+  "Objective",
   "RankCode",
   "Step",
   "Stream",
@@ -47,15 +52,18 @@ __all__ = [
   "frontier",
   "gru",
   "keep",
+  "learn_thresholds",
   "loop_widths",
   "lstm",
   "make_stream",
   "make_train",
+  "objectives",
   "rank_code",
   "rc_loss",
   "record",
   "unroll",
   "unroll_to_spike",
+  "with_act",
   "with_dtype",
   "with_encoder",
 ]

@@ -31,7 +31,7 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
     ValueError: the labels are not whole numbers.
   """
   logits = logits.astype(jnp.float32)
-  labels, valid = _read_labels(labels, logits.shape[-1])
+  labels, valid = read_labels(labels, logits.shape[-1])
   logits = logits * valid[..., None]
   return optax.softmax_cross_entropy_with_integer_labels(logits, labels) * valid
 
@@ -73,8 +73,9 @@ def spike_losses(loss: Loss, logits: Array, labels: Array, beta: Array | float) 
     ValueError: `loss` cannot take one row, or gives no float scalar; labels are not whole numbers.
   """
   logits = logits.astype(jnp.float32)
-  labels, valid = _read_labels(labels, logits.shape[-1])
-  _check_loss(loss, logits[0], labels[0])
+  labels, valid = read_labels(labels, logits.shape[-1])
+  row = f"one row, logits float32[{logits.shape[-1]}] and label int32[]"
+  check_row_loss(loss, (logits[0], labels[0]), row)
   # NaN enters on both sides of `loss`: after it for the value, which a loss may form without the
   # logits, and before it for the gradient, which a gather would pass on to one logit alone.
   logits = logits * valid[:, None]
@@ -82,8 +83,12 @@ def spike_losses(loss: Loss, logits: Array, labels: Array, beta: Array | float) 
   return values - beta * entropy(logits)
 
 
-def _read_labels(labels: Array, num_classes: int) -> tuple[Array, Array]:
-  """Labels as int32, and a factor for each: 1 within `0..C-1`, NaN outside."""
+def read_labels(labels: Array, num_classes: int) -> tuple[Array, Array]:
+  """Labels as int32, and a factor for each: 1 within `0..C-1`, NaN outside.
+
+  Raises:
+    ValueError: the labels are not whole numbers.
+  """
   labels = jnp.asarray(labels)
   if not jnp.issubdtype(labels.dtype, jnp.integer):
     raise ValueError(f"labels are {labels.dtype}; give whole numbers")
@@ -92,11 +97,16 @@ def _read_labels(labels: Array, num_classes: int) -> tuple[Array, Array]:
   return labels, jnp.where(in_range, jnp.float32(1), jnp.float32(jnp.nan))
 
 
-def _check_loss(loss: Loss, logits: Array, label: Array) -> None:
-  """Raises ValueError if the loss of one row is not a float scalar."""
-  row = f"one row, logits float32[{logits.shape[0]}] and label int32[]"
+def check_row_loss(loss: Any, arguments: tuple[Any, ...], row: str) -> None:
+  """Raises ValueError if the loss of one row is not a float scalar.
+
+  Args:
+    loss: a function.
+    arguments: of one row.
+    row: what they are, for messages.
+  """
   try:
-    value: Any = jax.eval_shape(loss, logits, label)
+    value: Any = jax.eval_shape(loss, *arguments)
   except (TypeError, ValueError, IndexError) as error:
     raise ValueError(f"loss cannot take {row}: {error}") from error
   if not hasattr(value, "dtype") or value.shape or not jnp.issubdtype(value.dtype, jnp.floating):

@@ -44,6 +44,20 @@ def check_step(
   return logits
 
 
+def check_act(step: Any, state: Any, outputs: Array, classes: int) -> None:
+  """Raises ValueError if one step of an `Act` gives no logits `[C]` or another state."""
+  describe = lambda tree: jax.tree.map(lambda a: f"{a.dtype}{list(a.shape)}", tree)
+  before, row = jax.eval_shape(lambda *trees: trees, state, outputs)
+  after, logits = jax.eval_shape(step, state, outputs)
+  if describe(after) != describe(before):
+    raise ValueError(f"act turns a state {describe(before)} into {describe(after)}; keep it alike")
+  if describe(logits) != f"float32[{classes}]":
+    raise ValueError(
+      f"act gives {describe(logits)} for outputs {describe(row)}; give logits float32[{classes}], "
+      "one for each class"
+    )
+
+
 def check_rows(carry: Carry, xs: Any, lengths: Array | None) -> tuple[int, int]:
   """Checks leading axes, and returns B and T."""
   leaves = jax.tree.leaves(xs)

@@ -9,6 +9,7 @@ import jax
 from absl import app, flags, logging
 
 from experiments.harness import compile_cache, processes, thread_errors
+from experiments.harness.objectives import RIVALS
 from experiments.harness.settings import Experiment, Settings, make_settings
 from rc_jax import EarlyExit
 
@@ -22,11 +23,12 @@ flags.DEFINE_enum(
   "makes of all pixels so far. Of speech: dense_lstm, an LSTM on two dense layers of each step's "
   "frames. cnn, of both: a ceiling, without a memory but shown all frames so far at once.",
 )
-flags.DEFINE_enum(
+flags.DEFINE_string(
   "objective",
   None,
-  ["rc", "eos"],
-  "Loss at the first spike, or at the last step. Default: rc (cnn eos).",
+  "Loss at the first spike, rc, or at the last step, eos; or one of rc_jax.objectives: "
+  f"{', '.join(RIVALS)}. A colon gives its value: every_step:late, progression:0.5, patience:5, "
+  "stop_head:0.8. Default: rc (cnn eos).",
 )
 flags.DEFINE_enum(
   "engine",

@@ -15,6 +15,7 @@ from experiments.harness.circumstances import describe_machine, describe_numeric
 from experiments.harness.files import Files
 from experiments.harness.fingerprint import identify_data, list_differences
 from experiments.harness.loop import train
+from experiments.harness.objectives import needs_reader
 from experiments.harness.run_state import RunState, naming_split, summarize
 from experiments.harness.settings import LOCAL_FLAGS, Settings
 from experiments.harness.task import Task
@@ -76,7 +77,7 @@ def run_together(members: Sequence[tuple[Task, Settings]]) -> int:
   shared = members[0][1]
   if said := devices.describe(shared.devices, shared.batch_size):
     _say(said)
-  classifier = set_dtype(*members[0]).classifier  # one object, so that each function compiles once
+  first = set_dtype(*members[0])  # one object, so that each function compiles once
   mesh = devices.make_mesh(shared.devices)
   data = {id(task.data): devices.replicate(task.data, mesh) for task, _ in members}
   with contextlib.ExitStack() as opened:
@@ -84,7 +85,9 @@ def run_together(members: Sequence[tuple[Task, Settings]]) -> int:
     for task, settings in members:
       with processes.sharing_failure():
         files = _open_files(task, settings, opened)
-      task = task._replace(classifier=classifier, data=data[id(task.data)])
+      task = task._replace(
+        classifier=first.classifier, reader=first.reader, data=data[id(task.data)]
+      )
       runs.append(RunState(task, settings, files))
     for note in (note for one in runs if one.files for note in one.files.workdir.notes):
       _say(note, sys.stderr)
@@ -188,6 +191,7 @@ def _write(run: RunState, params: Params, result: dict[str, Any], path: pathlib.
     class_names=task.class_names,
     theta=run.settings.theta,
     statistics=task.saved,
+    objective=run.settings.objective if needs_reader(run.settings.objective) else None,
   )
   write_json(path / "result.json", result)
   report.write(path)
@@ -216,7 +220,7 @@ def _read_test(run: RunState, params: Params) -> dict[str, Any]:
   task, classes = run.task, len(run.task.class_names)
   theta = FRONTIER_ODDS / (1 + FRONTIER_ODDS)
   with naming_split("test"):
-    recorded, batches = record(task.classifier, params, run.read_split("test"))
+    recorded, batches = record(task.read_classifier, params, run.read_split("test"))
     evaluation = evaluate(recorded, (), batches, run.settings.theta)
     curve = frontier(recorded, (), batches, theta[theta > 1.05 / classes])
     at_step = accuracy_at_step(recorded, (), batches)
@@ -245,7 +249,7 @@ def _save_examples(run: RunState, params: Params, path: pathlib.Path) -> None:
   if run.task.pictures is None:
     return
   batch, arrays = run.task.pictures()
-  classifier = run.task.classifier
+  classifier = run.task.read_classifier
   carry = classifier.initial_carry(params)
   functions = {"encode": classifier.encode, "decode": classifier.decode}
   unroll_one = lambda x: unroll(classifier.step, params, carry, x, **functions)

@@ -193,7 +193,7 @@ class RunState:
     try:
       with naming_split("validation"):
         evaluation = evaluate(
-          self.task.classifier, params, self.read_split("validation"), self.settings.theta
+          self.task.read_classifier, params, self.read_split("validation"), self.settings.theta
         )
     except ValueError as error:
       raise DivergedError(self, str(error)) from error

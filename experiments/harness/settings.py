@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import optax
 
 from experiments.harness import devices
+from experiments.harness.objectives import is_rival, make_objective
 from experiments.harness.optimizer import make_optimizer
 from experiments.harness.schedules import Points, format_points, parse_points, to_schedule
 from rc_jax import check_beta, check_theta
@@ -72,7 +73,7 @@ class Settings(NamedTuple):
 
   Attributes:
     model: name of the network.
-    objective: "rc" or "eos".
+    objective: "rc", "eos", or a rival as `make_objective` takes it.
     engine: "auto", "full" or "early_exit".
     widths: loops of early exit, at most.
     dtype: "float32" or "bfloat16", of the computation.
@@ -100,7 +101,7 @@ class Settings(NamedTuple):
   """
 
   model: str
-  objective: Any
+  objective: str
   engine: Any
   widths: int
   dtype: str
@@ -191,7 +192,8 @@ def make_settings(experiment: Experiment, values: Values, flag_defaults: Values)
     "choose": "best",
   }
   filled = dict(sorted(values.items()))
-  for name, default in (common | experiment.defaults(values)).items():
+  alone = {"beta": 0.0} if is_rival(values["objective"]) else {}  # it has no entropy reward
+  for name, default in (common | experiment.defaults(values) | alone).items():
     if filled.get(name) is None:
       filled[name] = default
   return _check(filled, dict(flag_defaults))
@@ -209,10 +211,10 @@ def _refuse_what_does_not_fit(experiment: Experiment, values: Values) -> None:
     raise ValueError(
       f"--model={values['model']} does not fit {name}; it has {', '.join(experiment.models)}"
     )
-  if values["model"] in experiment.memoryless and values["objective"] == "rc":
+  if values["model"] in experiment.memoryless and values["objective"] not in (None, "eos"):
     raise ValueError(
-      f"--objective=rc does not fit --model={values['model']}, which sees one step at a time and "
-      "has no first spike to train; leave --objective out"
+      f"--objective={values['objective']} does not fit --model={values['model']}, which sees one "
+      "step at a time and has no first spike to train; leave --objective out"
     )
 
 
@@ -228,11 +230,17 @@ def _check(values: dict[str, Any], flag_defaults: dict[str, Any]) -> Settings:
     raise ValueError(f"--clip is {values['clip']}; it must be 0 (none) or more")
   if not 0 <= values["seed"] < 2**32:
     raise ValueError(f"--seed is {values['seed']}; it must lie in 0..2**32 - 1")
+  make_objective(values["objective"])
   values["devices"] = devices.choose_number(values["devices"], values["batch_size"])
   betas, thetas = (parse_points(name, str(values[name])) for name in ("beta", "theta"))
   for check, points in ((check_beta, betas), (check_theta, thetas)):
     for _, value in points:
       check(value)
+  if is_rival(values["objective"]) and any(value for _, value in betas):
+    raise ValueError(
+      f"--beta is {values['beta']}, the entropy reward of rc and eos; --objective="
+      f"{values['objective']} has none, so leave it out"
+    )
   if thetas[-1][0] >= values[length] and len(thetas) > 1:
     raise ValueError(
       f"--theta is {thetas[-1][1]:g}, as the result is read, from epoch {thetas[-1][0]:g} on, "

@@ -67,7 +67,8 @@ class Task(NamedTuple):
       takes.
     updates_per_epoch: None for generated tasks, which have no epochs.
     step_ms: milliseconds a step, or None where steps have no physical duration.
-    measure: `(split name, Evaluation, params) -> {name: number}`, the task's own measures.
+    measure: `(split name, Evaluation, params) -> {name: number}`, the task's own measures; of the
+      test split they may be any JSON values.
     pictures: `() -> (Batch, arrays)`: a few test sequences to draw, and what else the task draws;
       None where there is nothing to see in time.
     axes: what those sequences measure.
@@ -76,6 +77,7 @@ class Task(NamedTuple):
     fingerprint: of the stored splits, by `identify_splits`; empty for generated tasks.
     vmap_members: whether a population takes its members through an update at once even where the
       engine is early exit: right where a sequence has one step, or a step is slow inside a loop.
+    reader: the classifier with what a decision of its objective reads; None: as it is.
   """
 
   name: str
@@ -91,13 +93,19 @@ class Task(NamedTuple):
   augment: Callable[[Key, Batch], Batch] | None = None
   updates_per_epoch: int | None = None
   step_ms: float | None = None
-  measure: Callable[[str, Evaluation, Params], dict[str, float]] = lambda *read: {}
+  measure: Callable[[str, Evaluation, Params], dict[str, Any]] = lambda *read: {}
   pictures: Callable[[], tuple[Batch, dict[str, np.ndarray]]] | None = None
   axes: InputAxes = InputAxes()
   saved: dict[str, Any] = {}  # noqa: RUF012  (never changed)
   notes: tuple[str, ...] = ()
   fingerprint: dict[str, Any] = {}  # noqa: RUF012
   vmap_members: bool = False
+  reader: Classifier | None = None
+
+  @property
+  def read_classifier(self) -> Classifier:
+    """What is validated and tested: the classifier, or the `reader` of its objective."""
+    return self.classifier if self.reader is None else self.reader
 
 
 def generated(

@@ -7,6 +7,7 @@ import jax
 
 from deploy import load_run
 from experiments.harness import devices
+from experiments.harness.objectives import make_objective, make_reader
 from experiments.harness.settings import Settings
 from experiments.harness.task import Task
 from rc_jax import (
@@ -115,8 +116,10 @@ def make_update(task: Task, settings: Settings, beta: Schedule | None = None) ->
 
 
 def set_dtype(task: Task, settings: Settings) -> Task:
-  """Returns the task with its classifier computed in `settings.dtype`."""
-  return task._replace(classifier=with_dtype(task.classifier, settings.dtype))
+  """Returns the task with its classifier computed in `settings.dtype`, and how it is read."""
+  classifier = with_dtype(task.classifier, settings.dtype)
+  reader = make_reader(classifier, settings.objective, task.class_names)
+  return task._replace(classifier=classifier, reader=reader)
 
 
 def _make_training(
@@ -126,7 +129,7 @@ def _make_training(
   return make_train(
     task.classifier,
     settings.optimizer(count_updates(task, settings)),
-    objective=settings.objective,
+    objective=make_objective(settings.objective, task.class_names),
     beta=settings.schedule_of("beta", per_epoch) if beta is None else beta,
     theta=settings.schedule_of("theta", per_epoch),
     augment=task.augment,

@@ -126,7 +126,12 @@ def change(folder, **values):
 
 BAD_RUNS = {
   "not a run": (lambda f: None, "has no model.json", "the folder above"),
-  "newer": (lambda f: change(f, format=2), "format 2", None),
+  "newer": (lambda f: change(f, format=3), "format 3", None),
+  "a rival": (
+    lambda f: change(f, format=2, objective="sprt"),
+    "trained with --objective=sprt, whose decisions read more than",
+    None,
+  ),
   "not JSON": (lambda f: (f / "model.json").write_text("{"), "cannot be read", None),
   "a field is missing": (lambda f: change(f, arguments=None), "do not fit", None),
   "unknown network": (lambda f: change(f, constructor="os.system"), "is unknown", None),

@@ -83,6 +83,20 @@ def test_a_picture_is_redrawn_without_training(finished):
       {"model": "cnn", "objective": "rc"},
       "--objective=rc does not fit --model=cnn.*; leave --objective out",
     ),
+    ("spotting", {"objective": "ros"}, "--objective is 'ros'; choose one of rc, eos, every_step"),
+    ("spotting", {"objective": "sprt:2"}, "--objective is 'sprt:2'; sprt takes no value"),
+    ("spotting", {"objective": "patience:x"}, "--objective is 'patience:x': invalid literal"),
+    ("spotting", {"objective": "stop_head:2"}, r"'stop_head:2': alpha is 2\.0; the weight"),
+    (
+      "spotting",
+      {"objective": "sprt", "beta": "0.1"},
+      "--objective=sprt has none, so leave it out",
+    ),
+    (
+      "temporal_mnist",
+      {"model": "cnn", "objective": "cumulative"},
+      "--objective=cumulative does not fit --model=cnn.*; leave --objective out",
+    ),
     ("spotting", {"model": "cnn"}, "--model=cnn does not fit spotting; it has lstm"),
   ],
 )

@@ -1,0 +1,181 @@
+"""The page of a comparison: a table a data set, and the figure, from the files of the runs."""
+
+import functools
+import json
+import pathlib
+import statistics
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from data_pipelines import two_sequence
+from experiments.harness.tables import format_table
+from experiments.harness.workdir import write_json, write_text
+from experiments.reproduce.results import Done, read_done
+from experiments.rivals import figure
+from experiments.rivals.curves import Curve, find_time, measure_area, read_at
+from experiments.rivals.records import DATASETS, TRAININGS, label_of
+
+TIMES = (0.25, 0.5, 0.75)
+COLUMNS = (
+  *("objective", "area", *(f"at {time:.0%}" for time in TIMES), "time to 95 % of the best"),
+  *("computed in training", "training, s", "seeds", "values"),
+)
+INTRODUCTION = """Test data; mean ± standard deviation where there are several seeds. Each
+objective has the same network, optimizer, number of examples and number of trials. A curve is
+accuracy against the mean share of the steps seen, over one threshold, or over the cost of a step
+where there is a threshold a step. "Area" is the mean over all mean times of the accuracy that the
+curve reaches within them; before its first point an answer is a guess. "At 25 %" and so on read the
+curve at that mean time. "Time to 95 % of the best": the least mean time at which a curve reaches
+95 % of the highest accuracy of any objective on the data set. "Computed" is the share of the
+row-steps at the end of the training."""
+
+
+class Method(NamedTuple):
+  """A training that is read in one way.
+
+  Attributes:
+    label: what the page calls it.
+    seeds: its runs.
+    curves: one a seed.
+    chances: accuracy of a guess, one a seed.
+    steps: of patience, those that were chosen, one a seed; else empty.
+  """
+
+  label: str
+  seeds: list[Done]
+  curves: list[Curve]
+  chances: list[float]
+  steps: list[int]
+
+
+def write(folder: pathlib.Path) -> str:
+  """Writes rivals.md and figures/rivals.png from the runs that have ended.
+
+  Args:
+    folder: with runs in `DATASET/OBJECTIVE/SEED`.
+
+  Returns:
+    The page as Markdown.
+  """
+  folder.mkdir(parents=True, exist_ok=True)
+  found = {dataset: read_methods(folder / dataset) for dataset in DATASETS}
+  found = {dataset: methods for dataset, methods in found.items() if methods}
+  texts = ["# Rank coding and its rivals", INTRODUCTION]
+  optima = {}
+  for dataset, methods in found.items():
+    optima[dataset] = find_optimum(folder) if dataset == "two_sequence" else None
+    texts += [f"## {dataset}", _describe_runs(folder / dataset, methods)]
+    texts.append(format_table(*tabulate(methods, optima[dataset])))
+  if found:
+    (folder / "figures").mkdir(exist_ok=True)
+    figure.draw(found, optima, folder / "figures" / "rivals.png")
+    texts += ["![rivals](figures/rivals.png)", figure.CAPTION]
+  text = "\n\n".join(texts) + "\n"
+  write_text(folder / "rivals.md", text)
+  return text
+
+
+def read_methods(folder: pathlib.Path) -> list[Method]:
+  """Reads the runs under `folder/OBJECTIVE/SEED` that have ended, as each is read."""
+  methods = []
+  for name, training in TRAININGS.items():
+    numbers = [path.parent.name for path in (folder / name).glob("*/result.json")]
+    seeds = sorted(int(number) for number in numbers if number.isdigit())
+    done = [read_done(folder / name / str(seed), seed) for seed in seeds]
+    for reading in training.readings if done else ():
+      read = [one.result["curves"][reading] for one in done]
+      curves = [Curve(np.asarray(r["time"]), np.asarray(r["accuracy"])) for r in read]
+      steps = [r["steps"] for r in read if "steps" in r]
+      chances = [r["chance"] for r in read]
+      methods.append(Method(label_of(name, reading), done, curves, chances, steps))
+  return methods
+
+
+def find_optimum(folder: pathlib.Path) -> Curve:
+  """The best that any stopping rule reaches on the 2-sequence problem; kept in a file."""
+  path = folder / "two_sequence" / "optimum.json"
+  if not path.exists():
+    best = two_sequence.optimum(np.geomspace(1e-5, 0.3, 14))
+    time = np.asarray(best.mean_spike_step) / two_sequence.NUM_STEPS
+    write_json(path, {"time": time, "accuracy": np.asarray(best.accuracy)})
+  read = json.loads(path.read_text())
+  return Curve(np.asarray(read["time"]), np.asarray(read["accuracy"]))
+
+
+def tabulate(
+  methods: list[Method], optimum: Curve | None = None
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+  """Returns the names of the columns and the rows of a data set, the largest area first.
+
+  Args:
+    methods: of the data set.
+    optimum: where it is known; the regret is its area less that of the method.
+  """
+  top = max(statistics.mean(float(np.max(curve.accuracy)) for curve in m.curves) for m in methods)
+  areas = [statistics.mean(_read(m, measure_area)) for m in methods]
+  order = sorted(range(len(methods)), key=lambda k: -areas[k])
+  columns = COLUMNS if optimum is None else (*COLUMNS[:2], "regret", *COLUMNS[2:])
+  return columns, [_format_row(methods[k], 0.95 * top, optimum) for k in order]
+
+
+def _read(method: Method, measure: Any) -> list[Any]:
+  """Reads each seed's curve: `measure(curve, chance)`."""
+  pairs = zip(method.curves, method.chances, strict=True)
+  return [measure(curve, chance) for curve, chance in pairs]
+
+
+def _format_row(method: Method, target: float, optimum: Curve | None) -> tuple[str, ...]:
+  areas = _read(method, measure_area)
+  cells = [method.label, _format(areas)]
+  if optimum is not None:
+    best = [measure_area(optimum, chance) for chance in method.chances]
+    cells.append(_format([b - area for b, area in zip(best, areas, strict=True)]))
+  at = [_read(method, functools.partial(_read_share, time=time)) for time in TIMES]
+  cells += [_format(values) for values in at]
+  times = _read(method, lambda curve, chance: find_time(curve, target, chance))
+  reached = [time for time in times if time is not None]
+  cells.append(_format(reached) if len(reached) == len(times) else "not reached")
+  computed = [done.result["computed_fraction"] for done in method.seeds]
+  seconds = statistics.mean(done.result["seconds"] for done in method.seeds)
+  cells += [_format(computed, digits=0), f"{seconds:.0f}", str(len(method.seeds))]
+  return (*cells, _describe_choice(method))
+
+
+def _read_share(curve: Curve, chance: float, *, time: float) -> float:
+  return float(read_at(curve, time, chance))
+
+
+def _format(values: list[float], digits: int = 2) -> str:
+  spread = f" ± {100 * statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+  return f"{100 * statistics.mean(values):.{digits}f}{spread} %"
+
+
+def _describe_choice(method: Method) -> str:
+  """Says which values the first seed had: what the search has chosen, or the first candidate."""
+  flags = method.seeds[0].config["flags"]
+  names = ["objective"] + (["beta"] if flags["objective"] == "rc" else ["learning_rate"])
+  said = [f"{name} {flags[name]}" for name in names]
+  said += [f"patience {', '.join(map(str, method.steps))}"] if method.steps else []
+  return ", ".join(said)
+
+
+def _describe_runs(folder: pathlib.Path, methods: list[Method]) -> str:
+  """Says what was trained and searched, how long, and on which machines."""
+  done = [one for method in methods for one in method.seeds]
+  of = lambda *path: _list(functools.reduce(lambda d, k: d[k], path, one.config) for one in done)
+  lengths = _list(f"{one.result['trained']['examples']:,}" for one in done)
+  tests = _list(f"{one.result['num_test']:,}" for one in done)
+  searched = [len(list(path.glob("trial-*/result.json"))) for path in folder.iterdir()]
+  trials = _list(str(n) for n in searched if n) or "none, the first candidate was taken"
+  return (
+    f"{of('flags', 'model')} of {of('flags', 'units')} units, batches of "
+    f"{of('flags', 'batch_size')}, {lengths} training examples, {tests} test examples; trials of "
+    f"each objective: {trials}. JAX {of('packages', 'jax')}, {of('device')}, {of('cpu_count')} "
+    f"cores; revisions {of('git_revision')}."
+  )
+
+
+def _list(values: Iterable[Any]) -> str:
+  return ", ".join(sorted({str(value) for value in values}))

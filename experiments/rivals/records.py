@@ -1,0 +1,67 @@
+"""What is compared: the trainings, their candidates on validation, and how each is read."""
+
+from typing import Any, NamedTuple
+
+Flags = dict[str, str]
+
+DATASETS = ("two_sequence", "spotting", "temporal_mnist", "speech")
+PATIENCE = (2, 3, 5)  # steps in a row that are tried
+SEARCH_SEED = 1000  # of the trials: no reported seed has been searched on
+# No objective is chosen by a checkpoint that is best at one theta, or stopped by one.
+COMMON: dict[str, Any] = {"choose": "last", "early_stop": False, "progress": False}
+SMOKE: dict[str, str] = {
+  "batch_size": "32",
+  "units": "4",
+  "num_examples": "640",
+  "num_test": "400",
+  "epochs": "0.3",
+}
+SMOKE_DATA = {"temporal_mnist": "digits", "speech": "synthetic"}  # --dataset of the binary
+RATES = ("1", "3", "0.3")  # factors of the learning rate, where an objective has no other value
+
+
+class Training(NamedTuple):
+  """An objective, and what is tried for it.
+
+  Attributes:
+    label: what the page calls it.
+    candidates: values of flags, the first of which are the paper's; a learning rate is a factor,
+      and a beta that is not given is that of the experiment for "rc", else 0.
+    readings: how it is read: "theta", one threshold; "thresholds", one a step; "patience".
+  """
+
+  label: str
+  candidates: tuple[Flags, ...]
+  readings: tuple[str, ...] = ("theta",)
+
+
+def _rates(objective: str) -> tuple[Flags, ...]:
+  return tuple({"objective": objective, "learning_rate": rate} for rate in RATES)
+
+
+def _values(name: str, *values: str) -> tuple[Flags, ...]:
+  return tuple({"objective": f"{name}:{value}"} for value in values)
+
+
+TRAININGS = {
+  "rc": Training(
+    "rank coding",
+    ({"objective": "rc"}, *({"objective": "rc", "beta": beta} for beta in ("0.1", "0.3"))),
+    ("theta", "thresholds"),
+  ),
+  "eos": Training("last step", _rates("eos"), ("theta", "patience", "thresholds")),
+  "every_step": Training("every step", _values("every_step", "equal", "late", "early")),
+  "progression": Training("progression", _values("progression", "1", "0.3", "3")),
+  "early_prediction": Training("EMI-RNN, early prediction", _rates("early_prediction")),
+  "max_pooling": Training("max-pooling", _rates("max_pooling")),
+  "cumulative": Training("cumulative", _rates("cumulative")),
+  "stop_head": Training("stop head", _values("stop_head", "0.5", "0.8", "0.95")),
+  "sprt": Training("SPRT, LSEL", _rates("sprt")),
+}
+READINGS = {"theta": "", "thresholds": ", a threshold a step", "patience": ", patience"}
+MOST_TRIALS = min(len(training.candidates) for training in TRAININGS.values())
+
+
+def label_of(training: str, reading: str) -> str:
+  """Returns what the page calls a training that is read in one way."""
+  return TRAININGS[training].label + READINGS[reading]

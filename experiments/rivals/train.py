@@ -1,0 +1,147 @@
+"""Trains what is not trained yet: the trials of a search, then the seeds."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from experiments.harness.flags import FLAGS, read_defaults
+from experiments.harness.run import run_together
+from experiments.harness.settings import Settings, make_settings
+from experiments.harness.task import Task
+from experiments.harness.workdir import read_result
+from experiments.registry import load_binary
+from experiments.reproduce.runs import is_done
+from experiments.rivals.curves import read_curves
+from experiments.rivals.records import COMMON, SEARCH_SEED, SMOKE, SMOKE_DATA, TRAININGS, Flags
+from rc_jax import Evaluation
+from rc_jax.types import Params
+
+
+def make_base(dataset: str, given: Sequence[str], *, smoke: bool) -> Settings:
+  """Makes the settings that all objectives share on a data set.
+
+  Args:
+    dataset: name of an experiment.
+    given: flags of its binary, each `--name=value`.
+    smoke: whether the runs are as short as can be.
+
+  Raises:
+    ValueError: a flag that the binary does not have, or a value that it does not take.
+  """
+  experiment = load_binary(dataset).EXPERIMENT
+  defaults = read_defaults(experiment)
+  values = defaults | COMMON
+  if smoke:
+    other = {"epochs": "num_examples", "num_examples": "epochs"}[experiment.length]
+    left_out = {other, "num_test"} if experiment.length == "epochs" else {other}
+    for name, text in SMOKE.items():
+      if name not in left_out:
+        values[name] = FLAGS[name].parser.parse(text)
+    values["dataset"] = SMOKE_DATA.get(dataset)
+  for text in given:
+    name, equals, value = text.removeprefix("--").partition("=")
+    if name not in defaults or not equals or not text.startswith("--"):
+      raise ValueError(
+        f"{text!r} in --flags is no flag of experiments.{dataset}; give --name=value"
+      )
+    values[name] = FLAGS[name].parser.parse(value)
+  return make_settings(experiment, values, defaults)
+
+
+def change(base: Settings, candidate: Flags, **more: Any) -> Settings:
+  """Returns the settings of a candidate; its learning rate is a factor of the shared one.
+
+  Args:
+    base: what all objectives share.
+    candidate: values of flags.
+    **more: values of other flags.
+  """
+  values: dict[str, Any] = dict(candidate)
+  if candidate["objective"] != "rc":
+    values["beta"] = "0"
+  if "learning_rate" in values:
+    values["learning_rate"] = base.learning_rate * float(values["learning_rate"])
+  return base.replace(**values, **more)
+
+
+def train(
+  dataset: str, training: str, base: Settings, folder: pathlib.Path, *, seeds: int, trials: int
+) -> int:
+  """Makes the runs of an objective that are missing.
+
+  Args:
+    dataset: name of an experiment.
+    training: one of TRAININGS.
+    base: settings that all objectives share.
+    folder: of the objective; trials lie in `trial-K`, seeds in `SEED`.
+    seeds: how many, from 0 on.
+    trials: candidates to choose from on validation; 1 takes the first.
+
+  Returns:
+    Exit status: 0, or 130 if a signal ended a run.
+  """
+  candidates = TRAININGS[training].candidates[:trials]
+  if trials > 1:
+    for k, candidate in enumerate(candidates):
+      more = {"seed": SEARCH_SEED, "workdir": str(folder / f"trial-{k}")}
+      if status := _run(dataset, training, [change(base, candidate, **more)]):
+        return status
+  chosen = candidates[choose(folder, training, trials)]
+  members = [
+    change(base, chosen, seed=seed, workdir=str(folder / str(seed))) for seed in range(seeds)
+  ]
+  return _run(dataset, training, members)
+
+
+def choose(folder: pathlib.Path, training: str, trials: int) -> int:
+  """Returns the number of the candidate with the largest area on validation, at one threshold.
+
+  Args:
+    folder: of the objective, with all trials done.
+    training: one of TRAININGS.
+    trials: how many there are; 1 is no search.
+  """
+  if trials == 1:
+    return 0
+  results = [read_result(folder / f"trial-{k}") for k in range(trials)]
+  areas = [result["curves"]["theta"]["validation_area"] for result in results]
+  return areas.index(max(areas))
+
+
+def _run(dataset: str, training: str, members: list[Settings]) -> int:
+  """Runs in one program what is not done of these settings, which differ by the seed."""
+  missing = [own for own in members if not _is_done(own)]
+  if not missing:
+    return 0
+  print(f"{dataset}, {training}: {', '.join(own.workdir for own in missing)}", flush=True)
+  binary = load_binary(dataset)
+  readings = TRAININGS[training].readings
+  tasks: list[Task] = []
+  for own in missing:
+    task = binary.setup(own)
+    if tasks and task.updates_per_epoch is not None:
+      task = task._replace(data=tasks[0].data)  # stored data is the same for every seed
+    tasks.append(task)
+  return run_together(
+    [(_add_curves(task, own, readings), own) for task, own in zip(tasks, missing, strict=True)]
+  )
+
+
+def _is_done(own: Settings) -> bool:
+  """Whether a run has ended that had the flags that decide about its numbers."""
+  names = ("objective", "beta", "learning_rate", "num_examples", "epochs", "units", "batch_size")
+  given = {name: own.flags[name] for name in names}
+  flags = tuple(f"--{name}={value}" for name, value in given.items() if value is not None)
+  return is_done(pathlib.Path(own.workdir), flags)
+
+
+def _add_curves(task: Task, settings: Settings, readings: Sequence[str]) -> Task:
+  """Returns the task with its curves among the measures of the test split."""
+
+  def measure(split: str, evaluation: Evaluation, params: Params) -> dict[str, Any]:
+    own = task.measure(split, evaluation, params)
+    if split != "test":
+      return own
+    return own | {"curves": read_curves(task, settings, params, readings)}
+
+  return task._replace(measure=measure)

@@ -1,0 +1,167 @@
+"""The mean loss of a batch and its metrics, by the objective: at one step of each row, or more."""
+
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from rc_jax.checks import check_shapes
+from rc_jax.engine import initial_carries, starts_at_zero
+from rc_jax.engines import Engine
+from rc_jax.losses import check_row_loss, read_labels, spike_losses
+from rc_jax.objectives.objective import Objective, run_act
+from rc_jax.rank_code import rank_code
+from rc_jax.types import Array, Batch, Classifier, Key, Loss, Params, RankCode, Schedule
+from rc_jax.unroll import unroll_and_count, unroll_rows
+
+
+class Metrics(NamedTuple):
+  """Scalars of an update: float32 means over the batch (and over `axis_name`), and one bool.
+
+  Attributes:
+    loss: of the objective; in nats where the loss is.
+    accuracy: share of rows right at the first spike, for every objective.
+    mean_spike_step: mean number of steps seen, `step + 1`.
+    no_spike_fraction: share of rows that never crossed theta.
+    computed_fraction: share of the row-steps of `[B, T]` that were computed.
+    gradient_norm: global L2 norm of the gradient, before the optimizer.
+    finite: bool, whether loss and gradient norm are finite (over `axis_name`: on all devices). A
+      NaN in a row, or a label out of range, makes them NaN, and then the parameters. The optimizer
+      `optax.apply_if_finite(optax.adam(1e-3), max_consecutive_errors=10)` leaves out such an
+      update; only after 10 of them in a row does it let the next one through.
+  """
+
+  loss: Array
+  accuracy: Array
+  mean_spike_step: Array
+  no_spike_fraction: Array
+  computed_fraction: Array
+  gradient_norm: Array
+  finite: Array
+
+
+class BatchLoss(Protocol):
+  """`(params, batch, step, key=None) -> (loss, Metrics)`; `step` is the update count."""
+
+  def __call__(
+    self, params: Params, batch: Batch, step: Array, key: Key | None = None
+  ) -> tuple[Array, Metrics]:
+    """Returns the mean loss of the batch, and its metrics."""
+
+
+def make_loss_at_one_step(
+  classifier: Classifier,
+  *,
+  at_end: bool,
+  loss: Loss,
+  beta: float | Schedule,
+  theta: Any,
+  engine: Engine,
+) -> BatchLoss:
+  """Makes the loss of "rc" and "eos", with the entropy reward.
+
+  Args:
+    classifier: any `Classifier`.
+    at_end: the loss enters at each row's last step, not at its first spike.
+    loss: of one row.
+    beta: as `make_train`.
+    theta: as `make_train`.
+    engine: as `make_train`.
+  """
+
+  def loss_fn(
+    params: Params, batch: Batch, step: Array, key: Key | None = None
+  ) -> tuple[Array, Metrics]:
+    del key
+    rows, _ = check_shapes(batch)
+    code, computed = unroll_and_count(
+      classifier.step,
+      params,
+      initial_carries(classifier, params, rows),
+      batch.inputs,
+      theta(step) if callable(theta) else theta,
+      batch.lengths,
+      encode=classifier.encode,
+      decode=classifier.decode,
+      engine=engine,
+      to_end=at_end,
+      zero_carry=starts_at_zero(classifier, params),
+    )
+    beta_now = beta(step) if callable(beta) else beta
+    mean_loss = jnp.mean(spike_losses(loss, code.logits, batch.labels, beta_now))
+    return mean_loss, _make_metrics(mean_loss, code, computed, batch)
+
+  return loss_fn
+
+
+def make_loss_of_all_steps(
+  classifier: Classifier, objective: Objective, theta: Any, axis_name: str | None
+) -> BatchLoss:
+  """Makes the loss of an `Objective`: by the full scan, over each row up to its length.
+
+  Args:
+    classifier: any `Classifier`.
+    objective: whose loss it is.
+    theta: as `make_train`; the metrics alone read it.
+    axis_name: as `make_train`; a row draws the same numbers on every number of devices.
+  """
+
+  def loss_fn(
+    params: Params, batch: Batch, step: Array, key: Key | None = None
+  ) -> tuple[Array, Metrics]:
+    rows, steps = check_shapes(batch)
+    # Traced lengths cannot be checked; as in `unroll_to_spike`.
+    batch = batch._replace(lengths=jnp.clip(jnp.asarray(batch.lengths, jnp.int32), 1, steps))
+    outputs = unroll_rows(classifier, params, batch).astype(jnp.float32)
+    losses = _find_losses(objective, outputs, batch, _draw_keys(key, rows, axis_name))
+    mean_loss = jnp.mean(losses)
+    classes = outputs.shape[-1] - objective.extra_outputs
+    read = lambda row: run_act(objective.act, row, classes)
+    read_now = theta(step) if callable(theta) else theta
+    code = rank_code(jax.vmap(read)(jax.lax.stop_gradient(outputs)), read_now, batch.lengths)
+    return mean_loss, _make_metrics(mean_loss, code, jnp.float32(1), batch)
+
+  return loss_fn
+
+
+def _find_losses(objective: Objective, outputs: Array, batch: Batch, keys: Key | None) -> Array:
+  """The loss `[B]` of each row; NaN, like its gradient, where the label is out of range."""
+  classes = outputs.shape[-1] - objective.extra_outputs
+  if classes < 2:
+    raise ValueError(
+      f"the network has {outputs.shape[-1]} outputs, of which the objective takes "
+      f"{objective.extra_outputs} for itself; give it 2 or more for classes beside them"
+    )
+  labels, valid = read_labels(batch.labels, classes)
+  heard = jnp.arange(outputs.shape[1])[None] < batch.lengths[:, None]
+  # What lies in the padding depends on nothing, so that no loss can let it matter by mistake.
+  outputs = jnp.where(heard[..., None], outputs, 0) * valid[:, None, None]
+  one_row = (outputs[0], labels[0], batch.lengths[0])
+  key = None if keys is None else keys[0]
+  described = f"one row, outputs float32{list(outputs.shape[1:])}, label and length int32[]"
+  check_row_loss(objective.loss, (key, *one_row), described)
+  rows = jax.vmap(objective.loss, (None if keys is None else 0, 0, 0, 0))
+  return rows(keys, outputs, labels, batch.lengths).astype(jnp.float32) * valid
+
+
+def _draw_keys(key: Key | None, rows: int, axis_name: str | None) -> Key | None:
+  """A key a row, by the row's number in the whole batch."""
+  if key is None:
+    return None
+  number = jnp.arange(rows)
+  if axis_name is not None:
+    number += rows * jax.lax.axis_index(axis_name)
+  return jax.vmap(jax.random.fold_in, (None, 0))(key, number)
+
+
+def _make_metrics(loss: Array, code: RankCode, computed: Array, batch: Batch) -> Metrics:
+  mean = lambda values: jnp.mean(values.astype(jnp.float32))
+  return Metrics(
+    loss=loss,
+    accuracy=mean(code.label == batch.labels),
+    mean_spike_step=mean(code.step + 1),
+    no_spike_fraction=mean(~code.spiked),
+    computed_fraction=computed,
+    gradient_norm=jnp.zeros_like(loss),
+    finite=jnp.isfinite(loss),
+  )

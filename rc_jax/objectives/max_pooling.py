@@ -1,0 +1,35 @@
+"""The loss at one step of each row: the keyword's most confident one."""
+
+import jax
+import jax.numpy as jnp
+
+from rc_jax.objectives.objective import Objective, cross_entropies
+from rc_jax.types import Array, Key
+
+
+def max_pooling(background: int | None = None) -> Objective:
+  """The loss at the step at which the keyword is most probable (Sun et al. 2016, eq. 3).
+
+      loss = CE(z_s, y),  s = argmax_t p_t(y)      a keyword
+      loss = CE(z_r, y),  r uniform in 1..n        the background
+
+  with p = softmax(z) and the first of equal steps. The paper takes the cross-entropy of all frames
+  outside of keywords; here a background row gives one step, drawn anew in each update, so that each
+  row weighs the same.
+
+  Args:
+    background: the class that is no keyword; None where all are keywords.
+  """
+
+  def loss(key: Key | None, logits: Array, label: Array, length: Array) -> Array:
+    cross_entropy = cross_entropies(logits, label)
+    heard = jnp.arange(len(logits)) < length
+    step = jnp.argmin(jnp.where(heard, cross_entropy, jnp.inf))
+    if background is not None:
+      if key is None:
+        raise ValueError("max_pooling draws a step of background rows; give Train.loss a key")
+      drawn = jax.random.randint(key, (), 0, length)
+      step = jnp.where(label == background, drawn, step)
+    return cross_entropy[step]
+
+  return Objective(loss)
