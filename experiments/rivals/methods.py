@@ -51,7 +51,7 @@ def find_optimum(folder: pathlib.Path) -> Curve:
   """The best that any stopping rule reaches on the 2-sequence problem; kept in a file."""
   path = folder / "two_sequence" / "optimum.json"
   if not path.exists():
-    best = two_sequence.optimum(np.geomspace(1e-5, 0.3, 14))
+    best = two_sequence.optimum(np.geomspace(1e-5, 0.3, 60))
     time = np.asarray(best.mean_spike_step) / two_sequence.NUM_STEPS
     write_json(path, {"time": time, "accuracy": np.asarray(best.accuracy)})
   read = json.loads(path.read_text())
