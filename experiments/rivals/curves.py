@@ -10,7 +10,7 @@ from experiments.harness.run import FRONTIER_ODDS
 from experiments.harness.settings import Settings
 from experiments.harness.task import Task
 from experiments.rivals.records import PATIENCE
-from rc_jax import Batch, Classifier, evaluate, frontier, learn_thresholds, record
+from rc_jax import Batch, Classifier, confidence, evaluate, frontier, learn_thresholds, record
 from rc_jax.types import Params
 
 Recorded = tuple[Classifier, list[Batch]]
@@ -70,13 +70,26 @@ def _record(task: Task, objective: str, params: Params, split: str) -> Recorded:
 
 def _sweep(task: Task, recorded: dict[str, Recorded]) -> dict[str, Any]:
   """The curve of one threshold."""
-  theta = FRONTIER_ODDS / (1 + FRONTIER_ODDS)
-  theta = theta[theta > 1.002 / len(task.class_names)]
+  theta = _choose_thetas(recorded["validation"][1], len(task.class_names))
   curves = {}
   for split, (reader, batches) in recorded.items():
     read = frontier(reader, (), batches, theta)
     curves[split] = Curve(read.mean_spike_step / _count_steps(batches), read.accuracy)
   return _describe(task, curves)
+
+
+def _choose_thetas(validation: Sequence[Batch], classes: int) -> np.ndarray:
+  """The thresholds of a curve: a fixed grid, and quantiles of the confidences on validation.
+
+  What a stop head reads lies in a small range that is its own, of which a grid sees little.
+  """
+  read = [np.asarray(confidence(batch.inputs)) for batch in validation]
+  heard = [np.arange(c.shape[1]) < np.asarray(b.lengths)[:, None] for c, b in zip(
+    read, validation, strict=True)]  # fmt: skip
+  values = np.concatenate([c[h] for c, h in zip(read, heard, strict=True)])
+  theta = [*FRONTIER_ODDS / (1 + FRONTIER_ODDS), *np.quantile(values, np.linspace(0, 1, 66))]
+  # One number of thresholds for all, so that one program reads them.
+  return np.sort(np.clip(theta, 1.0005 / classes, 1 - 1e-6))
 
 
 def _learn(task: Task, recorded: dict[str, Recorded]) -> dict[str, Any]:

@@ -1,23 +1,20 @@
 """The figure of a comparison: accuracy against mean time, one panel a data set."""
 
 import pathlib
-from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 from experiments.harness.figures import STYLE
 from experiments.rivals.curves import Curve, read_at
-
-if TYPE_CHECKING:
-  from experiments.rivals.page import Method
+from experiments.rivals.methods import Method
 
 CAPTION = """Test accuracy that is reached within a mean share of the steps; the line is the mean
 over seeds, the band from the lowest to the highest. Black: the optimum, where it is known."""
 
 
 def draw(
-  found: "dict[str, list[Method]]", optima: dict[str, Curve | None], path: pathlib.Path
+  found: dict[str, list[Method]], optima: dict[str, Curve | None], path: pathlib.Path
 ) -> None:
   """Draws the curves of each data set into a file.
 

@@ -1,21 +1,17 @@
 """The page of a comparison: a table a data set, and the figure, from the files of the runs."""
 
 import functools
-import json
 import pathlib
 import statistics
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from data_pipelines import two_sequence
 from experiments.harness.tables import format_table
-from experiments.harness.workdir import write_json, write_text
-from experiments.reproduce.results import Done, read_done
+from experiments.harness.workdir import write_text
 from experiments.rivals import figure
 from experiments.rivals.curves import Curve, find_time, measure_area, read_at
-from experiments.rivals.records import DATASETS, TRAININGS, label_of
+from experiments.rivals.methods import Method, find_optimum, read_methods
+from experiments.rivals.records import DATASETS
 
 TIMES = (0.25, 0.5, 0.75)
 COLUMNS = (
@@ -30,24 +26,6 @@ curve reaches within them; before its first point an answer is a guess. "At 25 %
 curve at that mean time. "Time to 95 % of the best": the least mean time at which a curve reaches
 95 % of the highest accuracy of any objective on the data set. "Computed" is the share of the
 row-steps at the end of the training."""
-
-
-class Method(NamedTuple):
-  """A training that is read in one way.
-
-  Attributes:
-    label: what the page calls it.
-    seeds: its runs.
-    curves: one a seed.
-    chances: accuracy of a guess, one a seed.
-    steps: of patience, those that were chosen, one a seed; else empty.
-  """
-
-  label: str
-  seeds: list[Done]
-  curves: list[Curve]
-  chances: list[float]
-  steps: list[int]
 
 
 def write(folder: pathlib.Path) -> str:
@@ -77,33 +55,6 @@ def write(folder: pathlib.Path) -> str:
   return text
 
 
-def read_methods(folder: pathlib.Path) -> list[Method]:
-  """Reads the runs under `folder/OBJECTIVE/SEED` that have ended, as each is read."""
-  methods = []
-  for name, training in TRAININGS.items():
-    numbers = [path.parent.name for path in (folder / name).glob("*/result.json")]
-    seeds = sorted(int(number) for number in numbers if number.isdigit())
-    done = [read_done(folder / name / str(seed), seed) for seed in seeds]
-    for reading in training.readings if done else ():
-      read = [one.result["curves"][reading] for one in done]
-      curves = [Curve(np.asarray(r["time"]), np.asarray(r["accuracy"])) for r in read]
-      steps = [r["steps"] for r in read if "steps" in r]
-      chances = [r["chance"] for r in read]
-      methods.append(Method(label_of(name, reading), done, curves, chances, steps))
-  return methods
-
-
-def find_optimum(folder: pathlib.Path) -> Curve:
-  """The best that any stopping rule reaches on the 2-sequence problem; kept in a file."""
-  path = folder / "two_sequence" / "optimum.json"
-  if not path.exists():
-    best = two_sequence.optimum(np.geomspace(1e-5, 0.3, 14))
-    time = np.asarray(best.mean_spike_step) / two_sequence.NUM_STEPS
-    write_json(path, {"time": time, "accuracy": np.asarray(best.accuracy)})
-  read = json.loads(path.read_text())
-  return Curve(np.asarray(read["time"]), np.asarray(read["accuracy"]))
-
-
 def tabulate(
   methods: list[Method], optimum: Curve | None = None
 ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -113,7 +64,7 @@ def tabulate(
     methods: of the data set.
     optimum: where it is known; the regret is its area less that of the method.
   """
-  top = max(statistics.mean(float(np.max(curve.accuracy)) for curve in m.curves) for m in methods)
+  top = max(statistics.mean(max(curve.accuracy) for curve in m.curves) for m in methods)
   areas = [statistics.mean(_read(m, measure_area)) for m in methods]
   order = sorted(range(len(methods)), key=lambda k: -areas[k])
   columns = COLUMNS if optimum is None else (*COLUMNS[:2], "regret", *COLUMNS[2:])

@@ -11,9 +11,11 @@ import pytest
 import deploy
 from experiments.harness import figures
 from experiments.harness.objectives import NAMES, make_objective
+from experiments.reproduce.results import Done
 from experiments.rivals import page
 from experiments.rivals.__main__ import main
 from experiments.rivals.curves import Curve, find_time, measure_area, read_at
+from experiments.rivals.methods import Method
 from experiments.rivals.records import DATASETS, MOST_TRIALS, TRAININGS
 from experiments.rivals.train import change, choose, make_base
 from rc_jax import Objective
@@ -136,10 +138,10 @@ def test_kept_runs_give_the_page_that_is_reported(tmp_path):
 
 
 def test_the_regret_is_the_area_to_the_optimum():
-  done = [page.Done(0, {"flags": {"objective": "rc", "beta": "0"}}, {}, [], {})]
+  done = [Done(0, {"flags": {"objective": "rc", "beta": "0"}}, {}, [], {})]
   done[0].result.update({"computed_fraction": 1, "seconds": 1})
   flat = lambda accuracy: Curve(np.array([0.0, 1.0]), np.array([accuracy, accuracy]))
-  method = page.Method("rank coding", done, [flat(0.7)], [0.5], [])
+  method = Method("rank coding", done, [flat(0.7)], [0.5], [])
   columns, rows = page.tabulate([method], flat(0.75))
   assert columns[2] == "regret" and rows[0][2] == "5.00 %"
 
