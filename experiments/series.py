@@ -27,6 +27,7 @@ from experiments.harness.task import Task, stored
 from rc_jax import Evaluation
 from rc_jax.types import Params
 
+UPDATES = 20  # between validations, at least: of some dozen series an epoch has but two
 flags.DEFINE_string("train", None, "File of the training series; with --test.")
 flags.DEFINE_string("test", None, "File of the test series; with --train.")
 flags.DEFINE_enum(
@@ -104,8 +105,10 @@ def setup(settings: Settings) -> Task:
     lengths = getattr(data.splits, split).lengths
     return _measure_earliness(evaluation, lengths, samples)
 
+  per_epoch = task.updates_per_epoch or 1
+  every = -(-UPDATES // per_epoch) * per_epoch
   saved = {name: values.tolist() for name, values in data.statistics._asdict().items()}
-  return task._replace(measure=measure, saved=saved, notes=data.notes)
+  return task._replace(measure=measure, saved=saved, notes=data.notes, evaluate_every=every)
 
 
 def _measure_earliness(

@@ -113,6 +113,7 @@ def test_every_format_makes_the_same_task(name, folder, tmp_path):
   expected, _ = set_up(series, data_dir=str(folder), **GIVEN)
   assert task.fingerprint == expected.fingerprint and task.saved == expected.saved
   assert task.updates_per_epoch == 2  # 12 series in batches of 8: the second is filled
+  assert task.evaluate_every == 20
 
 
 def test_flags_make_the_network_and_the_steps(folder):
