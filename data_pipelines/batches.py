@@ -1,6 +1,7 @@
 """Stored data: splits of labelled records, and grain data sets of shuffled batch indices."""
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import grain
@@ -87,11 +88,7 @@ def shuffled_indices(num_records: int, batch_size: int, seed: int) -> grain.MapD
     )
   batches = num_records // batch_size
 
-  @functools.lru_cache(maxsize=2)
-  def order(epoch: int) -> np.ndarray:
-    permutation = np.random.default_rng((seed, epoch)).permutation(num_records)
-    permutation.setflags(write=False)  # the batches of an epoch are views of this one array
-    return permutation
+  order = _make_order(num_records, seed)
 
   def batch(k: int) -> np.ndarray:
     epoch, place = divmod(k, batches)
@@ -100,6 +97,44 @@ def shuffled_indices(num_records: int, batch_size: int, seed: int) -> grain.MapD
   # The data set maps over batches, not over records: grain's own shuffle works record by record
   # and took 2.2 ms for a batch of 128.
   return grain.MapDataset.range(2**31 - 1).map(batch)
+
+
+def filled_indices(num_records: int, batch_size: int, seed: int) -> grain.MapDataset:
+  """Makes an endless data set of batches of record indices, whose epochs follow without a gap.
+
+  As `shuffled_indices`, but the last batch of an epoch is filled from the next one: a small data
+  set loses no record, and a batch may be larger than it.
+
+  Args:
+    num_records: N, the number of records to draw from.
+    batch_size: B, the number of indices in a batch; batch k has the places `k B` to `k B + B - 1`
+      of the epochs' orders, one after the other.
+    seed: an integer; the order of an epoch follows from (seed, epoch).
+
+  Returns:
+    A grain data set whose elements are `[B]` int indices in `0..N-1`.
+  """
+  order = _make_order(num_records, seed)
+
+  def batch(k: int) -> np.ndarray:
+    epoch, start = divmod(k * batch_size, num_records)
+    epochs = -(-(start + batch_size) // num_records)
+    places = np.concatenate([order(epoch + i) for i in range(epochs)])
+    return places[start : start + batch_size]
+
+  return grain.MapDataset.range(2**31 - 1).map(batch)
+
+
+def _make_order(num_records: int, seed: int) -> Callable[[int], np.ndarray]:
+  """Returns `epoch -> [N]`, the order of its records, which is kept for the next call."""
+
+  @functools.lru_cache(maxsize=2)
+  def order(epoch: int) -> np.ndarray:
+    permutation = np.random.default_rng((seed, epoch)).permutation(num_records)
+    permutation.setflags(write=False)  # the batches of an epoch are views of this one array
+    return permutation
+
+  return order
 
 
 def _to_int32(split: str, what: str, values) -> np.ndarray:

@@ -10,7 +10,7 @@ from experiments.harness.flags import run_main
 from experiments.harness.settings import Experiment, Settings
 from experiments.harness.task import Task
 
-EXPERIMENTS = ("spotting", "two_sequence", "temporal_mnist", "speech")  # modules of this package
+EXPERIMENTS = ("spotting", "two_sequence", "temporal_mnist", "speech", "series")  # modules here
 
 
 class Binary(Protocol):

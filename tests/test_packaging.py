@@ -186,7 +186,7 @@ def test_every_requirement_has_a_lower_bound():
     # matplotlib draws a picture, jax2onnx writes a graph; who lacks them is asked for them then
     ("deploy", ["deploy", "experiments", "onnx"]),
     ("experiments", ["experiments", "sweep"]),
-    ("tests", ["dev", "onnx"]),
+    ("tests", ["dev", "onnx", "peers"]),
   ],
 )
 def test_what_is_imported_is_declared_for_it(folder, extras):

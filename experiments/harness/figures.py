@@ -30,6 +30,7 @@ STYLE: Any = {
   "legend.frameon": False,
   "legend.fontsize": 7,
   "lines.linewidth": 1.2,
+  "text.parse_math": False,  # a class may be called $x$
   "figure.dpi": 200,
   "savefig.bbox": "tight",
 }

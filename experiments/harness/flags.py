@@ -18,10 +18,11 @@ FLAGS = flags.FLAGS
 flags.DEFINE_enum(
   "model",
   "lstm",
-  ["lstm", "conv_lstm", "cnn_lstm", "dense_lstm", "cnn"],
+  ["lstm", "gru", "conv_lstm", "cnn_lstm", "dense_lstm", "cnn"],
   "Network. Of temporal_mnist: conv_lstm, and cnn_lstm, an LSTM on what a convolutional network "
   "makes of all pixels so far. Of speech: dense_lstm, an LSTM on two dense layers of each step's "
-  "frames. cnn, of both: a ceiling, without a memory but shown all frames so far at once.",
+  "frames. cnn, of both: a ceiling, without a memory but shown all frames so far at once. Of "
+  "series: gru.",
 )
 flags.DEFINE_string(
   "objective",
@@ -55,7 +56,7 @@ flags.DEFINE_string(
   None,
   "Weight of the entropy reward (eq. 7). MNIST and speech also take a schedule over epochs: "
   "0.5,30:0.165 is 0.165 from epoch 30 on. Default: spotting and two_sequence 0, temporal_mnist "
-  "0.165, speech 0.2 (cnn 0).",
+  "0.165, speech 0.2 (cnn 0), series 0.2.",
 )
 flags.DEFINE_string(
   "theta",
@@ -71,15 +72,17 @@ flags.DEFINE_integer(
   None,
   "Hidden units, or feature maps: ConvLSTM's, or those of cnn's first layer. Default: spotting, "
   "two_sequence 125, temporal_mnist 340 (conv_lstm 10, cnn_lstm 128, cnn 32), speech 128 "
-  "(cnn 32).",
+  "(cnn 32), series 64.",
   1,
 )
-flags.DEFINE_integer("batch_size", 128, "Examples an update.")
+flags.DEFINE_integer("batch_size", None, "Examples an update. Default: 128, series 16.")
 flags.DEFINE_float(
-  "learning_rate", None, "Of Adam. Default: spotting, two_sequence 0.0003, others 0.001."
+  "learning_rate",
+  None,
+  "Of Adam. Default: spotting, two_sequence 0.0003, series 0.003, others 0.001.",
 )
 flags.DEFINE_float(
-  "clip", None, "Largest L2 norm of the gradient, 0 for none. Default: speech 0.25."
+  "clip", None, "Largest L2 norm of the gradient, 0 for none. Default: speech 0.25, series 1."
 )
 flags.DEFINE_enum(
   "schedule",
@@ -111,7 +114,7 @@ flags.DEFINE_integer(
 flags.DEFINE_float(
   "epochs",
   None,
-  "Passes over a stored data set. Default: temporal_mnist 50, speech 1000 (cnn 20).",
+  "Passes over a stored data set. Default: temporal_mnist 50, speech 1000 (cnn 20), series 200.",
 )
 flags.DEFINE_enum(
   "choose",
@@ -135,7 +138,7 @@ flags.DEFINE_string(
   "dataset",
   None,
   "temporal_mnist: mnist (default) or digits. speech: speech_commands (default), folder or "
-  "synthetic.",
+  "synthetic. series: a set that the package aeon brings, as JapaneseVowels.",
 )
 flags.DEFINE_string("data_dir", None, "Folder of the data set.")
 flags.DEFINE_bool(

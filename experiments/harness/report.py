@@ -27,6 +27,8 @@ MEASURES = {
   "positive_only_delay": "then, steps from the earliest possible one to the first positive spike",
   "ideal_accuracy": "accuracy of an ideal observer with a constant theta at that mean step",
   "regret": "regret: the ideal observer's accuracy less ours",
+  "earliness": "earliness: mean share of a series seen before the decision",
+  "harmonic_mean": "harmonic mean of accuracy and 1 - earliness",
   "mean_heard_ms": "mean audio heard before the decision, ms",
   "best_validation_rc_accuracy": "best validation accuracy at the first spike",
   "num_test": "test examples",

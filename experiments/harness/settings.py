@@ -187,6 +187,7 @@ def make_settings(experiment: Experiment, values: Values, flag_defaults: Values)
   common = {
     "objective": "eos" if values["model"] in experiment.memoryless else "rc",
     "workdir": f"runs/{experiment.name}",
+    "batch_size": 128,
     "clip": 0.0,
     "early_stop": False,
     "choose": "best",

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data_pipelines.batches import Split, Splits, shuffled_indices
+from data_pipelines.batches import Split, Splits, filled_indices, shuffled_indices
 from deploy.models import Model, build
 from experiments.harness import devices
 from experiments.harness.fingerprint import identify_splits
@@ -161,6 +161,7 @@ def stored(
   augment: Callable[[Key, Batch], Batch] = lambda key, batch: batch,
   excerpt: Callable[[Key, Batch], Batch] | None = None,
   pictures: Callable[[np.ndarray], dict[str, np.ndarray]] = lambda index: {},
+  fill_batches: bool = False,
 ) -> Task:
   """Makes a task whose records are stored.
 
@@ -178,13 +179,17 @@ def stored(
     excerpt: `(key, steps) -> steps`, in training alone: which of the steps are trained on; None
       for all.
     pictures: `test indices [n] -> arrays` to draw beside the sequences.
+    fill_batches: True fills the last batch of an epoch from the next one, so that a small split
+      loses no record and a batch may be larger than it; False drops what is left of an epoch.
 
   Raises:
-    ValueError: the training split has fewer records than one batch.
+    ValueError: the training split has fewer records than one batch, and batches are not filled.
   """
   data, item, fetch = _access_records(splits.train, on_device)
-  per_epoch = len(splits.train) // batch_size
-  index = shuffled_indices(len(splits.train), batch_size, seed)
+  number = len(splits.train)
+  per_epoch = -(-number // batch_size) if fill_batches else number // batch_size
+  draw = filled_indices if fill_batches else shuffled_indices
+  index = draw(number, batch_size, seed)
   if not on_device:
     index = index.map(devices.take_own_rows)
   return Task(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_pipelines.batches import Split, shuffled_indices
+from data_pipelines.batches import Split, filled_indices, shuffled_indices
 
 
 def split(inputs=None, labels=(0, 1, 0), lengths=(2, 3, 1)):
@@ -32,6 +32,15 @@ def test_the_short_batch_is_dropped_and_the_seed_decides():
   other = shuffled_indices(11, 4, seed=8)
   assert all(np.array_equal(batches[k], again[k]) for k in range(6))
   assert any(not np.array_equal(batches[k], other[k]) for k in range(6))
+
+
+@pytest.mark.parametrize("batch_size", [3, 4, 5, 10])
+def test_filled_batches_lose_no_record_and_may_be_larger_than_the_data(batch_size):
+  batches = filled_indices(4, batch_size, seed=7)
+  drawn = np.concatenate([batches[k] for k in range(12)])
+  assert all(len(batches[k]) == batch_size for k in range(12))
+  epochs = [shuffled_indices(4, 4, seed=7)[k] for k in range(30)]  # the same orders, whole
+  assert drawn.tolist() == np.concatenate(epochs)[: len(drawn)].tolist()
 
 
 def test_an_iterator_goes_on_from_its_state():

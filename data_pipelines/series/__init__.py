@@ -1,0 +1,26 @@
+"""Anyone's time series: `.ts` files of the UEA and UCR archive, `.npz` and `.npy`, or CSV.
+
+`find_files` finds the files of both splits, `load` reads and checks them and standardises their
+values. On the device `join_samples` joins samples into steps.
+"""
+
+from data_pipelines.series.contents import SeriesFile
+from data_pipelines.series.holdout import hold_out
+from data_pipelines.series.locate import PACKAGED, Paths, find_files, read_file
+from data_pipelines.series.missing import MISSING
+from data_pipelines.series.pipeline import Series, Statistics, load
+from data_pipelines.series.steps import join_samples
+
+__all__ = [
+  "MISSING",
+  "PACKAGED",
+  "Paths",
+  "Series",
+  "SeriesFile",
+  "Statistics",
+  "find_files",
+  "hold_out",
+  "join_samples",
+  "load",
+  "read_file",
+]

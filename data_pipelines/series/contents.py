@@ -1,0 +1,85 @@
+"""What a file of time series holds, and how its numbers are read; the formats share both."""
+
+import math
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class SeriesFile(NamedTuple):
+  """N labelled series of F channels, as one file has them.
+
+  Attributes:
+    path: of the file.
+    values: N arrays `[T, F]` float64, each with a T of its own; NaN where a value is missing.
+    labels: N labels as text, none of them empty.
+    places: where each series stands, for messages: "line 7", "row 3", "line 40 (series 'a')".
+    channels: names of the F channels.
+    notes: what a user should know of how the file was read.
+  """
+
+  path: pathlib.Path
+  values: tuple[np.ndarray, ...]
+  labels: tuple[str, ...]
+  places: tuple[str, ...]
+  channels: tuple[str, ...]
+  notes: tuple[str, ...] = ()
+
+
+def read_lines(path: pathlib.Path) -> Iterator[str]:
+  """Yields the lines of a text file, without their ends.
+
+  Raises:
+    ValueError: the file is not there, cannot be read, is empty, or is no text.
+  """
+  try:
+    with open(path, encoding="utf-8-sig", newline="") as file:
+      number = 0
+      for number, line in enumerate(file, 1):  # noqa: B007  (looked at below)
+        yield line.rstrip("\r\n")
+  except UnicodeDecodeError as error:
+    raise ValueError(f"{path} is no UTF-8 text ({error.reason}); save it as UTF-8") from error
+  except OSError as error:
+    raise ValueError(f"{path} cannot be read ({error.strerror}); give a file of series") from error
+  if number == 0:
+    raise ValueError(f"{path} is empty; give a file of series")
+
+
+def parse_values(
+  fields: Sequence[str], missing: frozenset[str], names: Sequence[str], where: str
+) -> list[float]:
+  """Parses fields as finite numbers; a field that stands for a missing value becomes NaN.
+
+  Args:
+    fields: as text, blanks around them allowed.
+    missing: what stands for a missing value, in lower case.
+    names: what each field is, for messages, or one name for all.
+    where: of the fields: file and line, for messages.
+
+  Raises:
+    ValueError: a field is neither a number nor a missing value, or it is infinite.
+  """
+  try:  # nearly all lines hold nothing but numbers
+    values = [float(field) for field in fields]
+    if all(map(math.isfinite, values)) and not any("_" in field for field in fields):
+      return values
+  except ValueError:
+    pass
+  return [
+    _parse(field.strip(), missing, names[i] if len(names) > 1 else f"{names[0]} {i + 1}", where)
+    for i, field in enumerate(fields)
+  ]
+
+
+def _parse(field: str, missing: frozenset[str], name: str, where: str) -> float:
+  if field.lower() in missing:
+    return math.nan
+  try:
+    value = float(field) if "_" not in field else math.nan  # Python's 1_000 is no file's number
+  except ValueError:
+    value = math.nan
+  if not math.isfinite(value):
+    raise ValueError(f"{where}: {name} is {field!r}, which is no finite number; correct it")
+  return value

@@ -1,0 +1,162 @@
+"""NumPy's files: an `.npz` with `X`, `y` and perhaps `lengths`, or `.npy` files of these names.
+
+`X` is `[N, T, F]`, or `[N, T]` for one channel. Without `lengths`, steps at the end of a series at
+which every channel is NaN are taken for padding, as tslearn and others pad.
+"""
+
+import pathlib
+import zipfile
+from typing import Any
+
+import numpy as np
+
+from data_pipelines.series.contents import SeriesFile
+
+
+def read_npz(path: pathlib.Path) -> SeriesFile:
+  """Reads an `.npz` file.
+
+  Args:
+    path: of the file.
+
+  Raises:
+    ValueError: it cannot be read, lacks `X` or `y`, or as `from_arrays`.
+  """
+  arrays = _load(path)
+  if not isinstance(arrays, dict):
+    raise ValueError(f"{path} holds one array; save X and y with np.savez")
+  for name in ("X", "y"):
+    if name not in arrays:
+      raise ValueError(
+        f"{path} has no array {name!r} (it has {', '.join(arrays) or 'none'}); save it with "
+        "np.savez(path, X=X, y=y)"
+      )
+  return from_arrays(path, arrays["X"], arrays["y"], arrays.get("lengths"))
+
+
+def read_npy(path: pathlib.Path) -> SeriesFile:
+  """Reads a pair of `.npy` files: `X_train.npy` and, beside it, `y_train.npy`.
+
+  Args:
+    path: of the first, whose name begins with X; `lengths_train.npy` is read where it is there.
+
+  Raises:
+    ValueError: a name that does not begin with X, a file that cannot be read, or as `from_arrays`.
+  """
+  if not path.name.startswith("X"):
+    raise ValueError(
+      f"{path}: the name of an .npy file of series begins with X, as X_train.npy, and that of its "
+      "labels with y, as y_train.npy; rename them, or save both in one .npz"
+    )
+  beside = lambda name: path.with_name(name + path.name[1:])
+  lengths = beside("lengths")
+  return from_arrays(
+    path, _load(path), _load(beside("y")), _load(lengths) if lengths.exists() else None
+  )
+
+
+def from_arrays(path: pathlib.Path, X: Any, y: Any, lengths: Any = None) -> SeriesFile:
+  """Makes series of arrays.
+
+  Args:
+    path: of the file, for messages.
+    X: `[N, T, F]` or `[N, T]`, numbers; NaN where a value is missing.
+    y: `[N]`, whole numbers, floats or text.
+    lengths: `[N]` whole numbers in 1..T, or None.
+
+  Raises:
+    ValueError: arrays of objects or of other shapes, as many that disagree, an infinite value, a
+      missing label, a length out of range, or a series without steps. The message names the row.
+  """
+  if X.dtype.kind not in "iufb" or X.ndim not in (2, 3):
+    raise ValueError(
+      f"{path}: X is {X.dtype}{list(X.shape)}; give numbers of shape [N, T, F], or [N, T]"
+    )
+  if y.ndim != 1 or y.dtype.kind not in "iufbUS":
+    raise ValueError(f"{path}: y is {y.dtype}{list(y.shape)}; give numbers or text of shape [N]")
+  if len(X) != len(y):
+    raise ValueError(f"{path}: X has {len(X)} series, y {len(y)} labels; give as many")
+  if len(X) == 0:
+    raise ValueError(f"{path}: X has no series; give at least one")
+  values = X.astype(np.float64)[..., None] if X.ndim == 2 else X.astype(np.float64)
+  if 0 in values.shape[1:]:
+    raise ValueError(f"{path}: X is {list(X.shape)}, without a step or channel; give at least one")
+  ends, notes = _find_ends(path, values, lengths)
+  rows = tuple(value[:end] for value, end in zip(values, ends, strict=True))
+  for i, row in enumerate(rows):
+    if len(row) == 0:
+      raise ValueError(f"{path}, row {i}: the series has no steps; remove it")
+    if np.isinf(row).any():
+      raise ValueError(f"{path}, row {i}: there is an infinite value; correct it")
+  labels = tuple(_to_text(label) for label in y.tolist())
+  for i, label in enumerate(labels):
+    if label in ("", "nan"):
+      raise ValueError(f"{path}, row {i}: the label is missing; give every series one")
+  channels = tuple(f"channel {i}" for i in range(values.shape[2]))
+  return SeriesFile(path, rows, labels, tuple(f"row {i}" for i in range(len(X))), channels, notes)
+
+
+def _find_ends(
+  path: pathlib.Path, values: np.ndarray, lengths: np.ndarray | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+  """Returns the length `[N]` of each series in values `[N, T, F]`, and notes."""
+  steps = values.shape[1]
+  if lengths is None:
+    there = ~np.isnan(values).all(axis=2)
+    ends = np.where(there.any(axis=1), steps - there[:, ::-1].argmax(axis=1), 0)
+    padded = int(np.sum(ends < steps))
+    if not padded:
+      return ends, ()
+    note = f"{path.name}: {padded} series end in steps that are NaN throughout: taken for padding"
+    return ends, (note,)
+  if lengths.shape != (len(values),) or lengths.dtype.kind not in "iu":
+    raise ValueError(
+      f"{path}: lengths is {lengths.dtype}{list(lengths.shape)}; give a whole number for each of "
+      f"the {len(values)} series"
+    )
+  wrong = np.flatnonzero((lengths < 1) | (lengths > steps))
+  if wrong.size:
+    raise ValueError(
+      f"{path}, row {wrong[0]}: the length is {lengths[wrong[0]]}; it has to lie in 1..{steps}, "
+      "the steps of X"
+    )
+  return lengths, ()
+
+
+def _to_text(label: Any) -> str:
+  return (
+    label.decode("utf-8", "replace").strip() if isinstance(label, bytes) else str(label).strip()
+  )
+
+
+def _load(path: pathlib.Path) -> Any:
+  """Loads an array, or the arrays of an `.npz` by name.
+
+  Pickled objects are refused, since reading them runs their code.
+  """
+  reading = ""
+  try:
+    with open(path, "rb") as file:
+      if not file.read(1):
+        raise ValueError("it is empty")
+      file.seek(0)
+      stored = np.load(file, allow_pickle=False)
+      if not isinstance(stored, np.lib.npyio.NpzFile):
+        return stored
+      arrays = {}
+      for name in stored.files:
+        reading = f" array {name!r}"
+        arrays[name] = stored[name]
+      return arrays
+  except OSError as error:
+    reason = error.strerror or error
+    raise ValueError(f"{path} cannot be read ({reason}); give a file of np.savez") from error
+  except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    if "pickle" in str(error):
+      raise ValueError(
+        f"{path}:{reading} holds objects, or is no file of NumPy; give arrays of numbers or text, "
+        "padded to one length, with `lengths`"
+      ) from error
+    raise ValueError(
+      f"{path}:{reading} cannot be read ({error}); write it anew with np.savez"
+    ) from error

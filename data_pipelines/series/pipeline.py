@@ -1,0 +1,204 @@
+"""Loads two files of series as splits: classes, held-out series, missing values, statistics."""
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+
+from data_pipelines.batches import Split, Splits
+from data_pipelines.series.contents import SeriesFile
+from data_pipelines.series.holdout import hold_out
+from data_pipelines.series.locate import Paths, read_file
+from data_pipelines.series.missing import Filled, fill_missing
+
+
+class Statistics(NamedTuple):
+  """Of the series that train, over all values that are there.
+
+  Attributes:
+    mean: `[F]` float64, of each channel.
+    std: `[F]` float64, of each channel; 1 for one that is constant.
+  """
+
+  mean: np.ndarray
+  std: np.ndarray
+
+
+class Series(NamedTuple):
+  """A data set of labelled series.
+
+  Attributes:
+    splits: the records. Their `inputs` are standardised values `[N, T, F]` float32, zero at and
+      after each length.
+    class_names: of the training file, numbers in their order, else by the alphabet.
+    channels: names of the F channels.
+    statistics: what the values were standardised with.
+    notes: what a user should see before the training.
+  """
+
+  splits: Splits
+  class_names: tuple[str, ...]
+  channels: tuple[str, ...]
+  statistics: Statistics
+  notes: tuple[str, ...]
+
+
+def load(paths: Paths, *, missing: str = "hold", validation_share: float = 0.2) -> Series:
+  """Reads and checks both files and makes splits of them.
+
+  Args:
+    paths: of the training and of the test split.
+    missing: what becomes of missing values, as of `fill_missing`.
+    validation_share: of each class of the training file that is held out, in 0..0.5. With 0 all
+      series train and the validation split repeats them; nothing may then be chosen by its results.
+
+  Raises:
+    ValueError: a file that cannot be read, files that do not fit together, a class of the test file
+      alone, or too few series. The message is one sentence that says what to do.
+  """
+  if not 0 <= validation_share <= 0.5:
+    raise ValueError(f"--validation_share is {validation_share}; it has to lie in 0..0.5")
+  train, test = (read_file(path) for path in paths)
+  _check_pair(train, test)
+  class_names = _name_classes(train, test)
+  labels = [np.array([class_names.index(label) for label in f.labels]) for f in (train, test)]
+  every = np.arange(len(labels[0]))
+  of_train, held = hold_out(labels[0], validation_share) if validation_share else (every, every)
+  if not held.size:
+    raise ValueError(
+      f"{train.path} has one series of each class, so that none can be held out to choose a "
+      "checkpoint; add series, or give --validation_share=0"
+    )
+  statistics = _compute_statistics([train.values[i] for i in of_train])
+  filled = [fill_missing(file, missing, statistics.mean) for file in (train, test)]
+  steps = max(len(rows) for file in (train, test) for rows in file.values)
+  padded = [_pad(one.values, statistics, steps) for one in filled]
+
+  def make_split(of_file: int, index: np.ndarray, name: str) -> Split:
+    inputs, lengths = (a[index] for a in padded[of_file])
+    classes = len(class_names)
+    return Split(
+      inputs, labels[of_file][index], lengths, num_classes=classes, num_steps=steps, name=name
+    )
+
+  splits = Splits(
+    make_split(0, of_train, "training"),
+    make_split(0, held, "validation"),
+    make_split(1, np.arange(len(labels[1])), "test"),
+  )
+  notes = _count_series(splits, class_names, validation_share)
+  notes.append(_describe_steps(train, test))
+  for file, one in zip((train, test), filled, strict=True):
+    if one.number:
+      notes.append(_describe_filled(file, one, missing))
+  notes += [*train.notes, *test.notes, *_note_repeated(train, test)]
+  return Series(splits, class_names, train.channels, statistics, tuple(notes))
+
+
+def _check_pair(train: SeriesFile, test: SeriesFile) -> None:
+  """Raises ValueError if the series of two files have other channels."""
+  if len(train.channels) != len(test.channels):
+    raise ValueError(
+      f"{train.path} has {len(train.channels)} channels, {test.path} {len(test.channels)}; give "
+      "both the same ones"
+    )
+  if train.channels != test.channels:
+    raise ValueError(
+      f"{train.path} has the channels {', '.join(train.channels)}, {test.path} "
+      f"{', '.join(test.channels)}; give both the same ones in the same order"
+    )
+
+
+def _name_classes(train: SeriesFile, test: SeriesFile) -> tuple[str, ...]:
+  """Names the classes of the training file; raises ValueError where the test file has others."""
+  names = set(train.labels)
+  if len(names) < 2:
+    raise ValueError(
+      f"{train.path} has only the class {train.labels[0]!r}; a classifier needs two classes"
+    )
+  for label, place in zip(test.labels, test.places, strict=True):
+    if label not in names:
+      raise ValueError(
+        f"{test.path}, {place}: no training series has the class {label!r}; the classes there are "
+        f"{', '.join(_sort_classes(names))}"
+      )
+  return _sort_classes(names)
+
+
+def _sort_classes(names: set[str]) -> tuple[str, ...]:
+  try:
+    return tuple(sorted(names, key=lambda name: (float(name), name)))
+  except ValueError:
+    return tuple(sorted(names))
+
+
+def _compute_statistics(series: list[np.ndarray]) -> Statistics:
+  """Computes the statistics of series `[T, F]`; missing values do not count."""
+  values = np.concatenate(series)
+  there = ~np.isnan(values)
+  count = np.maximum(there.sum(axis=0), 1)
+  mean = np.where(there, values, 0.0).sum(axis=0) / count
+  square = np.where(there, values - mean, 0.0) ** 2
+  std = np.sqrt(square.sum(axis=0) / count)
+  lowest = np.where(there, values, np.inf).min(axis=0)
+  highest = np.where(there, values, -np.inf).max(axis=0)
+  # The mean of equal values is rounded: left so, they would be tiny numbers and not zeros.
+  constant = lowest == highest
+  return Statistics(np.where(constant, lowest, mean), np.where(constant | (std == 0), 1.0, std))
+
+
+def _pad(
+  series: tuple[np.ndarray, ...], statistics: Statistics, steps: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Standardises series `[T, F]` in float64 and pads them: `[N, steps, F]` float32, lengths `[N]`.
+
+  Standardising after the rounding to float32 would lose what varies little about a large mean.
+  """
+  lengths = np.array([len(rows) for rows in series], np.int32)
+  inputs = np.zeros((len(series), steps, len(statistics.mean)), np.float32)
+  for row, values in zip(inputs, series, strict=True):
+    row[: len(values)] = (values - statistics.mean) / statistics.std
+  return inputs, lengths
+
+
+def _count_series(splits: Splits, class_names: tuple[str, ...], share: float) -> list[str]:
+  """Says how many series of each class the splits have, and which classes could not be held out."""
+  lines, counted = [], {}
+  for name, split in splits._asdict().items():
+    counted[name] = np.bincount(split.labels, minlength=len(class_names))
+    each = ", ".join(f"{n}: {c}" for n, c in zip(class_names, counted[name], strict=True))
+    lines.append(f"{name}: {len(split)} series ({each})")
+  if not share:
+    lines.append("validation repeats the training series (--validation_share=0)")
+  alone = [n for n, c in zip(class_names, counted["validation"], strict=True) if c == 0]
+  if alone:
+    lines.append(f"with one training series, which trains and is not held out: {', '.join(alone)}")
+  return lines
+
+
+def _describe_steps(train: SeriesFile, test: SeriesFile) -> str:
+  lengths = [len(rows) for file in (train, test) for rows in file.values]
+  span = f"{lengths[0]}" if min(lengths) == max(lengths) else f"{min(lengths)} to {max(lengths)}"
+  s = "s" if len(train.channels) > 1 else ""
+  return f"each series has {span} samples of {len(train.channels)} channel{s}"
+
+
+def _describe_filled(file: SeriesFile, filled: Filled, how: str) -> str:
+  said = {
+    "hold": "each holds the value before it",
+    "interpolate": "interpolated, from values that lie in the future too, so that times are "
+    "earlier than a live decision could be",
+  }[how]
+  return f"{file.path.name}: {filled.number} values missing in {filled.series} series: {said}"
+
+
+def _note_repeated(train: SeriesFile, test: SeriesFile) -> list[str]:
+  """Notes test series that are training series: a result on them says little."""
+  identify = lambda rows: hashlib.sha256(rows.tobytes()).digest()
+  known = {identify(rows) for rows in train.values}
+  repeated = [
+    p for p, rows in zip(test.places, test.values, strict=True) if identify(rows) in known
+  ]
+  if not repeated:
+    return []
+  return [f"test series that are training series, too: {len(repeated)} (the first: {repeated[0]})"]
