@@ -21,8 +21,8 @@ class _File(NamedTuple):
 def folder_source(data_dir, speaker_pattern: str, clip_at: str = "start") -> Source:
   """Makes a source of recordings that lie in one folder for each word.
 
-  Folders whose names start with `_` or `.`, and files whose names start with `.`, are ignored. Names
-  of files need not be UTF-8, those of words must be.
+  Folders whose names start with `_` or `.`, and files whose names start with `.`, are ignored.
+  Names of files need not be UTF-8, those of words must be.
   Where `data_dir` holds both `validation_list.txt` and `testing_list.txt`, these lists define the
   splits. Otherwise the hash rule of `split_rules` does.
 
