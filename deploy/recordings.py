@@ -10,7 +10,7 @@ import soxr
 
 from data_pipelines.speech import SAMPLE_RATE
 from data_pipelines.speech.source import show_name
-from data_pipelines.speech.waveforms import open_sound, read_blocks
+from data_pipelines.speech.waveforms import LARGEST_PEAK, open_sound, read_blocks
 
 ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".w64", ".au")
 PIECE_S = 0.5
@@ -47,7 +47,8 @@ def read_pieces(path: pathlib.Path) -> Iterator[np.ndarray]:
     `[n]` float32 samples at 16 kHz.
 
   Raises:
-    ValueError: the file cannot be read, is empty, or has samples that are not finite.
+    ValueError: the file cannot be read, is empty, or has samples that are not finite or far outside
+      [-1, 1].
   """
   name = show_name(str(path))
   with open_sound(path, name) as file:
@@ -93,12 +94,15 @@ def resample(pieces: Iterator[np.ndarray], rate: int, name: str) -> Iterator[np.
     `[n]` float32 samples in [-1, 1].
 
   Raises:
-    ValueError: samples that are not finite.
+    ValueError: samples that are not finite, or far outside [-1, 1].
   """
   stream = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1, "float32")
   for piece in pieces:
     if not np.isfinite(piece).all():
       raise ValueError(f"{name} has NaN or infinite samples; record it again")
+    # The resampler makes NaN of the largest floats.
+    if len(piece) and (peak := np.abs(piece).max()) > LARGEST_PEAK:
+      raise ValueError(f"{name} has samples up to {peak:.6g}; scale it to -1..1")
     yield np.clip(piece if stream is None else stream.resample_chunk(piece), -1, 1)
   if stream is not None:
     yield np.clip(stream.resample_chunk(np.zeros(0, np.float32), last=True), -1, 1)

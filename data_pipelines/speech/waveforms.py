@@ -16,7 +16,7 @@ ENDINGS = (".wav", ".flac", ".ogg")
 _SECONDS_READ = 1.5
 _LONGEST_S = 600.0  # of a file whose loudest second is looked for
 # Floating-point files may exceed [-1, 1] a little. Far beyond it their samples have another unit.
-_LARGEST_PEAK = 32.0
+LARGEST_PEAK = 32.0
 _RATES = (
   100,
   1_000_000,
@@ -155,8 +155,8 @@ def to_clip(samples: np.ndarray, rate: int, name: str) -> np.ndarray:
   if not np.isfinite(samples).all():
     raise ValueError(f"{name} has NaN or infinite samples")
   peak = np.abs(samples).max()
-  if peak > _LARGEST_PEAK:
-    raise ValueError(f"{name} has samples up to {peak:.0f}; scale it to -1..1")
+  if peak > LARGEST_PEAK:
+    raise ValueError(f"{name} has samples up to {peak:.6g}; scale it to -1..1")
   if rate != SAMPLE_RATE:
     import librosa  # takes a second, which only recordings of other sample rates wait
 

@@ -39,7 +39,7 @@ def try_sound(rng, folder, seeds):
   if refused:
     check(not whole or seed.mono is None, f"a whole file was refused: {refused[0]}")
     return REFUSED, what
-  if whole and reader is not _read_background:
+  if whole and seed.mono is not None and reader is not _read_background:
     expected = seed.mono
     if seed.rate != RATE:
       expected = soxr.resample(expected, seed.rate, RATE)

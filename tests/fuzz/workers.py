@@ -7,6 +7,7 @@ import resource
 import signal
 import time
 import traceback
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -114,6 +115,7 @@ def _work(seed, numbers, folder, sender):
   limit = addresses * resource.getpagesize() + MORE_MEMORY
   resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
   before = _peak()
+  warnings.simplefilter("error")  # a user would see it, with a line of source
   for number in numbers:
     started = time.process_time()
     signal.setitimer(signal.ITIMER_PROF, LIMIT_S)  # ends the process, in whatever library it is
