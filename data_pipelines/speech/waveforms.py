@@ -1,6 +1,7 @@
 """Reads audio files as mono samples at 16 kHz."""
 
 import contextlib
+import os
 import pathlib
 from collections.abc import Iterator
 
@@ -87,8 +88,10 @@ def open_sound(path: pathlib.Path, name: str) -> Iterator[soundfile.SoundFile]:
   Raises:
     ValueError: if the file cannot be read as audio; `UnreadableError` where it may be sound.
   """
+  # soundfile cannot encode a name that is not UTF-8.
+  given = path if str(path).isprintable() else os.fsencode(path)
   try:
-    with soundfile.SoundFile(path) as file:
+    with soundfile.SoundFile(given) as file:
       if not _RATES[0] <= file.samplerate <= _RATES[1]:
         raise soundfile.SoundFileRuntimeError(f"its sample rate is {file.samplerate} Hz")
       yield file

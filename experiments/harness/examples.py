@@ -15,7 +15,7 @@ def read_examples(path: pathlib.Path) -> dict[str, np.ndarray]:
     ValueError: it is damaged, or holds something else than arrays of numbers and text.
   """
   try:
-    with np.load(path, allow_pickle=False) as archive:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
       return dict(archive)
   except Exception as error:  # whatever a damaged file makes of the reader
     reason = (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -36,6 +36,7 @@ def main():
   given = parser.parse_args()
   os.environ.setdefault("MPLBACKEND", "Agg")
   signal.signal(signal.SIGTERM, signal.default_int_handler)
+  logging.set_verbosity(logging.FATAL)  # Orbax tells of each file that it misses
   begun = time.monotonic()
   with tempfile.TemporaryDirectory(prefix="rc_jax_survival_") as name:
     root = pathlib.Path(name)
@@ -48,7 +49,6 @@ def _report_damage(given, root):
   """Damages, prints the tally, and returns the faults."""
   flags.FLAGS(["survival", "--devices=1"])
   compile_cache.turn_on(str(root / "compiled"))
-  logging.set_verbosity(logging.ERROR)
   return damage.report(damage.damage_all(root, given.seed, given.damages))
 
 

@@ -1,6 +1,7 @@
 """A run that is killed again and again, by every kind of kill, and gone on with to its end."""
 
 import collections
+import itertools
 import random
 import shutil
 import signal
@@ -36,14 +37,15 @@ class Tally(NamedTuple):
   faults: list[str]
 
 
-def kill_until_the_end(folder, start, kills, rng, tally):
+def kill_until_the_end(folder, start, kills, kinds, rng, tally):
   """Starts a run anew after each kill, and lets it end when no kinds are left.
 
   Args:
     folder: workdir of the run, which does not exist.
     start: begins a process of the run's command.
     kills: their number in all runs, after which this one may end.
-    rng: of their kinds and moments.
+    kinds: iterator of kinds, without an end.
+    rng: of the moments.
     tally: is added to.
 
   Returns:
@@ -52,7 +54,7 @@ def kill_until_the_end(folder, start, kills, rng, tally):
   while True:
     process, kind = start(), "no kill"
     if sum(tally.kills.values()) < kills:
-      (kind,) = rng.choices(KINDS, WEIGHTS)
+      kind = next(kinds)
       _kill(process, folder, kind, rng)
     status = process.wait()
     output = process.read_output()
@@ -107,7 +109,7 @@ def has_half_a_save(folder):
   return any("tmp" in path.name for path in (folder / "checkpoints").glob("*"))
 
 
-def run_kills(context, root, arguments, kills, seed):
+def run_kills(context, root, arguments, kills, seed, kinds=None):
   """Kills runs so many times in all, and compares every end with that of an undisturbed run.
 
   Args:
@@ -116,8 +118,10 @@ def run_kills(context, root, arguments, kills, seed):
     arguments: of the command, but for the workdir.
     kills: their number.
     seed: of their kinds and moments.
+    kinds: the kinds, again and again; None draws them.
   """
   rng, tally = random.Random(seed), Tally(collections.Counter(), [0], [0], [])
+  drawn = itertools.cycle(kinds) if kinds else iter(lambda: rng.choices(KINDS, WEIGHTS)[0], None)
   make = lambda folder: (
     lambda: Start(context, [*arguments, f"--workdir={folder}"], folder.with_suffix(".log"))
   )
@@ -127,7 +131,7 @@ def run_kills(context, root, arguments, kills, seed):
   expected = read_end(root / "undisturbed")
   while sum(tally.kills.values()) < kills and len(tally.faults) < MOST_FAULTS:
     folder = root / f"killed{tally.ends[0] + len(tally.faults)}"
-    if kill_until_the_end(folder, make(folder), kills, rng, tally):
+    if kill_until_the_end(folder, make(folder), kills, drawn, rng, tally):
       tally.ends[0] += 1
       if differences := list_differences(read_end(folder), expected):
         tally.faults.append(f"{folder.name} ended otherwise: {', '.join(differences)}")
