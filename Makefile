@@ -12,7 +12,7 @@ DEMO := runs/demo
 AS_USERS := COMPILE_AS_USERS=1
 SPOKEN := --dataset=synthetic --of=all --gap_s=0.5 --snr_db=20
 
-.PHONY: demo test test-slow test-newest test-onnx lint types docs lock clean help
+.PHONY: demo test test-slow fuzz test-survival test-newest test-onnx lint types docs lock clean help
 
 demo: $(VENV)/ready ## train on spoken words, without a download, and listen; about ten minutes
 	$(BIN)/python -m experiments.speech --dataset=synthetic --beta=0.2 --epochs=40 --workdir=$(DEMO)
@@ -27,6 +27,13 @@ test: lint types ## lint, types and tests
 
 test-slow: $(VENV)/ready ## the tests that take minutes, or a package index
 	$(AS_USERS) $(BIN)/python -m pytest -m slow
+
+fuzz: $(VENV)/ready ## mutated sound files, folders, caches and archives through every reader; 15 minutes
+	$(BIN)/python -m tests.fuzz --files=22000 --seed=0
+
+test-survival: $(VENV)/ready ## 200 kills of a run, then every damage to every file of one; an hour
+	$(BIN)/python -m tests.survival kills --kills=200 --seed=0
+	$(BIN)/python -m tests.survival damage
 
 # An environment of its own, made anew each time, without setup.cfg's bounds and without the lock:
 # what passes here says whether the upper bound of JAX may rise. The tests run from the tree.

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from data_pipelines.speech.source import show_name
 from deploy.commands import add_run, load_speech_run, make_run_spotter, run_command
 from deploy.front_end import HALF
 from deploy.recordings import find_recordings, read_pieces
@@ -74,9 +75,10 @@ def _describe(path: pathlib.Path, event: Event | None, as_json: bool) -> str:
       heard = {"heard_ms": round(1000 * event.seconds, 1)}
       said |= {"word": event.word, "probability": round(event.probability, 4), **heard}
     return json.dumps(said)
+  name = show_name(str(path))
   if event is None:
-    return f"{path}\tsilent"
-  return f"{path}\t{event.word}\t{event.probability:.3f}\t{1000 * event.seconds:.0f} ms"
+    return f"{name}\tsilent"
+  return f"{name}\t{event.word}\t{event.probability:.3f}\t{1000 * event.seconds:.0f} ms"
 
 
 if __name__ == "__main__":

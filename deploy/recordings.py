@@ -1,14 +1,16 @@
 """Recordings of any length as 16 kHz samples, piece by piece, in memory that does not grow."""
 
+import itertools
 import pathlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
-import soundfile
 import soxr
 
 from data_pipelines.speech import SAMPLE_RATE
+from data_pipelines.speech.source import show_name
+from data_pipelines.speech.waveforms import LARGEST_PEAK, open_sound, read_blocks
 
 ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".w64", ".au")
 PIECE_S = 0.5
@@ -45,18 +47,17 @@ def read_pieces(path: pathlib.Path) -> Iterator[np.ndarray]:
     `[n]` float32 samples at 16 kHz.
 
   Raises:
-    ValueError: the file cannot be read, is empty, or has samples that are not finite.
+    ValueError: the file cannot be read, is empty, or has samples that are not finite or far outside
+      [-1, 1].
   """
-  try:
-    with soundfile.SoundFile(path) as file:
-      if file.frames == 0:
-        raise ValueError(f"{path} holds no audio; record it again")
-      size = max(1, int(PIECE_S * file.samplerate))
-      pieces = file.blocks(size, dtype="float32", always_2d=True)
-      yield from resample((piece.mean(axis=1) for piece in pieces), file.samplerate, str(path))
-  except (OSError, RuntimeError, TypeError) as error:
-    reason = str(getattr(error, "error_string", error)).rstrip(".")
-    raise ValueError(f"{path} cannot be read as audio: {reason}") from error
+  name = show_name(str(path))
+  with open_sound(path, name) as file:
+    size = max(1, int(PIECE_S * file.samplerate))
+    pieces = read_blocks(file, size=size)
+    first = next(pieces, None)
+    if first is None:
+      raise ValueError(f"{name} holds no audio; record it again")
+    yield from resample(itertools.chain([first], pieces), file.samplerate, name)
 
 
 def read_raw(stream: BinaryIO, rate: int) -> Iterator[np.ndarray]:
@@ -93,12 +94,15 @@ def resample(pieces: Iterator[np.ndarray], rate: int, name: str) -> Iterator[np.
     `[n]` float32 samples in [-1, 1].
 
   Raises:
-    ValueError: samples that are not finite.
+    ValueError: samples that are not finite, or far outside [-1, 1].
   """
   stream = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1, "float32")
   for piece in pieces:
     if not np.isfinite(piece).all():
       raise ValueError(f"{name} has NaN or infinite samples; record it again")
+    # The resampler makes NaN of the largest floats.
+    if len(piece) and (peak := np.abs(piece).max()) > LARGEST_PEAK:
+      raise ValueError(f"{name} has samples up to {peak:.6g}; scale it to -1..1")
     yield np.clip(piece if stream is None else stream.resample_chunk(piece), -1, 1)
   if stream is not None:
     yield np.clip(stream.resample_chunk(np.zeros(0, np.float32), last=True), -1, 1)

@@ -10,7 +10,8 @@ import numpy as np
 
 from data_pipelines.speech.features import SAMPLE_RATE
 from data_pipelines.speech.loudness import rms
-from data_pipelines.speech.waveforms import ENDINGS, read_mono
+from data_pipelines.speech.source import show_name
+from data_pipelines.speech.waveforms import ENDINGS, LARGEST_PEAK, read_mono
 
 LEVEL = 0.1  # root mean square of each part, where full scale is 1
 SYNTHETIC = "synthetic"
@@ -72,9 +73,13 @@ def _read_parts(folder: pathlib.Path) -> list[np.ndarray]:
     raise ValueError(f"background {folder} is no folder; give one with recordings, or 'synthetic'")
   parts, left = [], float(_LARGEST_S)
   for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS):
-    samples, rate, _ = read_mono(path, f"background {path}", left)
-    if not np.isfinite(samples).all() or not samples.any():
-      raise ValueError(f"background {path} is silent or has samples that are not finite; remove it")
+    name = f"background {show_name(str(path))}"
+    samples, rate, _ = read_mono(path, name, left)
+    peak = np.abs(samples).max(initial=0.0)
+    if not 0 < peak <= LARGEST_PEAK:  # NaN neither
+      raise ValueError(
+        f"{name} is silent, or has samples that are not finite or far outside -1..1; remove it"
+      )
     if rate != SAMPLE_RATE:
       import librosa
 

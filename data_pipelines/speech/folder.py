@@ -1,10 +1,12 @@
 """The `folder` source: your own recordings, as `word/*.wav`, `.flac` or `.ogg`."""
 
+import contextlib
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from data_pipelines.speech.source import SPLITS, Clip, Source, hash_files, word_of
+from data_pipelines.speech.source import SPLITS, Clip, Source, hash_files, show_name, word_of
 from data_pipelines.speech.split_rules import LISTS, assign, parse_list, speaker_finder
 from data_pipelines.speech.waveforms import ENDINGS, read_waveform
 
@@ -20,6 +22,7 @@ def folder_source(data_dir, speaker_pattern: str, clip_at: str = "start") -> Sou
   """Makes a source of recordings that lie in one folder for each word.
 
   Folders whose names start with `_` or `.`, and files whose names start with `.`, are ignored.
+  Names of files need not be UTF-8, those of words must be.
   Where `data_dir` holds both `validation_list.txt` and `testing_list.txt`, these lists define the
   splits. Otherwise the hash rule of `split_rules` does.
 
@@ -43,7 +46,7 @@ def folder_source(data_dir, speaker_pattern: str, clip_at: str = "start") -> Sou
 
   def read(split: str, index: int) -> Clip:
     name = names[split][index]
-    samples, seconds = read_waveform(root / name, name, clip_at)
+    samples, seconds = read_waveform(root / name, show_name(name), clip_at)
     return Clip(name, word_of(name), samples, seconds)
 
   return Source(
@@ -77,21 +80,26 @@ def _list_clips(root: pathlib.Path) -> tuple[dict[str, _File], tuple[str, ...]]:
   """Lists the audio files in the word folders of `root`, by `word/file`, and what else is there.
 
   Raises:
-    ValueError: if there are no word folders, or no audio in them.
+    ValueError: if there are no word folders, or no audio in them, or a folder's name is no text.
   """
-  folders = sorted(entry.name for entry in os.scandir(root) if _is_word_folder(entry))
+  folders = sorted(entry.name for entry in _scan(root) if _is_word_folder(entry))
   if not folders:
     raise ValueError(f"data_dir {root} has no word folders; give a folder of word/*.wav")
+  if no_words := [name for name in folders if not name.isprintable()]:
+    raise ValueError(
+      f"the folder {show_name(no_words[0])} in data_dir {root} has a name that is not text in "
+      "UTF-8, which a word must be; rename it"
+    )
   files, ignored = {}, []
   for folder in folders:
-    for entry in os.scandir(root / folder):
+    for entry in _scan(root / folder):
+      name = f"{folder}/{entry.name}"
       if entry.name.startswith("."):
         continue
-      if entry.name.lower().endswith(ENDINGS) and entry.is_file():
-        stat = entry.stat()
-        files[f"{folder}/{entry.name}"] = _File(stat.st_size, stat.st_mtime_ns)
+      if entry.name.lower().endswith(ENDINGS) and (found := _look_at(entry)):
+        files[name] = found
       else:
-        ignored.append(f"{folder}/{entry.name}")
+        ignored.append(name)
   if not files:
     raise ValueError(
       f"the {len(folders)} folders in data_dir {root} hold no {', '.join(ENDINGS)} file; "
@@ -100,9 +108,27 @@ def _list_clips(root: pathlib.Path) -> tuple[dict[str, _File], tuple[str, ...]]:
   return files, tuple(sorted(ignored))
 
 
+def _scan(folder: pathlib.Path) -> Iterator[os.DirEntry]:
+  """Lists a folder; one that is gone by now, or is a link to itself, holds nothing."""
+  with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+    yield from entries
+
+
+def _look_at(entry: os.DirEntry) -> _File | None:
+  """What is known of a file without reading it; None if it is none, or is gone by now."""
+  try:
+    stat = entry.stat()
+    return _File(stat.st_size, stat.st_mtime_ns) if entry.is_file() else None
+  except OSError:  # a link that leads nowhere, or to itself
+    return None
+
+
 def _is_word_folder(entry: os.DirEntry) -> bool:
   """Whether an entry of the data folder is a folder of a word's clips."""
-  return entry.is_dir() and not entry.name.startswith(("_", "."))
+  try:
+    return entry.is_dir() and not entry.name.startswith(("_", "."))
+  except OSError:  # a link to itself
+    return False
 
 
 def _read_lists(root: pathlib.Path) -> dict[str, list[str]] | None:
@@ -121,4 +147,6 @@ def _read_lists(root: pathlib.Path) -> dict[str, list[str]] | None:
       f"data_dir {root} has {there[0]} but no {absent[0]}; add it, or take {there[0]} away to "
       "split by a hash of the speakers"
     )
-  return {split: parse_list(path.read_text("utf-8")) for split, path in paths.items()}
+  # As the system gives names that are not UTF-8; some editors put a mark before the first one.
+  read = lambda path: path.read_text("utf-8-sig", "surrogateescape")
+  return {split: parse_list(read(path)) for split, path in paths.items()}

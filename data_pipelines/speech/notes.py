@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.speech import cache
-from data_pipelines.speech.source import SPLITS, Source
+from data_pipelines.speech.source import SPLITS, Source, show_name
 
 
 class Notes(NamedTuple):
@@ -46,7 +46,7 @@ class Notes(NamedTuple):
     ):
       if items:
         rest = ", ..." if len(items) > 3 else ""
-        result.append(f"{what}: {len(items)} ({', '.join(items[:3])}{rest})")
+        result.append(f"{what}: {len(items)} ({', '.join(map(show_name, items[:3]))}{rest})")
     return result
 
 

@@ -59,6 +59,12 @@ def word_of(name: str) -> str:
   return name.split("/", 1)[0]
 
 
+def show_name(name: str) -> str:
+  """Returns a file's name as it can be printed in a line: what is no text in it is escaped."""
+  shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+  return "".join(shown)
+
+
 def hash_files(prefix: str, files: Iterable[tuple[str, str, int, int]]) -> str:
   """Hashes what identifies files without reading them; the result serves as a fingerprint.
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from data_pipelines.speech.source import SPLITS
+from data_pipelines.speech.source import SPLITS, show_name
 
 # The speaker is everything before `_nohash_`: so the files of Speech Commands are named.
 SPEAKER_PATTERN = r"^(.+?)_nohash_"
@@ -113,7 +113,7 @@ def _invert_lists(listed: Mapping[str, Sequence[str]]) -> dict[str, str]:
   both = sorted(set(listed["validation"]) & set(listed["test"]))
   if both:
     raise ValueError(
-      f"{both[0]} is on {LISTS['validation']} and on {LISTS['test']} ({len(both)} such entries); "
-      "take it off one of them"
+      f"{show_name(both[0])} is on {LISTS['validation']} and on {LISTS['test']} "
+      f"({len(both)} such entries); take it off one of them"
     )
   return {name: split for split, entries in listed.items() for name in entries}

@@ -64,7 +64,7 @@ def is_sound(folder: pathlib.Path) -> bool:
       [(folder / name).stat().st_size, _crc32(folder / name)] == expected
       for name, expected in sums.items()
     )
-  except (OSError, ValueError, AttributeError):
+  except (OSError, ValueError, AttributeError, RecursionError):
     return False
 
 

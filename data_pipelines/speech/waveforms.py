@@ -1,6 +1,9 @@
 """Reads audio files as mono samples at 16 kHz."""
 
+import contextlib
+import os
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 import soundfile
@@ -14,7 +17,12 @@ ENDINGS = (".wav", ".flac", ".ogg")
 _SECONDS_READ = 1.5
 _LONGEST_S = 600.0  # of a file whose loudest second is looked for
 # Floating-point files may exceed [-1, 1] a little. Far beyond it their samples have another unit.
-_LARGEST_PEAK = 32.0
+LARGEST_PEAK = 32.0
+_RATES = (
+  100,
+  1_000_000,
+)  # Hz; what is beyond them is a damaged header, whose resampling is endless
+_BLOCK = 1 << 22  # samples of all channels that are read at once, whatever a header promises
 _SYSTEM_ERROR = 2  # libsndfile's code
 
 
@@ -63,10 +71,30 @@ def read_mono(path: pathlib.Path, name: str, seconds: float) -> tuple[np.ndarray
   Raises:
     ValueError: if the file cannot be read as audio; `UnreadableError` where it may be sound.
   """
+  with open_sound(path, name) as file:
+    rate, length = file.samplerate, max(file.frames, 0) / file.samplerate
+    blocks = list(read_blocks(file, int(seconds * rate)))
+  return np.concatenate([np.zeros(0, np.float32), *blocks]), rate, length
+
+
+@contextlib.contextmanager
+def open_sound(path: pathlib.Path, name: str) -> Iterator[soundfile.SoundFile]:
+  """Opens an audio file, and names it in all that goes wrong until it is closed.
+
+  Args:
+    path: of the file.
+    name: the file's name, which error messages use.
+
+  Raises:
+    ValueError: if the file cannot be read as audio; `UnreadableError` where it may be sound.
+  """
+  # soundfile cannot encode a name that is not UTF-8.
+  given = path if str(path).isprintable() else os.fsencode(path)
   try:
-    with soundfile.SoundFile(path) as file:
-      rate, length = file.samplerate, file.frames / file.samplerate
-      samples = file.read(int(seconds * rate), dtype="float32", always_2d=True)
+    with soundfile.SoundFile(given) as file:
+      if not _RATES[0] <= file.samplerate <= _RATES[1]:
+        raise soundfile.SoundFileRuntimeError(f"its sample rate is {file.samplerate} Hz")
+      yield file
   except (OSError, RuntimeError, TypeError) as error:
     # Where libsndfile gives a reason, it stands in `error_string`, without the path that `str`
     # would add.
@@ -74,7 +102,32 @@ def read_mono(path: pathlib.Path, name: str, seconds: float) -> tuple[np.ndarray
     is_of_system = isinstance(error, OSError) or getattr(error, "code", None) == _SYSTEM_ERROR
     kind = UnreadableError if is_of_system else ValueError
     raise kind(f"{name} cannot be read as audio: {reason}") from error
-  return samples.mean(axis=1, dtype=np.float32), rate, length
+
+
+def read_blocks(
+  file: soundfile.SoundFile, number: int | None = None, size: int | None = None
+) -> Iterator[np.ndarray]:
+  """Reads an audio file block by block and averages its channels.
+
+  A header may promise any number of samples: what is held grows with those that are there.
+
+  Args:
+    file: open, at the sample to begin with.
+    number: of samples of each channel to read at most; None reads to the end.
+    size: of a block at most.
+
+  Yields:
+    `[n]` float32 samples, n > 0.
+  """
+  largest = max(1, _BLOCK // file.channels)
+  size = largest if size is None else min(size, largest)
+  while number is None or number > 0:
+    block = file.read(size if number is None else min(size, number), "float32", always_2d=True)
+    if len(block) == 0:
+      return
+    with np.errstate(invalid="ignore", over="ignore"):  # infinite samples; `to_clip` refuses them
+      yield block.mean(axis=1, dtype=np.float32)
+    number = None if number is None else number - len(block)
 
 
 def _find_loudest_second(samples: np.ndarray, rate: int) -> int:
@@ -105,8 +158,8 @@ def to_clip(samples: np.ndarray, rate: int, name: str) -> np.ndarray:
   if not np.isfinite(samples).all():
     raise ValueError(f"{name} has NaN or infinite samples")
   peak = np.abs(samples).max()
-  if peak > _LARGEST_PEAK:
-    raise ValueError(f"{name} has samples up to {peak:.0f}; scale it to -1..1")
+  if peak > LARGEST_PEAK:
+    raise ValueError(f"{name} has samples up to {peak:.6g}; scale it to -1..1")
   if rate != SAMPLE_RATE:
     import librosa  # takes a second, which only recordings of other sample rates wait
 

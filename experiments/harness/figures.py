@@ -13,6 +13,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.harness.examples import read_examples
+
 # Okabe and Ito's palette: told apart by colour-blind readers.
 BLUE, ORANGE, GREEN, RED, SKY, PINK, YELLOW = (
   "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#B8A800",
@@ -62,7 +64,7 @@ def draw_all(
   if any(line.get("update_ms") for line in metrics):
     pictures["cost"] = lambda: draw_cost(metrics)
   if path.exists():
-    examples = dict(np.load(path))
+    examples = read_examples(path)
     draw = draw_spoken_words if "log_mel" in examples else draw_example_sequences
     pictures["examples"] = lambda: draw(result, examples)
   with plt.rc_context(STYLE):

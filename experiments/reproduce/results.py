@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.harness.examples import read_examples
 from experiments.harness.workdir import read_metrics, read_result
 
 Result = dict[str, Any]
@@ -44,5 +45,5 @@ def read_done(workdir: pathlib.Path, seed: int) -> Done:
   """
   config = json.loads((workdir / "config.json").read_text())
   path = workdir / "examples.npz"
-  examples = dict(np.load(path)) if path.exists() else {}
+  examples = read_examples(path) if path.exists() else {}
   return Done(seed, config, read_result(workdir), read_metrics(workdir), examples)
