@@ -6,7 +6,6 @@ import shutil
 
 import numpy as np
 import pytest
-from fixtures.make import EPOCHS, FOLDER, GIVEN, list_arrays
 from running import lines, read_json, run, set_up
 
 from experiments import temporal_mnist
@@ -14,6 +13,7 @@ from experiments.harness import run_state
 from experiments.harness.checkpoints import Snapshot
 from experiments.harness.files import Files
 from experiments.harness.workdir import Workdir
+from tests.fixtures.make import EPOCHS, FOLDER, GIVEN, list_arrays
 
 ARCHIVES = sorted(FOLDER.glob("*.zip"))
 
