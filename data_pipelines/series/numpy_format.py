@@ -152,7 +152,7 @@ def _load(path: pathlib.Path) -> Any:
     reason = error.strerror or error
     raise ValueError(f"{path} cannot be read ({reason}); give a file of np.savez") from error
   except (ValueError, EOFError, zipfile.BadZipFile) as error:
-    if "pickle" in str(error):
+    if "allow_pickle" in str(error):
       raise ValueError(
         f"{path}:{reading} holds objects, or is no file of NumPy; give arrays of numbers or text, "
         "padded to one length, with `lengths`"

@@ -3,10 +3,9 @@
 import pathlib
 import subprocess
 import sys
-import time
 
 import pytest
-from running import BINARIES, read_json, run
+from running import BINARIES, run
 
 from experiments import spotting, two_sequence
 from experiments.harness import report
@@ -21,29 +20,6 @@ def finished(tmp_path_factory):
   module, given = BINARIES["spotting"]
   assert run(module, folder, **given) == 0
   return folder
-
-
-def test_sigkill_loses_only_what_came_after_the_last_checkpoint(tmp_path):
-  """A real process, killed without warning while it trains; run again as the user types it."""
-  command = [
-    sys.executable, "-m", "experiments.spotting", f"--workdir={tmp_path / 'run'}", "--units=8",
-    "--checkpoint_seconds=1", "--num_test=500", "--engine=full", "--num_examples=100000000",
-  ]  # fmt: skip
-  process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-  try:
-    checkpoints = tmp_path / "run" / "checkpoints"
-    while not any(p.name.isdigit() and int(p.name) > 1 for p in checkpoints.glob("*")):
-      assert process.poll() is None, "the run ended by itself"
-      time.sleep(0.1)
-  finally:
-    process.kill()
-    process.wait()
-  command[-1] = "--num_examples=128"  # fewer: evaluates the best checkpoint and reports
-  done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-  assert done.returncode == 0, done.stderr
-  result = read_json(tmp_path / "run")
-  assert result["trained"]["step"] > 1 and result["num_test"] == 500
-  assert "accuracy at the first spike" in done.stdout
 
 
 def test_a_picture_is_redrawn_without_training(finished):
