@@ -1,4 +1,4 @@
-"""Each binary as a user types it: its files, its errors, and a kill without warning."""
+"""Each binary as a user types it: its files and its errors."""
 
 import pathlib
 import subprocess
