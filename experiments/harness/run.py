@@ -71,7 +71,8 @@ def run_together(members: Sequence[tuple[Task, Settings]]) -> int:
   """
   for task, settings in members:  # all that can be wrong is told before anything is written
     _check_fit(task, settings)
-  processes.refuse_differences([_describe_start(*member) for member in members], _list_unlike)
+  if jax.process_count() > 1:
+    processes.refuse_differences([_describe_start(*member) for member in members], _list_unlike)
   for note in dict.fromkeys(note for task, _ in members for note in task.notes):
     _say(note)
   shared = members[0][1]
@@ -127,9 +128,10 @@ def _describe_start(task: Task, settings: Settings) -> dict[str, Any]:
   machine = describe_machine()
   flags = {f"--{k}": v for k, v in settings.flags.items() if k not in LOCAL_FLAGS}
   same = {
-    **{"experiment": task.name, "python": machine["python"]},
+    "experiment": task.name,
+    "python": machine["python"],
+    "revision": machine["git_revision"],
     **machine["packages"],
-    **{"revision": machine["git_revision"]},
     **describe_numerics(),
     **flags,
   }
@@ -139,6 +141,8 @@ def _describe_start(task: Task, settings: Settings) -> dict[str, Any]:
 
 def _list_unlike(first: list[dict[str, Any]], other: list[dict[str, Any]]) -> list[str]:
   """Says in phrases how two processes differ, by `_describe_start` of all members of each."""
+  if len(first) != len(other):
+    return [f"it trains {len(other)} runs, not {len(first)}"]
   found = []
   for a, b in zip(first, other, strict=True):
     names = [name for name in a["same"] if a["same"][name] != b["same"].get(name)]

@@ -1,6 +1,7 @@
 """Runs in several processes, over loopback, against the same in one."""
 
 import collections
+import contextlib
 import json
 import multiprocessing
 import os
@@ -17,6 +18,8 @@ from data_pipelines.batches import Split
 from deploy import load_run
 from experiments import temporal_mnist
 from experiments.harness import devices, flags, processes
+from experiments.harness import run as harness
+from experiments.harness.fingerprint import identify_data
 
 # Rows are read by the host, each process its own; two processes do not draw pictures.
 GIVEN = {
@@ -143,11 +146,20 @@ def test_a_run_whose_processes_change(tmp_path):
 
 
 def test_processes_that_were_started_otherwise(monkeypatch):
-  first, other = ({"--seed": seed, "jax": "0.10.2"} for seed in (0, 1))
-  monkeypatch.setattr(processes, "exchange", lambda own: [own, own, other])
-  unlike = lambda a, b: [f"{k} is {b[k]}, not {a[k]}" for k in a if a[k] != b[k]]
-  with pytest.raises(ValueError, match=r"process 2 differs from process 0: --seed is 1, not 0;"):
-    processes.refuse_differences(first, unlike)
+  first, other = (
+    {"same": {"--seed": k, "jax": "0.10.2"}, "data": identify_data({}, names, {})}
+    for k, names in enumerate((["a", "b"], ["a", "c"]))
+  )
+  for others, message in (
+    ([first], None),
+    ([other], "--seed is 1, not 0; the classes were a, b, are a, c; start all with the same"),
+    ([first, first], "it trains 2 runs, not 1; start"),
+  ):
+    everyone = [[first], [first], others]
+    monkeypatch.setattr(processes, "exchange", lambda own, all=everyone: all)
+    expected = pytest.raises(ValueError, match=f"process 2 differs from process 0: {message}")
+    with expected if message else contextlib.nullcontext():
+      processes.refuse_differences([first], harness._list_unlike)
 
 
 def test_a_failure_is_told_to_all_processes(monkeypatch):
