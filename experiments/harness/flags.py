@@ -192,41 +192,59 @@ def _list_names(experiment: Experiment) -> list[str]:
 
 
 def run_main(main: Callable[[], Any]) -> None:
-  """Runs a binary: bad input ends it with one line and status 2, not with a traceback.
+  """Runs a binary, and ends the process with the status that `guard` gives.
+
+  Args:
+    main: of the binary, called once the flags are parsed; as of `guard`.
+  """
+
+  def begin(argv: list[str]) -> int:
+    if len(argv) > 1:
+      raise ValueError(f"unexpected argument {argv[1]!r}; flags look like --beta=0.2")
+    keep_compiled(FLAGS.compile_cache)
+    processes.join(FLAGS.coordinator_address, FLAGS.num_processes, FLAGS.process_id)
+    return main()
+
+  def run(argv: list[str]) -> None:
+    if not FLAGS["verbosity"].present:
+      logging.set_verbosity(logging.WARNING)  # Orbax tells of every save at INFO
+    sys.exit(guard(lambda: begin(argv)))
+
+  for flag in FLAGS.flags_by_module_dict()[__name__]:
+    FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # so that --help shows it
+  app.run(run)
+
+
+def keep_compiled(folder: str | None) -> None:
+  """Keeps compiled programs, as of --compile_cache, and says where that cannot be."""
+  if problem := compile_cache.turn_on(folder):
+    print(problem, file=sys.stderr)
+
+
+def guard(main: Callable[[], Any]) -> int:
+  """Runs a command: bad input ends it with one line and status 2, not with a traceback.
 
   So does Ctrl-C or SIGTERM, with status 130, and the loss of another process of the run.
 
   Args:
-    main: of the binary, called once the flags are parsed; it returns the exit status, or None for
-      0, and raises ValueError or OSError for bad input.
+    main: returns the exit status, or None for 0, and raises ValueError or OSError for bad input.
+
+  Returns:
+    The exit status.
   """
-
-  def guarded(argv: list[str]) -> int:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, wherever it comes
-    if not FLAGS["verbosity"].present:
-      logging.set_verbosity(logging.WARNING)  # Orbax tells of every save at INFO
-    thread_errors.hush()
-    try:
-      if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]!r}; flags look like --beta=0.2")
-      if problem := compile_cache.turn_on(FLAGS.compile_cache):
-        print(problem, file=sys.stderr)
-      processes.join(FLAGS.coordinator_address, FLAGS.num_processes, FLAGS.process_id)
-      return main() or 0
-    except (ValueError, OSError, jax.errors.JaxRuntimeError) as error:
-      loss = processes.explain_loss(error)
-      if loss is None and isinstance(error, jax.errors.JaxRuntimeError):
-        raise
-      logging.info("where it came from", exc_info=True)  # --verbosity=0 shows it
-      print(f"error: {loss or error}", file=sys.stderr)
-      status = 2 if loss is None else 130  # a loss is mended by starting again, as a signal is
-      thread_errors.leave(status)
-      return status
-    except KeyboardInterrupt:  # before or after the training, or a second one in it
-      print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-      thread_errors.leave(130)
-      return 130
-
-  for flag in FLAGS.flags_by_module_dict()[__name__]:
-    FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # so that --help shows it
-  app.run(lambda argv: sys.exit(guarded(argv)))
+  signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, wherever it comes
+  thread_errors.hush()
+  try:
+    return main() or 0
+  except (ValueError, OSError, jax.errors.JaxRuntimeError) as error:
+    loss = processes.explain_loss(error)
+    if loss is None and isinstance(error, jax.errors.JaxRuntimeError):
+      raise
+    logging.info("where it came from", exc_info=True)  # --verbosity=0 shows it
+    print(f"error: {loss or error}", file=sys.stderr)
+    status = 2 if loss is None else 130  # a loss is mended by starting again, as a signal is
+  except KeyboardInterrupt:  # before or after the training, or a second one in it
+    print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+    status = 130
+  thread_errors.leave(status)
+  return status

@@ -17,10 +17,9 @@ import argparse
 import os
 import pathlib
 import shlex
-import signal
 import sys
 
-from experiments.harness import compile_cache, thread_errors
+from experiments.harness.flags import guard, keep_compiled
 from experiments.rivals import page
 from experiments.rivals.records import DATASETS, MOST_TRIALS, TRAININGS
 from experiments.rivals.train import make_base, train
@@ -82,23 +81,6 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
   return given
 
 
-def run_main() -> int:
-  """Runs `main`; bad input ends it with one line and status 2, a signal with status 130."""
-  signal.signal(signal.SIGTERM, signal.default_int_handler)
-  thread_errors.hush()
-  if problem := compile_cache.turn_on(None):
-    print(problem, file=sys.stderr)
-  try:
-    return main()
-  except (ValueError, OSError) as error:
-    print(f"error: {error}", file=sys.stderr)
-    thread_errors.leave(2)
-    return 2
-  except KeyboardInterrupt:
-    print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-    thread_errors.leave(130)
-    return 130
-
-
 if __name__ == "__main__":
-  sys.exit(run_main())
+  keep_compiled(None)
+  sys.exit(guard(main))

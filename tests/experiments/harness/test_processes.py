@@ -193,8 +193,11 @@ def test_a_coordinator_that_cannot_be_reached():
     processes._await_coordinator(address, 1, seconds=0)
 
 
-def test_alone_nothing_is_joined_and_a_wish_is_obeyed_at_once():
+def test_alone_nothing_is_joined_and_a_wish_is_obeyed_at_once(monkeypatch):
   processes.join(None, None, None)
+  monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+  processes.join(None, 1, None)  # though SLURM has started two
+  assert not jax.distributed.is_initialized()
   assert processes.exchange({"a": 1}) == [{"a": 1}]
   assert processes.explain_loss(ValueError("UNKNOWN: Gloo all-reduce failed")) is None
   stop, asked = [], processes.Agreement(lambda: bool(stop), 1e9)
