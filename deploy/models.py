@@ -1,5 +1,7 @@
 """The networks that a run may have trained, by name: what `model.json` of a run is read with."""
 
+import functools
+import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -60,7 +62,7 @@ CONSTRUCTORS: dict[str, Callable[..., Classifier]] = {
 
 
 def build(model: Model) -> Classifier:
-  """Makes the network.
+  """Makes the network, once in a process: what was compiled for it is found again.
 
   Raises:
     ValueError: an unknown constructor, or arguments that it does not take.
@@ -70,6 +72,11 @@ def build(model: Model) -> Classifier:
       f"constructor {model.constructor!r} is unknown; this version has {', '.join(CONSTRUCTORS)}"
     )
   try:
-    return CONSTRUCTORS[model.constructor](**model.arguments)
+    return _build(model.constructor, json.dumps(model.arguments, sort_keys=True))
   except TypeError as error:
     raise ValueError(f"arguments of {model.constructor} do not fit: {error}") from error
+
+
+@functools.cache
+def _build(constructor: str, arguments: str) -> Classifier:
+  return CONSTRUCTORS[constructor](**json.loads(arguments))

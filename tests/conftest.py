@@ -1,13 +1,15 @@
 """Strict JAX, two host devices, no display, and the same random cases on every run."""
 
+import gc
 import os
 import tempfile
 from importlib.metadata import version
 
-# Compiling takes most of the time: each program once, for subprocesses too.
+# Compiling takes most of the time: each program once, for subprocesses too; the least of them are
+# sooner compiled than read.
 COMPILED = tempfile.TemporaryDirectory(prefix="rc_jax_tests_")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", COMPILED.name)
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 # Read once, when JAX starts; XLA ends the process if it does not know one.
 FLAGS = [os.environ.get("XLA_FLAGS", "")]
 if "xla_force_host_platform_device_count" not in FLAGS[0]:
@@ -16,6 +18,8 @@ if "xla_force_host_platform_device_count" not in FLAGS[0]:
 # 0.12 has them no more, and `make test-newest` and `make test-slow` take those that users have.
 if version("jaxlib").startswith("0.10.") and "COMPILE_AS_USERS" not in os.environ:
   FLAGS.append("--xla_cpu_use_fusion_emitters=false")
+# Two workers leave no core for a second thread of the compiler.
+FLAGS.append("--xla_cpu_parallel_codegen_split_count=1")
 os.environ["XLA_FLAGS"] = " ".join(filter(None, FLAGS))
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -25,6 +29,9 @@ import pytest  # noqa: E402
 from jax.sharding import AxisType  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Tracing makes many objects that live as long as their program: looking for cycles among them at
+# Python's usual rate is a twentieth of the time.
+gc.set_threshold(200_000, 20, 100)
 
 hypothesis.settings.register_profile(
   "same_cases", derandomize=True, deadline=None, max_examples=40, database=None

@@ -1,5 +1,6 @@
 """The jitted functions of one run, from its task and settings."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from experiments.harness.objectives import make_objective, make_reader
 from experiments.harness.settings import Settings
 from experiments.harness.task import Task
 from rc_jax import (
+  Classifier,
   EarlyExit,
   Engine,
   Metrics,
@@ -20,7 +22,7 @@ from rc_jax import (
   make_train,
   with_dtype,
 )
-from rc_jax.types import Array, Params, Schedule
+from rc_jax.types import Array, Key, Params, Schedule
 
 Update = Callable[[TrainState, Any, Any], tuple[TrainState, Metrics]]
 
@@ -43,7 +45,14 @@ def count_updates(task: Task, settings: Settings) -> int:
 def make_initial_state(task: Task, settings: Settings) -> TrainState:
   """Returns the state before the first update, whose parameters are drawn."""
   key = jax.random.fold_in(jax.random.key(settings.seed), 0)
-  return jax.jit(_make_training(task, settings).init)(key, take_example_inputs(task)[0, 0])
+  draw = functools.partial(_draw_params, task.classifier)
+  drawn = task._replace(classifier=task.classifier._replace(init=draw))
+  return _make_training(drawn, settings).init(key, take_example_inputs(task)[0, 0])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _draw_params(classifier: Classifier, key: Key, x: Array) -> Params:
+  return classifier.init(key, x)
 
 
 def begin_from_run(state: TrainState, task: Task, settings: Settings) -> TrainState:
@@ -117,6 +126,8 @@ def make_update(task: Task, settings: Settings, beta: Schedule | None = None) ->
 
 def set_dtype(task: Task, settings: Settings) -> Task:
   """Returns the task with its classifier computed in `settings.dtype`, and how it is read."""
+  if settings.dtype == "float32":
+    return task
   classifier = with_dtype(task.classifier, settings.dtype)
   reader = make_reader(classifier, settings.objective, task.class_names)
   return task._replace(classifier=classifier, reader=reader)

@@ -16,7 +16,6 @@ from tests.survival.starts import Start
 KINDS = ("kill at any time", "kill in training", "kill in a save", "term", "term, then kill")
 WEIGHTS = (2, 3, 3, 2, 1)
 MOST_FAULTS = 10
-LONGEST_S = 2.5  # into the training, of a kill there
 # An exit status by a signal is its negative number; 130 is a run that has stopped in order.
 EXPECTED = {-signal.SIGKILL, -signal.SIGTERM, 130}
 
@@ -37,7 +36,7 @@ class Tally(NamedTuple):
   faults: list[str]
 
 
-def kill_until_the_end(folder, start, kills, kinds, rng, tally):
+def kill_until_the_end(folder, start, kills, kinds, rng, tally, longest_s):
   """Starts a run anew after each kill, and lets it end when no kinds are left.
 
   Args:
@@ -47,6 +46,7 @@ def kill_until_the_end(folder, start, kills, kinds, rng, tally):
     kinds: iterator of kinds, without an end.
     rng: of the moments.
     tally: is added to.
+    longest_s: into the training, of a kill there.
 
   Returns:
     Whether the run has come to its end.
@@ -55,7 +55,7 @@ def kill_until_the_end(folder, start, kills, kinds, rng, tally):
     process, kind = start(), "no kill"
     if sum(tally.kills.values()) < kills:
       kind = next(kinds)
-      _kill(process, folder, kind, rng)
+      _kill(process, folder, kind, rng, longest_s)
     status = process.wait()
     output = process.read_output()
     if "Traceback" in output or status not in {0, *EXPECTED}:
@@ -72,10 +72,10 @@ def kill_until_the_end(folder, start, kills, kinds, rng, tally):
       print(tally, flush=True)
 
 
-def _kill(process, folder, kind, rng):
+def _kill(process, folder, kind, rng, longest_s):
   """Kills a start; one that ends before is left alone."""
   if kind == "kill at any time":
-    moment = time.monotonic() + rng.uniform(0, _STARTED[0] + LONGEST_S)
+    moment = time.monotonic() + rng.uniform(0, _STARTED[0] + longest_s)
     process.wait_until(lambda: time.monotonic() > moment)
     process.send(signal.SIGKILL)
     return
@@ -84,7 +84,7 @@ def _kill(process, folder, kind, rng):
     return
   _STARTED[0] = 0.7 * _STARTED[0] + 0.3 * (time.monotonic() - begun)
   if kind != "kill in a save":
-    moment = time.monotonic() + rng.uniform(0, LONGEST_S)
+    moment = time.monotonic() + rng.uniform(0, longest_s)
     process.wait_until(lambda: time.monotonic() > moment)
     process.send(signal.SIGTERM if "term" in kind else signal.SIGKILL)
   if kind in ("kill in a save", "term, then kill"):
@@ -109,7 +109,7 @@ def has_half_a_save(folder):
   return any("tmp" in path.name for path in (folder / "checkpoints").glob("*"))
 
 
-def run_kills(context, root, arguments, kills, seed, kinds=None):
+def run_kills(context, root, arguments, kills, seed, kinds=None, longest_s=2.5):
   """Kills runs so many times in all, and compares every end with that of an undisturbed run.
 
   Args:
@@ -119,6 +119,7 @@ def run_kills(context, root, arguments, kills, seed, kinds=None):
     kills: their number.
     seed: of their kinds and moments.
     kinds: the kinds, again and again; None draws them.
+    longest_s: into the training, of a kill there.
   """
   rng, tally = random.Random(seed), Tally(collections.Counter(), [0], [0], [])
   drawn = itertools.cycle(kinds) if kinds else iter(lambda: rng.choices(KINDS, WEIGHTS)[0], None)
@@ -131,7 +132,7 @@ def run_kills(context, root, arguments, kills, seed, kinds=None):
   expected = read_end(root / "undisturbed")
   while sum(tally.kills.values()) < kills and len(tally.faults) < MOST_FAULTS:
     folder = root / f"killed{tally.ends[0] + len(tally.faults)}"
-    if kill_until_the_end(folder, make(folder), kills, drawn, rng, tally):
+    if kill_until_the_end(folder, make(folder), kills, drawn, rng, tally, longest_s):
       tally.ends[0] += 1
       if differences := list_differences(read_end(folder), expected):
         tally.faults.append(f"{folder.name} ended otherwise: {', '.join(differences)}")

@@ -3,6 +3,7 @@
 import pytest
 from running import BINARIES, lines, read_json, run
 
+from experiments import speech
 from experiments.harness import devices
 
 # Each device has loops of its own, which leave off at the last spike of its own rows.
@@ -24,18 +25,19 @@ def _round(values):
 
 
 @pytest.mark.usefixtures("no_pictures", "two_devices")
-def test_a_run_on_two_devices_equals_one(tmp_path, capsys):
-  """Stored and augmented data; begun on two devices, from the host, and gone on with on one."""
-  module, given = BINARIES["temporal_mnist"]
-  given = given | GIVEN | {"shift": "1", "epochs": "2"}
-  assert run(module, tmp_path / "one", **given) == 0
-  assert "1 of 2 devices, 32 rows of a batch on each" in capsys.readouterr().out
-  half = given | {"epochs": "1", "devices": "2", "data_on_device": "false"}
-  assert run(module, tmp_path / "two", **half) == 0
-  assert "2 devices, 16 rows of a batch on each" in capsys.readouterr().out
-  assert run(module, tmp_path / "two", **given) == 0
+def test_a_run_on_two_devices_equals_one(words, tmp_path, capsys):
+  """Stored and augmented data; begun on two devices, gone on with on one, then on two again."""
+  given = {"dataset": "folder", "data_dir": str(words), "keywords": "low,high", "batch_size": "18"}
+  given |= GIVEN | {"shift_frames": "5", "cache_dir": str(tmp_path / "cache"), "epochs": "6"}
+  assert run(speech, tmp_path / "one", **given) == 0
+  assert "1 of 2 devices, 18 rows of a batch on each" in capsys.readouterr().out
+  for epochs, number, on_device in (("2", "2", "false"), ("4", "1", "true"), ("6", "2", "true")):
+    changed = {"epochs": epochs, "devices": number, "data_on_device": on_device}
+    assert run(speech, tmp_path / "two", **(given | changed)) == 0
+  assert "2 devices, 9 rows of a batch on each" in capsys.readouterr().out
   assert read(tmp_path / "two") == read(tmp_path / "one")
-  assert [s["devices"] for s in read_json(tmp_path / "two", "config.json")["starts"]] == [2, 1]
+  assert read_json(tmp_path / "one")["mean_spike_step"] < 81
+  assert [s["devices"] for s in read_json(tmp_path / "two", "config.json")["starts"]] == [2, 1, 2]
 
 
 @pytest.mark.usefixtures("no_pictures", "two_devices")

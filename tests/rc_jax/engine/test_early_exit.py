@@ -151,8 +151,9 @@ def assert_same_gradients(plain, other, tolerance=1e-6):
   assert_same(plain[1], other[1], tolerance)
 
 
-# Every net in narrow chains, three of them in a chain of widths; the rest of the grid is slow.
-QUICK = {(name, size) for name in NETS for size in [(1, 1), (3, 5)]}
+# Every net in one loop, three of them in one step and in a chain of widths; the rest is slow.
+QUICK = {(name, (3, 5)) for name in NETS}
+QUICK |= {(name, (1, 1)) for name in ("lstm_wide", "conv_lstm", "hand_written")}
 QUICK |= {(name, (33, 13)) for name in ("lstm", "forced", "hand_written")}
 GRID = [
   pytest.param(name, *size, marks=() if (name, size) in QUICK else pytest.mark.slow)
@@ -402,8 +403,7 @@ def test_other_derivatives_name_the_engine_that_has_them(derivative):
   derivative(functools.partial(f, engine="full"), params)
 
 
-@pytest.mark.parametrize("check_vma", [True, False])
-@pytest.mark.parametrize("features", [3, 40])
+@pytest.mark.parametrize(("features", "check_vma"), [(3, False), (40, True)])
 def test_two_devices(two_devices, check_vma, features):
   classifier = rc_jax.lstm(5, C)
   rng = np.random.default_rng(0)
