@@ -1,6 +1,5 @@
 """The flags that all binaries share, and what a binary does with its command line."""
 
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +10,7 @@ from absl import app, flags, logging
 from experiments.harness import compile_cache, processes, thread_errors
 from experiments.harness.objectives import RIVALS
 from experiments.harness.settings import Experiment, Settings, make_settings
+from experiments.harness.signals import interrupt_on_sigterm
 from rc_jax import EarlyExit
 
 FLAGS = flags.FLAGS
@@ -232,7 +232,7 @@ def guard(main: Callable[[], Any]) -> int:
   Returns:
     The exit status.
   """
-  signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, wherever it comes
+  interrupt_on_sigterm()
   thread_errors.hush()
   try:
     return main() or 0

@@ -1,8 +1,28 @@
 """The end of a run on request: a signal becomes an event that the training loop looks at."""
 
+import os
 import signal
+import sys
 import threading
 from typing import Any
+
+
+def interrupt_on_sigterm() -> None:
+  """Makes SIGTERM a KeyboardInterrupt, and repeats one that Python could not raise.
+
+  An error in a destructor, or in the callback of a weak reference, is printed and forgotten. A
+  signal that comes there would be lost with it, and the run go on.
+  """
+  signal.signal(signal.SIGTERM, signal.default_int_handler)
+  report = sys.unraisablehook
+
+  def repeat(what: Any) -> None:
+    if issubclass(what.exc_type, KeyboardInterrupt):
+      threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    else:
+      report(what)
+
+  sys.unraisablehook = repeat
 
 
 class StopOnSignal:

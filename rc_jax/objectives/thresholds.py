@@ -10,19 +10,24 @@ from rc_jax.types import Batch
 
 _ROUNDING = float(np.finfo(np.float32).eps)
 _HIGHEST = 1 - _ROUNDING / 2  # nothing but a confidence of 1 reaches it
-_MOST_SWEEPS = 20  # each one raises the objective or is the last
+_MOST_SWEEPS = 6  # each one raises the mean value or is the last
 _CONSTANTS = 66  # quantiles of the confidences, of which the inner ones are tried
+_FEWEST_ROWS = 10  # that reach a step, for its threshold to be learnt
+_MOST_LOG_ODDS = 15.0
+_PRIOR = 1.0  # weight of the network's own probabilities in their calibration
 
 
 def learn_thresholds(recorded: Batches, cost: float) -> np.ndarray:
   """Learns one threshold a step for any training, on held-out data.
 
-  It maximizes `accuracy - cost * mean number of steps seen` over theta `[T]`, by coordinate ascent
-  from the best constant theta: from the last step to the first, theta_t is set to its best value
-  for the rows that reach step t, with those of all other steps as they are, until a whole sweep
-  gains nothing. The problem is that of Tan et al. 2021, who bound the mean latency where this
-  charges for it, and descend on a smooth approximation where this is exact in each coordinate.
-  Costs from small to large give a curve of accuracy against time.
+  It maximizes `accuracy - cost * mean number of steps seen` over theta `[T]`, the problem of Tan et
+  al. 2021, who bound the mean latency where this charges for it. Whether a row is right at a step
+  is a coin, of which a few thousand rows say little; so a row counts with the probability that it
+  is right, as the held-out data calibrate it. What a row gains by stopping rather than waiting is
+  then fitted by a parabola in that probability, and a step's threshold is where the fit is worth
+  most (Longstaff and Schwartz 2001 fit the value of waiting so). From the best constant theta on,
+  steps are gone through from the last to the first, each with the others as they are, until a whole
+  sweep gains nothing. Costs from small to large give a curve of accuracy against time.
 
   Args:
     recorded: batches whose inputs are logits `[B, T, C]`, as `record` gives them, of one T.
@@ -38,24 +43,26 @@ def learn_thresholds(recorded: Batches, cost: float) -> np.ndarray:
     raise ValueError(f"cost is {cost}; a step costs 0 or more")
   rows = _read_rows(recorded)
   steps = rows.confidence.shape[1]
-  value = lambda theta: np.mean(_value_of(rows, _find_stops(rows, theta, 0), cost))
-  # From the best constant threshold on, so that the result is never worse than that one.
+  worth = rows.right - cost * np.arange(1, steps + 1)
+  value = lambda theta: np.mean(_take(worth, _find_stops(rows, theta, 0)))
   grid = np.quantile(rows.confidence, np.linspace(0, 1, _CONSTANTS)[1:-1])
   grid = np.clip([*grid, _HIGHEST], _lowest(rows.classes), _HIGHEST)
   theta = max((np.full(steps, constant) for constant in grid), key=value)
   reached = value(theta)
   for _ in range(_MOST_SWEEPS):
+    before = reached
     for step in reversed(range(steps)):
-      theta[step] = _find_best(rows, theta, step, cost)
-    now = value(theta)
-    if now <= reached + 1e-9:
+      changed = theta.copy()
+      changed[step] = _find_best(rows, worth, theta, step)
+      if (now := value(changed)) > reached + 1e-9:
+        theta, reached = changed, now
+    if reached == before:
       break
-    reached = now
   return theta.astype(np.float32)
 
 
 class _Rows(NamedTuple):
-  """Confidence `[N, T]`, whether the class ahead is right `[N, T]`, lengths `[N]`, and C."""
+  """Confidence and probability of being right `[N, T]`, lengths `[N]`, and C."""
 
   confidence: np.ndarray
   right: np.ndarray
@@ -74,7 +81,49 @@ def _read_rows(recorded: Batches) -> _Rows:
   lengths = np.concatenate([np.asarray(batch.lengths) for batch in batches])
   weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
   confidence = weights.max(axis=-1) / weights.sum(axis=-1)
-  return _Rows(confidence, logits.argmax(axis=-1) == labels[:, None], lengths, logits.shape[-1])
+  is_right = logits.argmax(axis=-1) == labels[:, None]
+  return _Rows(confidence, _calibrate(confidence, is_right, lengths), lengths, logits.shape[-1])
+
+
+def _calibrate(confidence: np.ndarray, is_right: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+  """The probability `[N, T]` that a row is right, by logistic regression on confidence and step.
+
+  Features are the log odds of the confidence, the step, and their product. The coefficients are
+  drawn to those of a calibrated network, as by one row of each feature's unit.
+  """
+  steps = confidence.shape[1]
+  time = np.broadcast_to(np.linspace(-1, 1, steps), confidence.shape)
+  odds = np.log(confidence) - np.log(np.maximum(1 - confidence, 1e-300))
+  odds = np.minimum(odds, _MOST_LOG_ODDS)
+  features = np.stack([np.ones_like(odds), odds, time, time * odds], axis=-1)
+  heard = np.arange(steps) < lengths[:, None]
+  weights = _fit_logistic(features[heard], is_right[heard], np.array([0.0, 1.0, 0.0, 0.0]))
+  return _sigmoid(features @ weights)
+
+
+def _fit_logistic(x: np.ndarray, y: np.ndarray, prior: np.ndarray) -> np.ndarray:
+  """Logistic regression of `y` `[n]` on `x` `[n, k]` by Newton's method, from a prior on."""
+
+  def loss(weights: np.ndarray) -> float:
+    log_odds = np.where(y, 1, -1) * (x @ weights)
+    return np.sum(np.logaddexp(0, -log_odds)) + 0.5 * _PRIOR * np.sum((weights - prior) ** 2)
+
+  weights = prior
+  for _ in range(20):
+    p = _sigmoid(x @ weights)
+    slope = x.T @ (y - p) - _PRIOR * (weights - prior)
+    curvature = (x * (p * (1 - p))[:, None]).T @ x + _PRIOR * np.eye(len(prior))
+    change = np.linalg.solve(curvature, slope)
+    while loss(weights + change) > loss(weights) and np.max(np.abs(change)) > 1e-6:
+      change = change / 2
+    weights = weights + change
+    if np.max(np.abs(change)) <= 1e-6:
+      break
+  return weights
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+  return 0.5 * (1 + np.tanh(x / 2))
 
 
 def _find_stops(rows: _Rows, theta: np.ndarray, first: int) -> np.ndarray:
@@ -84,9 +133,9 @@ def _find_stops(rows: _Rows, theta: np.ndarray, first: int) -> np.ndarray:
   return np.where(stops.any(axis=1), stops.argmax(axis=1), rows.lengths - 1)
 
 
-def _value_of(rows: _Rows, stop: np.ndarray, cost: float) -> np.ndarray:
+def _take(worth: np.ndarray, stop: np.ndarray) -> np.ndarray:
   """What each row is worth `[N]` if it stops at these steps."""
-  return rows.right[np.arange(len(stop)), stop] - cost * (stop + 1)
+  return worth[np.arange(len(stop)), stop]
 
 
 def _lowest(classes: int) -> float:
@@ -94,23 +143,18 @@ def _lowest(classes: int) -> float:
   return 1 / classes + 1e-6
 
 
-def _find_best(rows: _Rows, theta: np.ndarray, step: int, cost: float) -> float:
+def _find_best(rows: _Rows, worth: np.ndarray, theta: np.ndarray, step: int) -> float:
   """The best threshold of one step for the rows that reach it, where the others stay."""
-  lowest = _lowest(rows.classes)
   reach = (_find_stops(rows, theta, 0) >= step) & (rows.lengths - 1 > step)
-  if not reach.any():
+  if np.count_nonzero(reach) < _FEWEST_ROWS:
     return theta[step]
-  waiting = _value_of(rows, _find_stops(rows, theta, step + 1), cost)
-  stopping = _value_of(rows, np.full(len(waiting), step), cost)
-  confidence, gain = rows.confidence[reach, step], (stopping - waiting)[reach]
+  waiting = _take(worth, _find_stops(rows, theta, step + 1))
+  gain = (worth[:, step] - waiting)[reach]
+  powers = rows.right[reach, step][:, None] ** np.arange(3)
+  fitted = powers @ np.linalg.lstsq(powers, gain, rcond=None)[0]
+  confidence = rows.confidence[reach, step]
   order = np.argsort(-confidence, kind="stable")
-  confidence, total = confidence[order], np.cumsum(gain[order])
+  confidence, total = confidence[order], np.cumsum(fitted[order])
   # Entry k: the threshold that stops the k most confident rows, halfway to the next one.
-  between = np.concatenate([[_HIGHEST], (confidence[:-1] + confidence[1:]) / 2, [lowest]])
-  between = np.clip(between, lowest, _HIGHEST)
-  stopped = np.searchsorted(-confidence, -between, side="right")  # ties stop together
-  total = np.concatenate([[0.0], total])
-  best = np.argmax(total[stopped])
-  # Of equal ones the present one, or a sweep could move without a gain, past another's best value.
-  now = total[np.count_nonzero(confidence >= theta[step])]
-  return float(between[best]) if total[stopped[best]] > now + 1e-9 else theta[step]
+  between = [_HIGHEST, *(confidence[:-1] + confidence[1:]) / 2, _lowest(rows.classes)]
+  return float(np.clip(between[np.argmax([0, *total])], _lowest(rows.classes), _HIGHEST))

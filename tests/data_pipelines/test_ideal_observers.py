@@ -12,6 +12,7 @@ import rc_jax
 from data_pipelines import spotting, two_sequence
 
 ROWS = 20_000
+COST = 0.003  # of a step, in units of accuracy
 POSTERIOR = jax.jit(two_sequence.posterior)
 
 
@@ -137,3 +138,24 @@ def test_two_sequence_accuracy_after_a_number_of_steps_is_that_of_the_posterior(
   right = np.mean((posterior[:, steps - 1, 1] > 0.5) == (np.asarray(batch.labels) == 1))
   deviation = np.sqrt(right * (1 - right) / len(batch.labels))
   assert two_sequence.accuracy_after(steps) == pytest.approx(right, abs=3 * deviation)
+
+
+@pytest.mark.parametrize("surer", [1.0, 2.0])  # 2: a network's log odds are twice what they should
+def test_thresholds_learnt_from_2000_sequences_beat_every_constant(sequences, surer):
+  """By a third of what the best rule of all gains, which also sees how noisy a sequence is."""
+  batch, posterior = sequences
+  logits = surer * np.log(np.maximum(posterior, 1e-30))
+  read = rc_jax.Batch(logits, *(np.asarray(a) for a in batch[1:]))
+  learnt = rc_jax.learn_thresholds(jax.tree.map(lambda a: a[:2000], read), COST)
+  probabilities = (posterior, np.asarray(jax.nn.softmax(logits)))
+  confidence, shown = (p[2000:].max(-1) for p in probabilities)
+
+  def value(theta):
+    crossed = shown >= theta
+    step = np.where(crossed.any(1), crossed.argmax(1), shown.shape[1] - 1)
+    return np.mean(confidence[np.arange(len(step)), step] - COST * (step + 1))
+
+  best = two_sequence.optimum(np.float32(COST))
+  most = float(best.accuracy - COST * best.mean_spike_step)
+  constant = max(map(value, 1 / (1 + np.geomspace(0.0005, 0.1, 40) ** surer)))
+  assert value(learnt) > constant + (most - constant) / 3

@@ -21,16 +21,34 @@ def test_a_first_signal_is_noted_and_a_second_one_kills(number):
   assert signal.getsignal(number) == before
 
 
+class SignalOnDeath:
+  """Sends a signal from where Python prints an error and forgets it."""
+
+  def __init__(self, number):
+    self.number = number
+
+  def __del__(self):
+    os.kill(os.getpid(), self.number)
+    signal.sigtimedwait([], 1)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_outside_the_training_it_is_one_line_and_status_130(number, monkeypatch, capsys):
+@pytest.mark.parametrize("send", [lambda n: os.kill(os.getpid(), n), lambda n: SignalOnDeath(n)])
+def test_outside_the_training_it_is_one_line_and_status_130(send, number, monkeypatch, capsys):
   before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
   signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
   monkeypatch.setattr(sys, "argv", ["prog"])
   monkeypatch.setattr(thread_errors, "leave", lambda status: None)
   monkeypatch.setattr(thread_errors, "hush", lambda: None)
+  monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
+
+  def main():
+    send(number)
+    signal.sigtimedwait([], 5)
+
   try:
     with pytest.raises(SystemExit) as ended:
-      flags.run_main(lambda: os.kill(os.getpid(), number) or signal.sigtimedwait([], 1))
+      flags.run_main(main)
   finally:
     for which, handler in before.items():
       signal.signal(which, handler)
