@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -23,6 +24,7 @@ _RATES = (
   1_000_000,
 )  # Hz; what is beyond them is a damaged header, whose resampling is endless
 _BLOCK = 1 << 22  # samples of all channels that are read at once, whatever a header promises
+_UNKNOWN_LENGTH = 0x7FFF_0000  # bytes; from here on a header's length says that it is unknown
 _SYSTEM_ERROR = 2  # libsndfile's code
 
 
@@ -94,6 +96,7 @@ def open_sound(path: pathlib.Path, name: str) -> Iterator[soundfile.SoundFile]:
     with soundfile.SoundFile(given) as file:
       if not _RATES[0] <= file.samplerate <= _RATES[1]:
         raise soundfile.SoundFileRuntimeError(f"its sample rate is {file.samplerate} Hz")
+      _refuse_cut(file)
       yield file
   except (OSError, RuntimeError, TypeError) as error:
     # Where libsndfile gives a reason, it stands in `error_string`, without the path that `str`
@@ -102,6 +105,17 @@ def open_sound(path: pathlib.Path, name: str) -> Iterator[soundfile.SoundFile]:
     is_of_system = isinstance(error, OSError) or getattr(error, "code", None) == _SYSTEM_ERROR
     kind = UnreadableError if is_of_system else ValueError
     raise kind(f"{name} cannot be read as audio: {reason}") from error
+
+
+def _refuse_cut(file: soundfile.SoundFile) -> None:
+  """Raises SoundFileRuntimeError for a WAV whose end is missing, which libsndfile reads in part."""
+  found = re.search(r"^data *: (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
+  promised, there = map(int, found.groups()) if found else (0, 0)
+  # A program that writes as it records may not know the length, and promise the most or nothing.
+  if there < promised < _UNKNOWN_LENGTH:
+    raise soundfile.SoundFileRuntimeError(
+      f"it is cut short: its header promises {promised} bytes of sound, {there} are there"
+    )
 
 
 def read_blocks(

@@ -10,7 +10,7 @@ from absl import app, flags, logging
 from experiments.harness import compile_cache, processes, thread_errors
 from experiments.harness.objectives import RIVALS
 from experiments.harness.settings import Experiment, Settings, make_settings
-from experiments.harness.signals import interrupt_on_sigterm
+from experiments.harness.signals import interrupt_on_signals
 from rc_jax import EarlyExit
 
 FLAGS = flags.FLAGS
@@ -232,7 +232,7 @@ def guard(main: Callable[[], Any]) -> int:
   Returns:
     The exit status.
   """
-  interrupt_on_sigterm()
+  interrupt_on_signals()
   thread_errors.hush()
   try:
     return main() or 0

@@ -7,13 +7,14 @@ import threading
 from typing import Any
 
 
-def interrupt_on_sigterm() -> None:
-  """Makes SIGTERM a KeyboardInterrupt, and repeats one that Python could not raise.
+def interrupt_on_signals() -> None:
+  """Makes SIGTERM and SIGHUP a KeyboardInterrupt, and repeats one that Python could not raise.
 
   An error in a destructor, or in the callback of a weak reference, is printed and forgotten. A
   signal that comes there would be lost with it, and the run go on.
   """
-  signal.signal(signal.SIGTERM, signal.default_int_handler)
+  for number in filter(_is_heard, (signal.SIGTERM, signal.SIGHUP)):
+    signal.signal(number, signal.default_int_handler)
   report = sys.unraisablehook
 
   def repeat(what: Any) -> None:
@@ -23,6 +24,11 @@ def interrupt_on_sigterm() -> None:
       report(what)
 
   sys.unraisablehook = repeat
+
+
+def _is_heard(number: int) -> bool:
+  """Whether a signal is not one that `nohup`, or a shell for a job in the background, ignores."""
+  return signal.getsignal(number) != signal.SIG_IGN
 
 
 class StopOnSignal:
@@ -36,7 +42,7 @@ class StopOnSignal:
     self._event = threading.Event()
     self._old: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
-      for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+      for number in filter(_is_heard, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
         self._old[number] = signal.signal(number, self._stop)
     return self._event
 

@@ -1,5 +1,7 @@
 """What tests of the binaries share."""
 
+import signal
+
 import numpy as np
 import pytest
 import soundfile
@@ -11,6 +13,13 @@ from experiments.harness import figures, flags
 def parsed_flags():
   """Tests set flags by `flagsaver`; of the two devices that they have, a run takes one."""
   flags.FLAGS(["test", "--devices=1"])
+
+
+@pytest.fixture(autouse=True, scope="session")
+def signals_are_heard():
+  """As in a terminal: a job in the background ignores SIGINT, and one of `nohup` SIGHUP."""
+  signal.signal(signal.SIGINT, signal.default_int_handler)
+  signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import zlib
 
@@ -124,10 +125,15 @@ def wrong_unit(path):
   soundfile.write(path, np.full(16_000, 30_000, np.float32), 16_000, subtype="FLOAT")
 
 
+def cut_in_half(path):
+  os.truncate(path, path.stat().st_size // 2)
+
+
 BAD_FILES = [
   (not_audio, "cannot be read as audio: "),
   (no_bytes, "cannot be read as audio: "),
   (no_samples, "holds no audio"),
+  (cut_in_half, "cannot be read as audio: it is cut short: its header promises 32000 bytes"),
   (not_finite, "has NaN or infinite samples"),
   (wrong_unit, r"has samples up to 30000; scale it to -1\.\.1"),
 ]

@@ -21,6 +21,16 @@ def test_a_first_signal_is_noted_and_a_second_one_kills(number):
   assert signal.getsignal(number) == before
 
 
+def test_what_nohup_ignores_stays_ignored():
+  before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+  try:
+    with StopOnSignal() as stop:
+      os.kill(os.getpid(), signal.SIGHUP)
+      assert not stop.wait(0.1)
+  finally:
+    signal.signal(signal.SIGHUP, before)
+
+
 class SignalOnDeath:
   """Sends a signal from where Python prints an error and forgets it."""
 
@@ -32,11 +42,10 @@ class SignalOnDeath:
     signal.sigtimedwait([], 1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("send", [lambda n: os.kill(os.getpid(), n), lambda n: SignalOnDeath(n)])
 def test_outside_the_training_it_is_one_line_and_status_130(send, number, monkeypatch, capsys):
-  before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
-  signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+  before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
   monkeypatch.setattr(sys, "argv", ["prog"])
   monkeypatch.setattr(thread_errors, "leave", lambda status: None)
   monkeypatch.setattr(thread_errors, "hush", lambda: None)
