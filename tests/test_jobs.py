@@ -96,8 +96,27 @@ def test_slurm_begins_again_what_a_signal_has_stopped(tmp_path, script, status, 
   assert settings.betas == ((0.0, 0.2),) and settings.amount == 40
 
 
-@pytest.mark.parametrize("script", ["slurm.sh", "slurm_one_run.sh"])
-def test_slurm_wants_an_experiment(tmp_path, script):
+@pytest.mark.parametrize("ends", [[0], [2], [130, 134, 0], [130, 2]])
+def test_a_worker_of_a_tpu_pod_begins_again_until_its_run_has_ended(tmp_path, ends):
+  """With a `python` that writes its command down and ends with one status after the other."""
+  (tmp_path / "ends").write_text("\n".join(map(str, ends)) + "\n")
+  line = 'printf "%s\\n" python "$@" > ran; status=$(head -1 ends); sed -i 1d ends; exit $status'
+  (tmp_path / "python").write_text(f"#!/bin/sh\n{line}\n")
+  (tmp_path / "python").chmod(stat.S_IRWXU)
+  path = f"{tmp_path}:{os.environ['PATH']}"
+  environment = {"PATH": path, "RUNS": "/shared/my runs", "PAUSE_SECONDS": "0"}
+  command = ["bash", str(JOBS / "tpu_pod.sh"), "speech", "--batch_size=64"]
+  done = subprocess.run(
+    command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+  )
+  assert (done.returncode, done.stdout, done.stderr) == (ends[-1], "", "")
+  assert (tmp_path / "ends").read_text() == ""
+  settings = read((tmp_path / "ran").read_text().splitlines())
+  assert (settings.workdir, settings.batch_size) == ("/shared/my runs/speech", 64)
+
+
+@pytest.mark.parametrize("script", ["slurm.sh", "slurm_one_run.sh", "tpu_pod.sh"])
+def test_a_script_wants_an_experiment(tmp_path, script):
   done = subprocess.run(
     ["bash", str(JOBS / script)], capture_output=True, text=True, check=False, cwd=tmp_path
   )

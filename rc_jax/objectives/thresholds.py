@@ -1,6 +1,8 @@
 """One threshold a step, learnt from the recorded outputs of a network that is trained."""
 
-from typing import NamedTuple
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,10 +12,14 @@ from rc_jax.types import Batch
 
 _ROUNDING = float(np.finfo(np.float32).eps)
 _HIGHEST = 1 - _ROUNDING / 2  # nothing but a confidence of 1 reaches it
-_MOST_SWEEPS = 6  # each one raises the mean value or is the last
-_CONSTANTS = 66  # quantiles of the confidences, of which the inner ones are tried
-_FEWEST_ROWS = 10  # that reach a step, for its threshold to be learnt
 _MOST_LOG_ODDS = 15.0
+# The threshold is free at these shares of the longest row, and lies on a line between them. One for
+# each step would follow the few held-out rows that end there.
+_KNOTS = (0.0, 0.05, 0.12, 0.25, 0.5, 0.75, 0.9, 1.0)
+_CONSTANTS = 40  # thresholds for all steps, of which the best is where the search begins
+_MOVES = (2.0, 1.0, 0.5, 0.25, 0.12)  # of a knot, in log odds
+_MOST_SWEEPS = 6  # with moves of one size
+_MOST_ERRORS = 3.0  # standard errors between calibrated probabilities and outcomes
 _PRIOR = 1.0  # weight of the network's own probabilities in their calibration
 
 
@@ -21,13 +27,12 @@ def learn_thresholds(recorded: Batches, cost: float) -> np.ndarray:
   """Learns one threshold a step for any training, on held-out data.
 
   It maximizes `accuracy - cost * mean number of steps seen` over theta `[T]`, the problem of Tan et
-  al. 2021, who bound the mean latency where this charges for it. Whether a row is right at a step
-  is a coin, of which a few thousand rows say little; so a row counts with the probability that it
-  is right, as the held-out data calibrate it. What a row gains by stopping rather than waiting is
-  then fitted by a parabola in that probability, and a step's threshold is where the fit is worth
-  most (Longstaff and Schwartz 2001 fit the value of waiting so). From the best constant theta on,
-  steps are gone through from the last to the first, each with the others as they are, until a whole
-  sweep gains nothing. Costs from small to large give a curve of accuracy against time.
+  al. 2021, who bound the mean latency where this charges for it. The log odds of theta lie on lines
+  between eight knots, each of which moves up or down for as long as that gains, from the best
+  constant theta on. Whether a row is right at a step is a coin, of which a few thousand rows say
+  little; so it counts with the probability that it is right, as the held-out data calibrate it,
+  unless they show that rows which cross a threshold are right more or less often than that. Costs
+  from small to large give a curve of accuracy against time.
 
   Args:
     recorded: batches whose inputs are logits `[B, T, C]`, as `record` gives them, of one T.
@@ -42,29 +47,49 @@ def learn_thresholds(recorded: Batches, cost: float) -> np.ndarray:
   if not cost >= 0:
     raise ValueError(f"cost is {cost}; a step costs 0 or more")
   rows = _read_rows(recorded)
-  steps = rows.confidence.shape[1]
+  steps = rows.log_odds.shape[1]
+  lines = _interpolate(steps)
   worth = rows.right - cost * np.arange(1, steps + 1)
-  value = lambda theta: np.mean(_take(worth, _find_stops(rows, theta, 0)))
-  grid = np.quantile(rows.confidence, np.linspace(0, 1, _CONSTANTS)[1:-1])
-  grid = np.clip([*grid, _HIGHEST], _lowest(rows.classes), _HIGHEST)
-  theta = max((np.full(steps, constant) for constant in grid), key=value)
-  reached = value(theta)
-  for _ in range(_MOST_SWEEPS):
-    before = reached
-    for step in reversed(range(steps)):
-      changed = theta.copy()
-      changed[step] = _find_best(rows, worth, theta, step)
-      if (now := value(changed)) > reached + 1e-9:
-        theta, reached = changed, now
-    if reached == before:
-      break
-  return theta.astype(np.float32)
+  value = lambda knots: np.mean(_take(worth, _find_stops(rows, lines @ knots)))
+  lowest = 1 / rows.classes + 1e-6  # every confidence reaches it, but for rounding
+  theta = _sigmoid(lines @ _search(value, rows.log_odds, float(_log_odds(lowest))))
+  return np.clip(theta, lowest, _HIGHEST).astype(np.float32)
+
+
+def _interpolate(steps: int) -> np.ndarray:
+  """Weights `[T, K]` of the knots at each step."""
+  time = np.arange(steps) / max(steps - 1, 1)
+  return np.stack([np.interp(time, _KNOTS, one) for one in np.eye(len(_KNOTS))], axis=1)
+
+
+def _search(
+  value: Callable[[np.ndarray], float], log_odds: np.ndarray, lowest: float
+) -> np.ndarray:
+  """Moves the knots `[K]` one by one, in ever smaller moves, from the best constant on."""
+  constants = (np.full(len(_KNOTS), one) for one in _list_constants(log_odds))
+  knots = max(constants, key=value)
+  reached = value(knots)
+  for size in _MOVES:
+    for _ in range(_MOST_SWEEPS):
+      before = reached
+      for k, move in itertools.product(range(len(_KNOTS)), (size, -size)):
+        moved = knots.copy()
+        moved[k] = np.clip(moved[k] + move, lowest, _MOST_LOG_ODDS)
+        if (now := value(moved)) > reached + 1e-9:
+          knots, reached = moved, now
+      if reached == before:
+        break
+  return knots
+
+
+def _list_constants(log_odds: np.ndarray) -> np.ndarray:
+  return np.quantile(log_odds, np.linspace(0, 1, _CONSTANTS + 1)[1:])
 
 
 class _Rows(NamedTuple):
-  """Confidence and probability of being right `[N, T]`, lengths `[N]`, and C."""
+  """Log odds of the confidence, whether (or how likely) right `[N, T]`, lengths `[N]`, and C."""
 
-  confidence: np.ndarray
+  log_odds: np.ndarray
   right: np.ndarray
   lengths: np.ndarray
   classes: int
@@ -80,21 +105,35 @@ def _read_rows(recorded: Batches) -> _Rows:
   labels = np.concatenate([np.asarray(batch.labels) for batch in batches])
   lengths = np.concatenate([np.asarray(batch.lengths) for batch in batches])
   weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
-  confidence = weights.max(axis=-1) / weights.sum(axis=-1)
+  log_odds = _log_odds(weights.max(axis=-1) / weights.sum(axis=-1))
   is_right = logits.argmax(axis=-1) == labels[:, None]
-  return _Rows(confidence, _calibrate(confidence, is_right, lengths), lengths, logits.shape[-1])
+  rows = _Rows(log_odds, is_right.astype(np.float64), lengths, logits.shape[-1])
+  calibrated = _calibrate(log_odds, is_right, lengths)
+  return rows._replace(right=calibrated) if _holds(rows, calibrated) else rows
 
 
-def _calibrate(confidence: np.ndarray, is_right: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def _holds(rows: _Rows, calibrated: np.ndarray) -> bool:
+  """Whether probabilities `[N, T]` are those of being right where constant thresholds stop.
+
+  Of a network whose confidence rises too late, a row that has just crossed a threshold is right
+  more often than one that stays at the same confidence.
+  """
+  for constant in _list_constants(rows.log_odds):
+    stops = _find_stops(rows, np.full(calibrated.shape[1], constant))
+    error = _take(rows.right - calibrated, stops)
+    if abs(np.mean(error)) > _MOST_ERRORS * np.std(error) / np.sqrt(len(error)):
+      return False
+  return True
+
+
+def _calibrate(odds: np.ndarray, is_right: np.ndarray, lengths: np.ndarray) -> np.ndarray:
   """The probability `[N, T]` that a row is right, by logistic regression on confidence and step.
 
   Features are the log odds of the confidence, the step, and their product. The coefficients are
   drawn to those of a calibrated network, as by one row of each feature's unit.
   """
-  steps = confidence.shape[1]
-  time = np.broadcast_to(np.linspace(-1, 1, steps), confidence.shape)
-  odds = np.log(confidence) - np.log(np.maximum(1 - confidence, 1e-300))
-  odds = np.minimum(odds, _MOST_LOG_ODDS)
+  steps = odds.shape[1]
+  time = np.broadcast_to(np.linspace(-1, 1, steps), odds.shape)
   features = np.stack([np.ones_like(odds), odds, time, time * odds], axis=-1)
   heard = np.arange(steps) < lengths[:, None]
   weights = _fit_logistic(features[heard], is_right[heard], np.array([0.0, 1.0, 0.0, 0.0]))
@@ -126,35 +165,17 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
   return 0.5 * (1 + np.tanh(x / 2))
 
 
-def _find_stops(rows: _Rows, theta: np.ndarray, first: int) -> np.ndarray:
-  """The step `[N]` at which each row stops if it may from step `first` on."""
-  time = np.arange(len(theta))
-  stops = (rows.confidence >= theta) & (time >= first) & (time < rows.lengths[:, None])
+def _log_odds(p: Any) -> np.ndarray:
+  return np.minimum(np.log(p) - np.log(np.maximum(1 - p, 1e-300)), _MOST_LOG_ODDS)
+
+
+def _find_stops(rows: _Rows, log_odds: np.ndarray) -> np.ndarray:
+  """The step `[N]` at which each row stops at thresholds `[T]` on the log odds."""
+  within = np.arange(len(log_odds)) < rows.lengths[:, None]
+  stops = (rows.log_odds >= log_odds) & within
   return np.where(stops.any(axis=1), stops.argmax(axis=1), rows.lengths - 1)
 
 
 def _take(worth: np.ndarray, stop: np.ndarray) -> np.ndarray:
   """What each row is worth `[N]` if it stops at these steps."""
   return worth[np.arange(len(stop)), stop]
-
-
-def _lowest(classes: int) -> float:
-  """A threshold that every confidence reaches, but for rounding."""
-  return 1 / classes + 1e-6
-
-
-def _find_best(rows: _Rows, worth: np.ndarray, theta: np.ndarray, step: int) -> float:
-  """The best threshold of one step for the rows that reach it, where the others stay."""
-  reach = (_find_stops(rows, theta, 0) >= step) & (rows.lengths - 1 > step)
-  if np.count_nonzero(reach) < _FEWEST_ROWS:
-    return theta[step]
-  waiting = _take(worth, _find_stops(rows, theta, step + 1))
-  gain = (worth[:, step] - waiting)[reach]
-  powers = rows.right[reach, step][:, None] ** np.arange(3)
-  fitted = powers @ np.linalg.lstsq(powers, gain, rcond=None)[0]
-  confidence = rows.confidence[reach, step]
-  order = np.argsort(-confidence, kind="stable")
-  confidence, total = confidence[order], np.cumsum(fitted[order])
-  # Entry k: the threshold that stops the k most confident rows, halfway to the next one.
-  between = [_HIGHEST, *(confidence[:-1] + confidence[1:]) / 2, _lowest(rows.classes)]
-  return float(np.clip(between[np.argmax([0, *total])], _lowest(rows.classes), _HIGHEST))

@@ -1,0 +1,21 @@
+#!/bin/bash
+# One run on all workers of a TPU-VM pod slice, which goes on until it has ended: a signal, or the
+# loss of another worker, begins it anew from the last checkpoint. On all workers at once:
+#
+#   gcloud compute tpus tpu-vm ssh SLICE --worker=all \
+#     --command="RUNS=/shared/runs bash rc-jax/jobs/tpu_pod.sh speech --batch_size=4096"
+#
+# RUNS must outlive the slice: a mounted bucket or a network disk. As the start-up script of a queued
+# resource it goes on by itself after a preemption, once there is a slice again.
+
+experiment=${1:?"name an experiment: spotting, two_sequence, temporal_mnist or speech"}
+shift
+# 130: a signal or a lost worker; 134: JAX's own end of a worker that has lost the first one.
+until python -m "experiments.$experiment" \
+  --workdir="${RUNS:-runs}/$experiment" --progress=false "$@"; do
+  status=$?
+  if [ $status -ne 130 ] && [ $status -ne 134 ]; then
+    exit $status
+  fi
+  sleep "${PAUSE_SECONDS:-10}"
+done
