@@ -153,10 +153,10 @@ def test_the_search_takes_the_largest_area_on_validation(tmp_path):
 
 
 def test_a_smoke_run(tmp_path, capsys, monkeypatch):
-  """An objective with an output of its own: trained, read, never twice, and refused by deploy."""
+  """Two seeds of an objective with an output of its own: never trained twice, refused by deploy."""
   monkeypatch.setattr(figures, "draw_all", lambda *given, **named: [])
   given = ["--dataset=spotting", "--objectives=stop_head", "--budget=smoke", "--trials=1"]
-  given += [f"--workdir={tmp_path}", "--flags=--devices=1"]
+  given += [f"--workdir={tmp_path}", "--flags=--devices=1", "--seeds=2"]
   assert main(given) == 0
   folder = tmp_path / "spotting" / "stop_head" / "0"
   result = json.loads((folder / "result.json").read_text())
