@@ -12,48 +12,59 @@ holds 95 % of 1,000 bootstrap samples of these. What was measured: docs/results/
 
 import argparse
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from data_pipelines import speech, two_sequence
-from deploy.calibrate import ROWS
-from deploy.commands import add_data, data_of, load_data, load_speech_run
+from data_pipelines import two_sequence
+from deploy.calibrate import record_clips
+from deploy.commands import add_data, data_of, load_speech_run
 from experiments.harness.tables import format_table
-from rc_jax import Batch, learn_thresholds, record
+from rc_jax import Batch, Classifier, confidence, evaluate, learn_thresholds, record
 
 CONSTANTS = 1 / (1 + np.geomspace(1e-4, 5, 80))
 COSTS = np.geomspace(0.02, 2, 24)  # of a whole row of T steps, in units of accuracy
+OPTIMAL_COSTS = np.geomspace(1e-4, 0.05, 40)  # of a step, of the optimum
 TEST = 200_000
+ROWS = 20_000  # sequences to a batch
 SAMPLES = 1000  # of the bootstrap
 
+Recorded = tuple[Classifier, list[Batch]]
 
-class Read(NamedTuple):
+
+class Curve(NamedTuple):
   """N rows, read at K thresholds.
 
   Attributes:
     steps: `[K, N]` steps seen.
-    worth: `[K, N]` whether the answer is right, or the probability of that.
+    right: `[K, N]` whether the answer is right, or the probability of that.
   """
 
   steps: np.ndarray
-  worth: np.ndarray
+  right: np.ndarray
 
 
-def read(confidence: np.ndarray, worth: np.ndarray, thetas: Sequence[np.ndarray]) -> Read:
-  """Reads rows `[N, T]` at thresholds, each a number or `[T]`."""
-  stops = []
-  for theta in thetas:
-    crossed = confidence >= theta
-    stops.append(np.where(crossed.any(axis=1), crossed.argmax(axis=1), confidence.shape[1] - 1))
-  rows = np.arange(len(confidence))
-  return Read(np.stack(stops) + 1, np.stack([worth[rows, stop] for stop in stops]))
+def read(recorded: Recorded, thetas: Sequence[np.ndarray], probable: bool = False) -> Curve:
+  """Reads rows at thresholds.
+
+  Args:
+    recorded: of `record`.
+    thetas: each a number or `[T]`.
+    probable: whether a row counts with the probability of its answer: of an ideal observer.
+  """
+  reader, batches = recorded
+  classes = batches[0].inputs.shape[-1]
+  read = [evaluate(reader, (), batches, t, eos=False) for t in thetas if np.all(t > 1 / classes)]
+  right = [one.predicted == one.label for one in read]
+  if probable:
+    p = np.concatenate([confidence(batch.inputs) for batch in batches])
+    right = [p[np.arange(len(p)), one.step] for one in read]
+  return Curve(np.stack([one.step + 1 for one in read]), np.stack(right))
 
 
 def accuracy_at(
-  curve: Read, steps: Sequence[float], counts: np.ndarray | None = None
+  curve: Curve, steps: Sequence[float], counts: np.ndarray | None = None
 ) -> np.ndarray:
   """Accuracy at mean numbers of steps, on the line between two thresholds; NaN beyond the ends.
 
@@ -68,73 +79,50 @@ def accuracy_at(
   return np.interp(steps, time[order], accuracy[order], left=np.nan, right=np.nan)
 
 
-def learn(logits: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
-  """One threshold a step for each cost, from rows of logits `[N, T, C]`."""
-  rows, steps = logits.shape[:2]
-  columns = logits, labels.astype(np.int32), np.full(rows, steps, np.int32)
-  batch = Batch(*(jnp.asarray(column) for column in columns))
-  return [learn_thresholds(batch, float(cost)) for cost in COSTS / steps]
+def learn(recorded: Recorded) -> list[np.ndarray]:
+  """One threshold a step `[T]` for each cost."""
+  batches = recorded[1]
+  return [learn_thresholds(batches, float(cost)) for cost in COSTS / batches[0].inputs.shape[1]]
 
 
-def observe(seed: int, number: int) -> tuple[np.ndarray, np.ndarray]:
-  """Posteriors `[N, T, 2]` of the ideal observer, and labels `[N]`."""
-  parts = []
-  for k, start in enumerate(range(0, number, 20_000)):
-    key = jax.random.fold_in(jax.random.key(seed), k)
-    batch = two_sequence.sample(key, min(20_000, number - start))
-    parts.append((two_sequence.posterior(batch.inputs), batch.labels))
-  posterior, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
-  return posterior, labels
+def observe(seed: int, number: int) -> Recorded:
+  """The ideal observer of so many sequences of the 2-sequence problem."""
+  sizes = [min(ROWS, number - start) for start in range(0, number, ROWS)]
+  keys = jax.random.split(jax.random.key(seed), len(sizes))
+  batches = (two_sequence.sample(key, size) for key, size in zip(keys, sizes, strict=True))
+  return record(two_sequence.ideal_observer(), (), batches)
 
 
 def compare_with_optimum(held_out: Sequence[int], draws: int, steps: Sequence[float]) -> str:
   """The table of the 2-sequence problem."""
-  posterior, _ = observe(0, TEST)
-  confidence = posterior.max(axis=-1).astype(np.float64)
-  best = two_sequence.optimum(jnp.geomspace(1e-4, 0.05, 40))
-  constant = accuracy_at(read(confidence, confidence, list(CONSTANTS)), steps)
+  test = observe(0, TEST)
+  best = two_sequence.optimum(OPTIMAL_COSTS)
   time, accuracy = (np.asarray(a)[::-1] for a in (best.mean_spike_step, best.accuracy))
-  optimum = np.interp(steps, time, accuracy)
-  found = {"one threshold": constant}
+  found = {"one threshold": accuracy_at(read(test, list(CONSTANTS), probable=True), steps)}
   for number in held_out:
-    curves = []
-    for draw in range(1, draws + 1):
-      thetas = learn(*_log(observe(draw, number)))
-      curves.append(accuracy_at(read(confidence, confidence, thetas), steps))
+    thetas = [learn(observe(draw, number)) for draw in range(1, draws + 1)]
+    curves = [accuracy_at(read(test, theta, probable=True), steps) for theta in thetas]
     found[f"one a step, from {number:,} sequences"] = np.mean(curves, axis=0)
-  found["optimum"] = optimum
-  share = lambda a: (a - constant) / (optimum - constant)
+  found["optimum"] = np.interp(steps, time, accuracy)
+  constant, optimum = found["one threshold"], found["optimum"]
   rows = [
-    (name, *(f"{100 * a:.2f} % ({100 * s:.0f} %)" for a, s in zip(line, share(line), strict=True)))
+    (name, *map(_format, line, (line - constant) / (optimum - constant)))
     for name, line in found.items()
   ]
   return format_table(("accuracy (share of the gap)", *(f"{step:g} steps" for step in steps)), rows)
 
 
-def _log(observed: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-  posterior, labels = observed
-  return np.log(np.maximum(posterior, 1e-30)), labels
+def _format(accuracy: float, share: float) -> str:
+  return f"{100 * accuracy:.2f} % ({100 * share:.0f} %)"
 
 
-def compare_on_clips(workdir: str, data: dict, steps: Sequence[float]) -> str:
+def compare_on_clips(workdir: str, data: dict[str, Any], steps: Sequence[float]) -> str:
   """The table of a run of experiments.speech."""
   run = load_speech_run(workdir)
-  splits = load_data(run, data).splits
-  statistics = speech.Statistics(run.statistics["mean"], run.statistics["std"])
-  logits = {}
-  for name in ("validation", "test"):
-    clips = getattr(splits, name)
-    batches = (
-      speech.prepare(statistics, Batch(*(jnp.asarray(a) for a in clips[start : start + ROWS])))
-      for start in range(0, len(clips), ROWS)
-    )
-    recorded = record(run.classifier, run.params, batches)[1]
-    logits[name] = np.concatenate([np.asarray(batch.inputs) for batch in recorded])
-  confidence = np.asarray(jax.nn.softmax(logits["test"])).max(axis=-1)
-  right = (logits["test"].argmax(axis=-1) == splits.test.labels[:, None]).astype(np.float64)
-  one = read(confidence, right, list(CONSTANTS))
-  varying = read(confidence, right, learn(logits["validation"], splits.validation.labels))
-  rng, rows = np.random.default_rng(0), len(right)
+  test = record_clips(run, data, "test")
+  one = read(test, list(CONSTANTS))
+  varying = read(test, learn(record_clips(run, data, "validation")))
+  rng, rows = np.random.default_rng(0), one.steps.shape[1]
   gains = [
     accuracy_at(varying, steps, counts) - accuracy_at(one, steps, counts)
     for counts in rng.multinomial(rows, np.full(rows, 1 / rows), SAMPLES)
@@ -165,7 +153,7 @@ def main() -> None:
   if given.run is None:
     print(compare_with_optimum(given.held_out, given.draws, given.steps or [10, 12, 15, 20]))
   else:
-    print(compare_on_clips(given.run, data_of(given), given.steps or [25, 30, 35, 40, 45, 50]))
+    print(compare_on_clips(given.run, data_of(given), given.steps or [35, 38, 40, 42]))
 
 
 if __name__ == "__main__":

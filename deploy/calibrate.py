@@ -31,7 +31,7 @@ from deploy.long_recordings import open_recording
 from deploy.measure import measure
 from deploy.run_files import Run, save_calibration
 from deploy.thresholds import choose_for_accuracy, choose_for_rate, choose_for_time, list_thetas
-from rc_jax import Batch, evaluate, record
+from rc_jax import Batch, Classifier, evaluate, record
 
 ROWS = 500  # to one batch
 
@@ -52,14 +52,7 @@ def read_clips(run: Run, data: dict[str, Any], split: str, thetas: np.ndarray) -
   Raises:
     ValueError: data that cannot be read, or that has other classes.
   """
-  loaded = load_data(run, data)
-  clips = getattr(loaded.splits, split)
-  statistics = speech.Statistics(run.statistics["mean"], run.statistics["std"])
-  batches = (
-    speech.prepare(statistics, Batch(*(jnp.asarray(a) for a in clips[start : start + ROWS])))
-    for start in range(0, len(clips), ROWS)
-  )
-  recorded, logits = record(run.classifier, run.params, batches)
+  recorded, logits = record_clips(run, data, split)
   read = [evaluate(recorded, (), logits, float(theta)) for theta in thetas]
   right = np.array([one.predicted == one.label for one in read])
   at_end = np.asarray(read[0].eos_label) == read[0].label
@@ -69,6 +62,26 @@ def read_clips(run: Run, data: dict[str, Any], split: str, thetas: np.ndarray) -
     "accuracy": right.mean(axis=1),
     "eos_accuracy": float(at_end.mean()),
   }
+
+
+def record_clips(run: Run, data: dict[str, Any], split: str) -> tuple[Classifier, list[Batch]]:
+  """Records a run's logits at every step of the clips of a split, as `record` gives them.
+
+  Args:
+    run: of speech.
+    data: of `load_data`.
+    split: of the data.
+
+  Raises:
+    ValueError: data that cannot be read, or that has other classes.
+  """
+  clips = getattr(load_data(run, data).splits, split)
+  statistics = speech.Statistics(run.statistics["mean"], run.statistics["std"])
+  batches = (
+    speech.prepare(statistics, Batch(*(jnp.asarray(a) for a in clips[start : start + ROWS])))
+    for start in range(0, len(clips), ROWS)
+  )
+  return record(run.classifier, run.params, batches)
 
 
 def main() -> int:

@@ -3,10 +3,10 @@
 # loss of another worker, begins it anew from the last checkpoint. On all workers at once:
 #
 #   gcloud compute tpus tpu-vm ssh SLICE --worker=all \
-#     --command="RUNS=/shared/runs bash rc-jax/jobs/tpu_pod.sh speech --batch_size=4096"
+#     --command="cd rc-jax && RUNS=/shared/runs bash jobs/tpu_pod.sh speech --batch_size=4096"
 #
-# RUNS must outlive the slice: a mounted bucket or a network disk. As the start-up script of a queued
-# resource it goes on by itself after a preemption, once there is a slice again.
+# RUNS must outlive the slice: a mounted bucket or a network disk. After a preemption the same command
+# on the next slice goes on.
 
 experiment=${1:?"name an experiment: spotting, two_sequence, temporal_mnist or speech"}
 shift

@@ -224,7 +224,7 @@ def keep_compiled(folder: str | None) -> None:
 def guard(main: Callable[[], Any]) -> int:
   """Runs a command: bad input ends it with one line and status 2, not with a traceback.
 
-  So does Ctrl-C or SIGTERM, with status 130, and the loss of another process of the run.
+  So does Ctrl-C, SIGTERM or SIGHUP, with status 130, and the loss of another process of the run.
 
   Args:
     main: returns the exit status, or None for 0, and raises ValueError or OSError for bad input.

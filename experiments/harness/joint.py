@@ -29,14 +29,14 @@ def make_joint_update(runs: Sequence[RunState]) -> Update:
     return jax.jit(make_update(task, settings), donate_argnums=0)
   betas = [run.settings.schedule_of("beta", task.updates_per_epoch) for run in runs]
   schedules = [b if callable(b) else optax.constant_schedule(b) for b in betas]
-  alike = len({run.settings.betas for run in runs}) == 1
+  differ = len({run.settings.betas for run in runs}) > 1
 
   def update_member(
     k: Array, state: TrainState, data: Any, item: Any
   ) -> tuple[TrainState, Metrics]:
     beta = lambda count: jnp.stack([jnp.float32(schedule(count)) for schedule in schedules])[k]
     # An objective that has no entropy reward takes no schedule of it.
-    return make_update(task, settings, None if alike else beta)(state, data, item)
+    return make_update(task, settings, beta if differ else None)(state, data, item)
 
   shared = _share_data(runs)
   members = jnp.arange(len(runs))

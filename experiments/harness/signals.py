@@ -1,4 +1,7 @@
-"""The end of a run on request: a signal becomes an event that the training loop looks at."""
+"""The end of a run on request: a signal ends a command in order, wherever it comes.
+
+In the training it becomes an event that the loop looks at, elsewhere a KeyboardInterrupt.
+"""
 
 import os
 import signal
@@ -19,7 +22,9 @@ def interrupt_on_signals() -> None:
 
   def repeat(what: Any) -> None:
     if issubclass(what.exc_type, KeyboardInterrupt):
-      threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
+      again = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM))
+      again.daemon = True  # a process that ends meanwhile needs no signal
+      again.start()
     else:
       report(what)
 

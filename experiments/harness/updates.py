@@ -43,7 +43,10 @@ def count_updates(task: Task, settings: Settings) -> int:
 
 
 def make_initial_state(task: Task, settings: Settings) -> TrainState:
-  """Returns the state before the first update, whose parameters are drawn."""
+  """Returns the state before the first update, whose parameters are drawn.
+
+  Drawing them is compiled once for all runs of a network.
+  """
   key = jax.random.fold_in(jax.random.key(settings.seed), 0)
   draw = functools.partial(_draw_params, task.classifier)
   drawn = task._replace(classifier=task.classifier._replace(init=draw))
@@ -126,9 +129,9 @@ def make_update(task: Task, settings: Settings, beta: Schedule | None = None) ->
 
 def set_dtype(task: Task, settings: Settings) -> Task:
   """Returns the task with its classifier computed in `settings.dtype`, and how it is read."""
-  if settings.dtype == "float32":
-    return task
-  classifier = with_dtype(task.classifier, settings.dtype)
+  classifier = task.classifier
+  if settings.dtype != "float32":  # a wrapped one would be another function, and compile anew
+    classifier = with_dtype(classifier, settings.dtype)
   reader = make_reader(classifier, settings.objective, task.class_names)
   return task._replace(classifier=classifier, reader=reader)
 

@@ -16,6 +16,7 @@ _MOST_LOG_ODDS = 15.0
 # The threshold is free at these shares of the longest row, and lies on a line between them. One for
 # each step would follow the few held-out rows that end there.
 _KNOTS = (0.0, 0.05, 0.12, 0.25, 0.5, 0.75, 0.9, 1.0)
+_MARGIN = 1e-4  # in log odds
 _CONSTANTS = 40  # thresholds for all steps, of which the best is where the search begins
 _MOVES = (2.0, 1.0, 0.5, 0.25, 0.12)  # of a knot, in log odds
 _MOST_SWEEPS = 6  # with moves of one size
@@ -83,7 +84,8 @@ def _search(
 
 
 def _list_constants(log_odds: np.ndarray) -> np.ndarray:
-  return np.quantile(log_odds, np.linspace(0, 1, _CONSTANTS + 1)[1:])
+  """Quantiles, and a little less: theta is rounded to float32, and its own row is to cross it."""
+  return np.quantile(log_odds, np.linspace(0, 1, _CONSTANTS + 1)[1:]) - _MARGIN
 
 
 class _Rows(NamedTuple):

@@ -9,8 +9,9 @@ import soundfile
 
 RATES = (16_000, 44_100, 8_000)
 SECONDS = 0.12
-# These need the reader to be told what they hold, so that no file of a user can be one.
-WITHOUT_A_HEADER = ("RAW",)
+# RAW needs the reader to be told what it holds, so that no file of a user can be one. SD2 has its
+# header in a second file, which libsndfile writes into the folder that is the present one.
+WITHOUT_A_HEADER = ("RAW", "SD2")
 
 
 class Seed(NamedTuple):

@@ -15,6 +15,7 @@ from jax.sharding import PartitionSpec
 
 import rc_jax
 from rc_jax import objectives
+from rc_jax.objectives import thresholds
 
 B, T, C = 4, 5, 3
 LENGTHS = np.array([5, 3, 1, 4], np.int32)
@@ -379,6 +380,27 @@ def test_learnt_thresholds_of_any_rows_can_be_used(seed, cost, all_right):
   theta = rc_jax.learn_thresholds(batch, cost)
   assert np.all((theta > 0.5) & (theta < 1))
   assert rc_jax.evaluate(READER, (), batch, theta).step.shape == (30,)
+
+
+@hypothesis.given(st.integers(0, 10_000), st.sampled_from([0.0, 0.01, 0.05, 0.3]))
+@hypothesis.settings(max_examples=6)
+def test_no_constant_is_better_on_the_rows_that_thresholds_are_learnt_from(seed, cost):
+  """Where rows count as right or wrong, as they do of a network whose probabilities mislead."""
+  rng = np.random.default_rng(seed)
+  confidence = 0.5 + 0.5 * rng.beta(2, 2, size=(12, 4))
+  batch = recorded(confidence, rng.uniform(size=confidence.shape) < confidence)
+  batch = batch._replace(lengths=rng.integers(1, 5, 12).astype(np.int32))
+  labels, read = np.ones(12, int), batch.inputs.astype(np.float64)
+
+  def value(theta):
+    step, _, label = oracle.first_spikes(read, theta, batch.lengths)
+    return np.mean(label == labels) - cost * np.mean(step + 1)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(thresholds, "_holds", lambda rows, calibrated: False)
+    best = value(rc_jax.learn_thresholds(batch, cost).astype(np.float64))
+  constants = [*np.unique(confidence), 1 - 1e-7]
+  assert all(value(np.full(4, constant)) <= best + 0.02 for constant in constants[::6])
 
 
 def test_bad_costs_and_records():

@@ -9,7 +9,7 @@ from running import BINARIES, lines, mnist_setup, read_json, run
 
 from experiments.harness import loop, run_state
 from experiments.harness.updates import make_initial_state, set_dtype
-from rc_jax import evaluate
+from rc_jax import evaluate, record
 
 
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, capsys):
@@ -86,3 +86,14 @@ def test_dtype_is_of_the_computation_not_of_the_parameters(dtype):
   carry = task.classifier.initial_carry(state.params)
   assert {str(a.dtype) for a in jax.tree.leaves(state.params)} == {"float32"}
   assert {str(a.dtype) for a in jax.tree.leaves(carry)} == {dtype}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_run_is_read_as_its_objective_decides(dtype):
+  """A stop head's decisions are of ten classes, its network has an output more."""
+  task, settings = mnist_setup(dtype=dtype, objective="stop_head", beta="0")
+  task = set_dtype(task, settings)
+  batch = next(iter(task.validation.batches()))
+  params = make_initial_state(task, settings).params
+  outputs = lambda classifier: record(classifier, params, batch)[1][0].inputs.shape[-1]
+  assert (outputs(task.classifier), outputs(task.read_classifier)) == (11, 10)
