@@ -10,11 +10,11 @@
 
 experiment=${1:?"name an experiment: spotting, two_sequence, temporal_mnist or speech"}
 shift
-# 130: a signal or a lost worker; 134: JAX's own end of a worker that has lost the first one.
+# 130: a signal, or a lost worker.
 until python -m "experiments.$experiment" \
   --workdir="${RUNS:-runs}/$experiment" --progress=false "$@"; do
   status=$?
-  if [ $status -ne 130 ] && [ $status -ne 134 ]; then
+  if [ $status -ne 130 ]; then
     exit $status
   fi
   sleep "${PAUSE_SECONDS:-10}"

@@ -96,7 +96,7 @@ def test_slurm_begins_again_what_a_signal_has_stopped(tmp_path, script, status, 
   assert settings.betas == ((0.0, 0.2),) and settings.amount == 40
 
 
-@pytest.mark.parametrize("ends", [[0], [2], [130, 134, 0], [130, 2]])
+@pytest.mark.parametrize("ends", [[0], [2], [130, 130, 0], [130, 2]])
 def test_a_worker_of_a_tpu_pod_begins_again_until_its_run_has_ended(tmp_path, ends):
   """With a `python` that writes its command down and ends with one status after the other."""
   (tmp_path / "ends").write_text("\n".join(map(str, ends)) + "\n")

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from absl import app, flags, logging
 
-from experiments.harness import compile_cache, processes, thread_errors
+from experiments.harness import compile_cache, process_loss, processes, thread_errors
 from experiments.harness.objectives import RIVALS
 from experiments.harness.settings import Experiment, Settings, make_settings
 from experiments.harness.signals import interrupt_on_signals
@@ -237,12 +237,12 @@ def guard(main: Callable[[], Any]) -> int:
   try:
     return main() or 0
   except (ValueError, OSError, jax.errors.JaxRuntimeError) as error:
-    loss = processes.explain_loss(error)
+    loss = process_loss.explain_error(error)
     if loss is None and isinstance(error, jax.errors.JaxRuntimeError):
       raise
     logging.info("where it came from", exc_info=True)  # --verbosity=0 shows it
     print(f"error: {loss or error}", file=sys.stderr)
-    status = 2 if loss is None else 130  # a loss is mended by starting again, as a signal is
+    status = 2 if loss is None else process_loss.STATUS
   except KeyboardInterrupt:  # before or after the training, or a second one in it
     print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
     status = 130

@@ -9,7 +9,7 @@ import contextlib
 import importlib.util
 import json
 import os
-import re
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +19,13 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from experiments.harness import process_loss
+
 # Says how many processes there are: of SLURM's srun, and of Open MPI's mpirun.
 _COUNTS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
-_LOST = re.compile(r"\b(UNKNOWN|UNAVAILABLE|ABORTED|CANCELLED|DEADLINE_EXCEEDED|INTERNAL): ")
 # A process that does not answer for so long counts as lost; JAX's default is 100.
 _HEARTBEAT_SECONDS = 40
+_JOIN_SECONDS = 300  # for all processes to start
 _AGREE_SECONDS = 1.0  # between two questions of an `Agreement`
 
 
@@ -49,13 +51,25 @@ def join(address: str | None, number: int | None, index: int | None) -> None:
   if number is not None and index is not None and not 0 <= index < number:
     raise ValueError(f"--process_id is {index}; of {number} processes it is 0 to {number - 1}")
   if address is not None:
-    _await_coordinator(address, index)
+    _await_coordinator(address, index, _JOIN_SECONDS)
+  process_loss.say_at_abort(
+    f"not all processes have come within {_JOIN_SECONDS} seconds; start all again, together"
+  )
   try:
-    jax.distributed.initialize(address, number, index, heartbeat_timeout_seconds=_HEARTBEAT_SECONDS)
+    jax.distributed.initialize(
+      address,
+      number,
+      index,
+      initialization_timeout=_JOIN_SECONDS,
+      heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+    )
   except (ValueError, RuntimeError) as error:
     if set(given.values()) == {None} and "should be defined" in str(error):
+      signal.signal(signal.SIGABRT, signal.SIG_DFL)
       return  # a TPU of one host
-    raise ValueError(f"this process cannot join the others: {_shorten(error)}") from error
+    text = process_loss.shorten(error)
+    raise ValueError(f"this process cannot join the others: {text}") from error
+  process_loss.say_at_abort(process_loss.describe("JAX tells more above"))
 
 
 def _is_on_cluster() -> bool:
@@ -64,7 +78,7 @@ def _is_on_cluster() -> bool:
   return max(counts) > 1 or importlib.util.find_spec("libtpu") is not None
 
 
-def _await_coordinator(address: str, index: int | None, seconds: float = 300.0) -> None:
+def _await_coordinator(address: str, index: int | None, seconds: float) -> None:
   """Raises ValueError if process 0 cannot be reached or has no port: JAX would abort, or wait.
 
   Args:
@@ -91,14 +105,10 @@ def _await_coordinator(address: str, index: int | None, seconds: float = 300.0) 
       if time.monotonic() > end:
         raise ValueError(
           f"process 0 cannot be reached at --coordinator_address={address} "
-          f"({error.strerror or error}); start it within five minutes, and give a host and a port "
-          "that all can reach"
+          f"({error.strerror or error}); start it within {seconds:.0f} seconds, and give a host "
+          "and a port that all can reach"
         ) from error
     time.sleep(0.5)
-
-
-def _shorten(error: Exception) -> str:
-  return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def is_writer() -> bool:
@@ -164,17 +174,6 @@ def sharing_failure() -> Iterator[None]:
   for index, text in enumerate(said):
     if text is not None:
       raise ValueError(f"process {index} has ended: {text}")
-
-
-def explain_loss(error: Exception) -> str | None:
-  """Says that a process has ended before the others, where that is what an error of XLA means."""
-  if not jax.distributed.is_initialized() or not _LOST.search(str(error)):
-    return None
-  return (
-    f"another of the {jax.process_count()} processes has ended or cannot be reached "
-    f"({_shorten(error)}); "
-    "see what it said, then start all again: they go on from the last checkpoint"
-  )
 
 
 class Agreement:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 
 import jax
 import numpy as np
@@ -17,7 +18,7 @@ from running import read_json, run
 from data_pipelines.batches import Split
 from deploy import load_run
 from experiments import temporal_mnist
-from experiments.harness import devices, flags, processes
+from experiments.harness import devices, flags, process_loss, processes
 from experiments.harness import run as harness
 from experiments.harness.fingerprint import identify_data
 
@@ -42,9 +43,7 @@ def work(given, log, at_update):
     log: path of the output; the rows go beside it.
     at_update: `(number, signal)` that it sends itself before its so manieth update, or None.
   """
-  file = os.open(log, os.O_WRONLY | os.O_CREAT)
-  os.dup2(file, 1)
-  os.dup2(file, 2)
+  redirect(log)
   os.environ["XLA_FLAGS"] = os.environ["XLA_FLAGS"].replace("count=2", "count=1")
   jax.config.update("jax_disable_most_optimizations", True)
   processes._AGREE_SECONDS = 0.0  # before each update, and a checkpoint each time
@@ -83,22 +82,58 @@ def start(folder, number, at_update=None, **given):
   Returns:
     Exit status and output of each.
   """
-  with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    address = f"127.0.0.1:{free.getsockname()[1]}"
-  where = {"workdir": str(folder / "run"), "coordinator_address": address}
+  where = {"workdir": str(folder / "run"), "coordinator_address": find_address()}
   flags = GIVEN | where | {"num_processes": str(number)} | given
   logs = [folder / f"{number}-{k}.log" for k in range(number)]
-  members = []
-  for k, log in enumerate(logs):
-    own = at_update[1:] if at_update and at_update[0] == k else None
-    one = FORKED.Process(target=work, args=(flags | {"process_id": str(k)}, str(log), own))
+  signals = [at_update[1:] if at_update and at_update[0] == k else None for k in range(number)]
+  return run_processes(
+    work,
+    logs,
+    [
+      (flags | {"process_id": str(k)}, str(log), own)
+      for k, (log, own) in enumerate(zip(logs, signals, strict=True))
+    ],
+  )
+
+
+def find_address():
+  """host:port for a process 0 on this machine."""
+  with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+def run_processes(target, logs, arguments):
+  """Runs a function in as many processes as there are logs, which it writes; see `start`."""
+  members = [FORKED.Process(target=target, args=own) for own in arguments]
+  for one in members:
     one.start()
-    members.append(one)
   for one in members:
     one.join(300)
     one.kill()
   return [(one.exitcode, log.read_text()) for one, log in zip(members, logs, strict=True)]
+
+
+def join_alone(log, address, index, seconds):
+  """The main of a process that joins another one: process 0 dies at once, process 1 waits."""
+  redirect(log)
+  processes._JOIN_SECONDS = seconds
+
+  def main():
+    processes.join(address, 2, index)
+    if index == 0:
+      os.kill(os.getpid(), signal.SIGKILL)
+    while True:  # JAX's abort comes while Python computes
+      sum(range(1000))
+
+  sys.exit(flags.guard(main))
+
+
+def redirect(log):
+  """Sends the output of this process to a file."""
+  file = os.open(log, os.O_WRONLY | os.O_CREAT)
+  os.dup2(file, 1)
+  os.dup2(file, 2)
 
 
 def read_params(folder):
@@ -143,6 +178,22 @@ def test_a_run_whose_processes_change(tmp_path):
   assert run(temporal_mnist, tmp_path / "one", devices="1", epochs="3", **GIVEN) == 0
   # Where a gradient is near zero, Adam makes a step of rounding alone.
   assert_same(tmp_path / "run", tmp_path / "one", 1e-4)
+
+
+def test_the_loss_of_process_0(tmp_path):
+  """JAX's client aborts the others, from a thread of its own."""
+  logs, address = [tmp_path / "0.log", tmp_path / "1.log"], find_address()
+  arguments = [(str(log), address, k, 60) for k, log in enumerate(logs)]
+  (killed, _), (status, said) = run_processes(join_alone, logs, arguments)
+  assert (killed, status) == (-signal.SIGKILL, 130)
+  assert "error: another of the 2 processes has ended or cannot be reached (JAX tells more" in said
+
+
+def test_a_process_that_never_comes(tmp_path):
+  logs = [tmp_path / "0.log"]
+  ((status, said),) = run_processes(join_alone, logs, [(str(logs[0]), find_address(), 0, 1)])
+  assert status == 130
+  assert "error: not all processes have come within 1 seconds" in said
 
 
 def test_processes_that_were_started_otherwise(monkeypatch):
@@ -199,7 +250,7 @@ def test_alone_nothing_is_joined_and_a_wish_is_obeyed_at_once(monkeypatch):
   processes.join(None, 1, None)  # though SLURM has started two
   assert not jax.distributed.is_initialized()
   assert processes.exchange({"a": 1}) == [{"a": 1}]
-  assert processes.explain_loss(ValueError("UNKNOWN: Gloo all-reduce failed")) is None
+  assert process_loss.explain_error(ValueError("UNKNOWN: Gloo all-reduce failed")) is None
   stop, asked = [], processes.Agreement(lambda: bool(stop), 1e9)
   assert not asked.ask()
   stop.append(1)
