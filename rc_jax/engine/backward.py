@@ -124,19 +124,23 @@ def run_backward(
 
 
 def _run_stage(pass_: _Pass, stage: Stage, of_rows: _OfRows, state: _State) -> _State:
-  """All steps of a stage, with its rows gathered from all rows and put back."""
+  """All steps of a stage; the rows of a narrow one are gathered from all rows and put back."""
+
+  def run_loop(own: _OfRows, s: _State) -> _State:
+    return lax.while_loop(is_within, functools.partial(_step_back, pass_, stage, own), s)
 
   def is_within(s: _State) -> Array:
     return s.t >= stage.first
 
   def run(s: _State) -> _State:
     own, own_dcarry = gather_rows((of_rows, s.dcarry), stage.rows)
-    step = functools.partial(_step_back, pass_, stage, own)
-    after = lax.while_loop(is_within, step, s._replace(dcarry=own_dcarry))
+    after = run_loop(own, s._replace(dcarry=own_dcarry))
     dcarry = scatter_rows(s.dcarry, stage.rows, after.dcarry)
     return vary_alike(after._replace(dcarry=dcarry), pass_.xs)[0]
 
   state = vary_alike(state._replace(t=stage.end - 1), pass_.xs)[0]
+  if stage.rows.size == rows_and_steps(pass_.xs)[0]:
+    return run_loop(of_rows, state)
   # An outer loop that runs once or not at all, as in the forward pass.
   return lax.while_loop(is_within, run, state)
 

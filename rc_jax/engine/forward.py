@@ -158,15 +158,21 @@ def _run(
   state = _record_outputs(pass_, state, last, carry, output)
 
   stages = []
+  if pass_.to_end and pass_.lengths is None:
+    most_widths = 1  # no row ends before another
   widths = loop_widths(rows, steps, most_widths)
   for width, floor in zip(widths, [*widths[1:], 0], strict=True):
     first, log_start = state.t, state.logged
-    # An outer loop that runs once or not at all: a stage that no row needs costs nothing but this
-    # test. No row is silent after T steps, since each ends at its last one.
-    is_needed = lambda s, floor=floor: _count_active(pass_, s[0], last) > floor
-    run = lambda s, width=width, floor=floor: _run_stage(pass_, width, floor, s[0])
-    start = (state, vary_alike(jnp.zeros(width, jnp.int32), xs)[0])
-    state, own_rows = lax.while_loop(is_needed, run, start)
+    if width == rows:
+      own_rows = jnp.arange(rows, dtype=jnp.int32)
+      state = _run_loop(pass_, own_rows, last, floor, state)
+    else:
+      # An outer loop that runs once or not at all: a stage that no row needs costs nothing but this
+      # test. No row is silent after T steps, since each ends at its last one.
+      is_needed = lambda s, floor=floor: _count_active(pass_, s[0], last) > floor
+      run = lambda s, width=width, floor=floor: _run_stage(pass_, width, floor, s[0])
+      start = (state, vary_alike(jnp.zeros(width, jnp.int32), xs)[0])
+      state, own_rows = lax.while_loop(is_needed, run, start)
     stages.append(Stage(own_rows, first, state.t, log_start))
   code = state.code
   spike = Spike(
@@ -192,16 +198,17 @@ def _run_stage(pass_: _Pass, width: int, floor: int, state: _State) -> tuple[_St
   carry, code, label, output = gather_rows(of_all, own_rows)
   own = state._replace(carry=carry, code=code, label=label, output=output)
   lengths = None if pass_.lengths is None else gather_rows(pass_.lengths, own_rows)
-  last = _last_step(lengths, steps)
-  own = lax.while_loop(
-    lambda s: _count_active(pass_, s, last) > floor,
-    functools.partial(_advance, pass_, own_rows, last),
-    own,
-  )
+  own = _run_loop(pass_, own_rows, _last_step(lengths, steps), floor, own)
   of_own = (own.carry, own.code, own.label, own.output)
   carry, code, label, output = scatter_rows(of_all, own_rows, of_own)
   state = own._replace(carry=carry, code=code, label=label, output=output)
   return vary_alike((state, own_rows), pass_.xs)[0]
+
+
+def _run_loop(pass_: _Pass, rows: Array, last: Array | int, floor: int, state: _State) -> _State:
+  """Advances rows `[w]` until at most `floor` of them are active."""
+  is_wide = lambda s: _count_active(pass_, s, last) > floor
+  return lax.while_loop(is_wide, functools.partial(_advance, pass_, rows, last), state)
 
 
 def _advance(pass_: _Pass, rows: Array, last: Array | int, s: _State) -> _State:

@@ -15,8 +15,8 @@ from rc_jax.engine.rows import gather_rows, num_rows, select_rows
 from rc_jax.engine.sharding import vary_alike
 from rc_jax.types import Array, Encoded
 
-# The gradient of `encode` reads the log in blocks, and rounds what is left up to this many entries.
-REST = 64
+# The gradient of `encode` reads the log in blocks of this many entries, or of a multiple.
+BLOCK = 128
 
 
 class Log(NamedTuple):
@@ -42,7 +42,7 @@ def blank_log(residuals: list[Array], encoded: Encoded | None, xs: Any) -> Log:
     xs: `[B, T, ...]` inputs.
   """
   rows, steps = jax.tree.leaves(xs)[0].shape[:2]
-  size = -(-rows * max(steps - 1, 1) // REST) * REST
+  size = -(-rows * max(steps - 1, 1) // BLOCK) * BLOCK
   blank = lambda a: vary_alike(jnp.zeros((size, *a.shape[1:]), a.dtype), xs)[0]
   if encoded is None:
     return Log([blank(a) for a in residuals], None)
