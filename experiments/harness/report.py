@@ -101,6 +101,8 @@ def write(workdir: pathlib.Path) -> None:
   versions = ", ".join(f"{k} {v}" for k, v in config["packages"].items())
   text += ["", f"Python {config['python']}, {versions}; revision {config['git_revision']}; "
            f"{config['device']}, {config['cpu_count']} cores.", ""]  # fmt: skip
+  if notes := _list_notes(config):
+    text += ["Said while it ran:", "", *notes, ""]
   for name in names:
     text += [f"![{name}](figures/{name}.png)", "", CAPTIONS[name], ""]
   write_text(workdir / "report.md", "\n".join(text))
@@ -127,6 +129,12 @@ def _format_command(config: dict[str, Any], trained: dict[str, Any]) -> str:
     if value is not None and name not in hidden
   )
   return f"python -m experiments.{config['experiment']} {given}"
+
+
+def _list_notes(config: dict[str, Any]) -> list[str]:
+  """Returns what the user was told at the starts of a run, each once, as items of Markdown."""
+  notes = (note for start in config.get("starts", ()) for note in start.get("notes", ()))
+  return [f"- {note}" for note in dict.fromkeys(notes)]
 
 
 def _rounding(length: str, trained: dict[str, Any]) -> float:

@@ -16,7 +16,7 @@ from rc_jax.engine.sharding import vary_alike
 from rc_jax.types import Array, Encoded
 
 # The gradient of `encode` reads the log in blocks of this many entries, or of a multiple.
-BLOCK = 128
+BLOCK = 64
 
 
 class Log(NamedTuple):

@@ -308,6 +308,7 @@ def test_the_circumstances_of_each_start_are_kept_oldest_first(half, whole):
   skipped, unchecked, damaged = second["notes"]
   assert skipped == "train: 9 clips were skipped" and "was not checked" in unchecked
   assert f"checkpoints/{STEPS[1]}" in damaged
+  assert f"- {skipped}\n- {unchecked}\n- {damaged}\n" in (half / "report.md").read_text()
   assert read_end(half) == whole
 
 
