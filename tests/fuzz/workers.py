@@ -2,6 +2,7 @@
 
 import multiprocessing
 import multiprocessing.connection
+import os
 import pathlib
 import resource
 import signal
@@ -115,6 +116,7 @@ def _work(seed, numbers, folder, sender):
   limit = addresses * resource.getpagesize() + MORE_MEMORY
   resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
   before = _peak()
+  os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libsndfile's MP3 reader tells of each bad frame
   warnings.simplefilter("error")  # a user would see it, with a line of source
   for number in numbers:
     started = time.process_time()
