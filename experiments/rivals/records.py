@@ -25,8 +25,7 @@ class Training(NamedTuple):
 
   Attributes:
     label: what the page calls it.
-    candidates: values of flags, the first of which are the paper's; a learning rate is a factor,
-      and a beta that is not given is that of the experiment for "rc", else 0.
+    candidates: values of flags, of which `list_candidates` tells.
     readings: how it is read: "theta", one threshold; "thresholds", one a step; "patience".
   """
 
@@ -46,7 +45,7 @@ def _values(name: str, *values: str) -> tuple[Flags, ...]:
 TRAININGS = {
   "rc": Training(
     "rank coding",
-    ({"objective": "rc"}, *({"objective": "rc", "beta": beta} for beta in ("0.1", "0.3"))),
+    tuple({"objective": "rc", "beta": beta} for beta in ("0", "0.1", "0.3")),
     ("theta", "thresholds"),
   ),
   "eos": Training("last step", _rates("eos"), ("theta", "patience", "thresholds")),
@@ -59,7 +58,20 @@ TRAININGS = {
   "sprt": Training("SPRT, LSEL", _rates("sprt")),
 }
 READINGS = {"theta": "", "thresholds": ", a threshold a step", "patience": ", patience"}
+# Where the paper's beta is not 0, it comes first and 0 second: from 0 a network gets fast.
+PAPER_BETAS = {"temporal_mnist": "0.165", "speech": "0.2"}
 MOST_TRIALS = min(len(training.candidates) for training in TRAININGS.values())
+
+
+def list_candidates(training: str, dataset: str) -> tuple[Flags, ...]:
+  """Returns what is tried for a training on a data set, the paper's values first.
+
+  A learning rate is a factor; a beta that is not given is 0.
+  """
+  candidates = TRAININGS[training].candidates
+  if training != "rc" or dataset not in PAPER_BETAS:
+    return candidates
+  return ({"objective": "rc", "beta": PAPER_BETAS[dataset]}, *candidates)
 
 
 def label_of(training: str, reading: str) -> str:

@@ -12,7 +12,15 @@ from experiments.harness.workdir import read_result
 from experiments.registry import load_binary
 from experiments.reproduce.runs import is_done
 from experiments.rivals.curves import read_curves
-from experiments.rivals.records import COMMON, SEARCH_SEED, SMOKE, SMOKE_DATA, TRAININGS, Flags
+from experiments.rivals.records import (
+  COMMON,
+  SEARCH_SEED,
+  SMOKE,
+  SMOKE_DATA,
+  TRAININGS,
+  Flags,
+  list_candidates,
+)
 from rc_jax import Evaluation
 from rc_jax.types import Params
 
@@ -56,9 +64,7 @@ def change(base: Settings, candidate: Flags, **more: Any) -> Settings:
     candidate: values of flags.
     **more: values of other flags.
   """
-  values: dict[str, Any] = dict(candidate)
-  if candidate["objective"] != "rc":
-    values["beta"] = "0"
+  values: dict[str, Any] = {"beta": "0"} | dict(candidate)
   if "learning_rate" in values:
     values["learning_rate"] = base.learning_rate * float(values["learning_rate"])
   return base.replace(**values, **more)
@@ -80,7 +86,7 @@ def train(
   Returns:
     Exit status: 0, or 130 if a signal ended a run.
   """
-  candidates = TRAININGS[training].candidates[:trials]
+  candidates = list_candidates(training, dataset)[:trials]
   if trials > 1:
     for k, candidate in enumerate(candidates):
       more = {"seed": SEARCH_SEED, "workdir": str(folder / f"trial-{k}")}
