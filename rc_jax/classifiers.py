@@ -255,8 +255,8 @@ def _apply_lstm_gates(c: Array, gates: Array) -> tuple[Array, Array]:
   # Early exit stores this sum: the derivative of all that follows needs nothing before it.
   gates = keep(gates)
   # sigmoid(x) = tanh(x / 2) / 2 + 1/2: one kernel for all four gates, to compile and to start.
-  half = np.repeat(np.asarray([0.5, 0.5, 1.0, 0.5], gates.dtype), gates.shape[-1] // 4)
-  half = jnp.broadcast_to(half, gates.shape)
+  halves = np.repeat(np.asarray([0.5, 0.5, 1.0, 0.5], gates.dtype), gates.shape[-1] // 4)
+  half = jnp.broadcast_to(halves, gates.shape)
   i, f, g, o = jnp.split(half * jnp.tanh(half * gates) + (1 - half), 4, axis=-1)
   c = f * c + i * g
   return c, o * jnp.tanh(c)
