@@ -58,7 +58,7 @@ TRAININGS = {
   "sprt": Training("SPRT, LSEL", _rates("sprt")),
 }
 READINGS = {"theta": "", "thresholds": ", a threshold a step", "patience": ", patience"}
-# Where the paper's beta is not 0, it comes first and 0 second: from 0 a network gets fast.
+# Where the paper's beta is not 0 it comes first, and 0, with which networks got fast, second.
 PAPER_BETAS = {"temporal_mnist": "0.165", "speech": "0.2"}
 MOST_TRIALS = min(len(training.candidates) for training in TRAININGS.values())
 
