@@ -36,14 +36,17 @@ def hush() -> None:
 def hush_abandoned_reads() -> None:
   """Shows what Orbax leaves of a checkpoint that it could not read at --verbosity=0 alone.
 
-  It closes its event loop over reads that are under way. They fail when they are collected, at any
-  later time, where nobody can catch it, and the user has been told of the damage in one sentence.
+  It closes its event loop over reads that are under way. They fail when TensorStore ends them or
+  when they are collected, at any later time, where nobody can catch it, and the user has been told
+  of the damage in one sentence.
   """
   report = sys.unraisablehook
 
   def report_others(what: Any) -> None:
-    coroutine = what.object
-    if inspect.iscoroutine(coroutine) and "orbax" in coroutine.cr_code.co_filename:
+    read = what.object
+    of_orbax = inspect.iscoroutine(read) and "orbax" in read.cr_code.co_filename
+    # TensorStore names no object when it comes to the closed loop with what it has read.
+    if of_orbax or (read is None and str(what.exc_value) == "Event loop is closed"):
       error = (what.exc_type, what.exc_value, what.exc_traceback)
       logging.info("in an abandoned read", exc_info=error)
     else:

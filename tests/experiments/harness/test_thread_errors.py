@@ -1,9 +1,13 @@
 """What failed saves and reads leave behind neither talks nor keeps the process alive."""
 
+import asyncio
 import gc
 import subprocess
 import sys
 import types
+
+import pytest
+import tensorstore
 
 from experiments.harness import thread_errors
 
@@ -27,9 +31,15 @@ def test_threads_of_a_failed_save_are_silent_and_do_not_keep_the_process_alive()
   assert (done.returncode, done.stdout, done.stderr) == (2, "error: one sentence\n", "")
 
 
-def test_abandoned_reads_of_orbax_are_silent_and_others_are_not(monkeypatch):
+@pytest.fixture
+def told(monkeypatch):
+  """What is reported of errors that nobody could catch."""
   told = []
   monkeypatch.setattr(sys, "unraisablehook", told.append)
+  return told
+
+
+def test_abandoned_reads_of_orbax_are_silent_and_others_are_not(told):
   thread_errors.hush_abandoned_reads.__wrapped__()
 
   def abandon(filename):
@@ -48,3 +58,30 @@ def test_abandoned_reads_of_orbax_are_silent_and_others_are_not(monkeypatch):
   abandon("ours.py")
   gc.collect()
   assert [what.exc_type for what in told] == [OSError]
+
+
+def end_read_after_its_loop():
+  promise, future = tensorstore.Promise.new()
+
+  async def read():
+    await future
+
+  async def begin():
+    under_way = asyncio.ensure_future(read())
+    await asyncio.sleep(0)
+    return under_way
+
+  loop = asyncio.new_event_loop()
+  under_way = loop.run_until_complete(begin())
+  loop.close()
+  promise.set_result(None)
+  under_way.get_coro().close()
+
+
+def test_reads_that_end_after_the_loop_of_orbax_are_silent(told):
+  end_read_after_its_loop()
+  assert [str(what.exc_value) for what in told] == ["Event loop is closed"]
+  told.clear()
+  thread_errors.hush_abandoned_reads.__wrapped__()
+  end_read_after_its_loop()
+  assert not told
