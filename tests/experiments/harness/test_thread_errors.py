@@ -67,15 +67,15 @@ def end_read_after_its_loop():
     await future
 
   async def begin():
-    under_way = asyncio.ensure_future(read())
-    await asyncio.sleep(0)
+    under_way = read()
+    under_way.send(None)
     return under_way
 
   loop = asyncio.new_event_loop()
   under_way = loop.run_until_complete(begin())
   loop.close()
   promise.set_result(None)
-  under_way.get_coro().close()
+  under_way.close()
 
 
 def test_reads_that_end_after_the_loop_of_orbax_are_silent(told):
