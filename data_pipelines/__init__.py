@@ -5,7 +5,7 @@ The package needs the extra `data`: `pip install 'rc-jax[data]'`.
 
 from importlib.util import find_spec
 
-_NEEDED = ("grain", "librosa", "scipy", "soundfile", "tensorflow_datasets", "tqdm")
+_NEEDED = ("grain", "librosa", "scipy", "soundfile", "soxr", "tensorflow_datasets", "tqdm")
 # `find_spec` of a top-level name looks for its file and imports nothing: the check costs a
 # millisecond, and without it a plain `pip install rc-jax` would fail module by module.
 _missing = [name for name in _NEEDED if find_spec(name) is None]

@@ -73,20 +73,9 @@ def make_loss_at_one_step(
     params: Params, batch: Batch, step: Array, key: Key | None = None
   ) -> tuple[Array, Metrics]:
     del key
-    rows, _ = check_shapes(batch)
-    code, computed = unroll_and_count(
-      classifier.step,
-      params,
-      initial_carries(classifier, params, rows),
-      batch.inputs,
-      theta(step) if callable(theta) else theta,
-      batch.lengths,
-      encode=classifier.encode,
-      decode=classifier.decode,
-      engine=engine,
-      to_end=at_end,
-      zero_carry=starts_at_zero(classifier, params),
-    )
+    check_shapes(batch)
+    theta_now = theta(step) if callable(theta) else theta
+    code, computed = _run_rows(classifier, params, batch, theta_now, engine, to_end=at_end)
     beta_now = beta(step) if callable(beta) else beta
     mean_loss = jnp.mean(spike_losses(loss, code.logits, batch.labels, beta_now))
     return mean_loss, _make_metrics(mean_loss, code, computed, batch)
@@ -94,15 +83,39 @@ def make_loss_at_one_step(
   return loss_fn
 
 
+def _run_rows(
+  classifier: Classifier, params: Params, batch: Batch, theta: Any, engine: Engine, **options: Any
+) -> tuple[RankCode, Array]:
+  """`unroll_and_count` of a batch."""
+  return unroll_and_count(
+    classifier.step,
+    params,
+    initial_carries(classifier, params, len(batch.labels)),
+    batch.inputs,
+    theta,
+    batch.lengths,
+    encode=classifier.encode,
+    decode=classifier.decode,
+    engine=engine,
+    zero_carry=starts_at_zero(classifier, params),
+    **options,
+  )
+
+
 def make_loss_of_all_steps(
-  classifier: Classifier, objective: Objective, theta: Any, axis_name: str | None
+  classifier: Classifier,
+  objective: Objective,
+  theta: Any,
+  engine: Engine,
+  axis_name: str | None,
 ) -> BatchLoss:
-  """Makes the loss of an `Objective`: by the full scan, over each row up to its length.
+  """Makes the loss of an `Objective`, over each row up to its first spike or its length.
 
   Args:
     classifier: any `Classifier`.
     objective: whose loss it is.
-    theta: as `make_train`; the metrics alone read it.
+    theta: as `make_train`; where the objective runs every step, the metrics alone read it.
+    engine: as `make_train`; where the objective runs every step, it is the full scan.
     axis_name: as `make_train`; a row draws the same numbers on every number of devices.
   """
 
@@ -112,16 +125,26 @@ def make_loss_of_all_steps(
     rows, steps = check_shapes(batch)
     # Traced lengths cannot be checked; as in `unroll_to_spike`.
     batch = batch._replace(lengths=jnp.clip(jnp.asarray(batch.lengths, jnp.int32), 1, steps))
-    outputs = unroll_rows(classifier, params, batch).astype(jnp.float32)
-    losses = _find_losses(objective, outputs, batch, _draw_keys(key, rows, axis_name))
-    mean_loss = jnp.mean(losses)
-    classes = outputs.shape[-1] - objective.extra_outputs
-    read = lambda row: run_act(objective.act, row, classes)
-    read_now = theta(step) if callable(theta) else theta
-    code = rank_code(jax.vmap(read)(jax.lax.stop_gradient(outputs)), read_now, batch.lengths)
-    return mean_loss, _make_metrics(mean_loss, code, jnp.float32(1), batch)
+    keys = _draw_keys(key, rows, axis_name)
+    theta_now = theta(step) if callable(theta) else theta
+    if objective.until_spike:
+      code, computed = _run_rows(classifier, params, batch, theta_now, engine, keeps_all=True)
+      heard = batch._replace(lengths=code.step + 1)
+      mean_loss = jnp.mean(_find_losses(objective, code.logits.astype(jnp.float32), heard, keys))
+    else:
+      outputs = unroll_rows(classifier, params, batch).astype(jnp.float32)
+      mean_loss = jnp.mean(_find_losses(objective, outputs, batch, keys))
+      code, computed = _read(objective, outputs, batch, theta_now), jnp.float32(1)
+    return mean_loss, _make_metrics(mean_loss, code, computed, batch)
 
   return loss_fn
+
+
+def _read(objective: Objective, outputs: Array, batch: Batch, theta: Any) -> RankCode:
+  """The decisions of the rows, from their outputs `[B, T, O]`."""
+  classes = outputs.shape[-1] - objective.extra_outputs
+  read = lambda row: run_act(objective.act, row, classes)
+  return rank_code(jax.vmap(read)(jax.lax.stop_gradient(outputs)), theta, batch.lengths)
 
 
 def _find_losses(objective: Objective, outputs: Array, batch: Batch, keys: Key | None) -> Array:

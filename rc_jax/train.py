@@ -77,7 +77,8 @@ def make_train(
     classifier: any `Classifier`.
     optimizer: any optax optimizer.
     objective: "rc" puts the loss at the first spike (Algorithm 1), "eos" at the last step; an
-      `Objective`, as those of `rc_jax.objectives`, where it needs, and runs every step of a row.
+      `Objective`, as those of `rc_jax.objectives`, where it needs more than one step of a row; it
+      runs every step, unless it is one of `objectives.until_spike`.
     loss: `(logits [C] float32, label int32) -> float scalar` of one row, at the step that
       "rc" or "eos" names; an `Objective` has its own. The loss and gradient of a row whose label is
       not in `0..C-1` are NaN.
@@ -148,7 +149,7 @@ def _make_loss(
   axis_name: str | None,
 ) -> BatchLoss:
   if isinstance(objective, Objective):
-    return make_loss_of_all_steps(classifier, objective, theta, axis_name)
+    return make_loss_of_all_steps(classifier, objective, theta, engine, axis_name)
   at_end = objective == "eos"
   return make_loss_at_one_step(
     classifier, at_end=at_end, loss=loss, beta=beta, theta=theta, engine=engine

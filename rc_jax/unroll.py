@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from rc_jax.engine import initial_carries, run_to_spike, vary_alike
 from rc_jax.engines import EarlyExit, Engine, check_engine, choose_engine
-from rc_jax.rank_code import rank_code, thresholds
+from rc_jax.rank_code import at_step, rank_code, thresholds
 from rc_jax.run_checks import check_rows, check_step
 from rc_jax.types import (
   Array,
@@ -119,6 +119,7 @@ def unroll_and_count(
   decode: Decode | None,
   engine: Engine,
   to_end: bool = False,
+  keeps_all: bool = False,
   zero_carry: bool = False,
 ) -> tuple[RankCode, Array]:
   """`unroll_to_spike`, and the share of row-steps that it computed; or a run to the rows' ends.
@@ -134,11 +135,13 @@ def unroll_and_count(
     decode: or None.
     engine: which computes it.
     to_end: run each row to its last step and record its first spike on the way.
+    keeps_all: give the logits of all steps up to a row's spike, or end, rather than of that alone.
     zero_carry: take the float leaves of carry for zeros, which saves early exit their products.
 
   Returns:
-    The rank code, whose logits are those at the end where rows run `to_end`; the share of the
-    row-steps of `[B, T]` that were computed, float32.
+    The rank code, whose logits are those at the end where rows run `to_end`, and `[B, T, C]` where
+    it `keeps_all`, of no meaning after it; the share of the row-steps of `[B, T]` that were
+    computed, float32.
   """
   check_engine(engine)
   rows, steps = check_rows(carry, xs, lengths)
@@ -148,7 +151,7 @@ def unroll_and_count(
   if engine == "auto":
     engine = choose_engine(rows, steps)
   decode = decode or identity
-  run = _Run(step, encode, decode, params, carry, xs, theta, lengths, to_end)
+  run = _Run(step, encode, decode, params, carry, xs, theta, lengths, to_end, keeps_all)
   if engine == "full":
     return _run_every_step(run), jnp.float32(1)
   options = engine if isinstance(engine, EarlyExit) else EarlyExit()
@@ -168,6 +171,11 @@ class _Run(NamedTuple):
   theta: Any
   lengths: Array | None
   to_end: bool
+  keeps_all: bool
+
+  def decode_all(self, params: Params, outputs: Output) -> Array:
+    """Logits `[B, T, C]` of outputs `[B, T, ...]`."""
+    return jax.vmap(jax.vmap(self.decode, (None, 0)), (None, 0))(params, outputs)
 
 
 def _run_early_exit(
@@ -190,13 +198,16 @@ def _run_early_exit(
     run.lengths,
     most_widths=options.widths,
     to_end=run.to_end,
+    keeps_all=run.keeps_all,
     zero_carry=zero_carry,
   )
   # The engine gives outputs; their logits, and the gradient of `decode`, are formed once a row.
-  logits = jax.vmap(run.decode, (None, 0))(params, spike.output)
+  decode = run.decode_all if run.keeps_all else jax.vmap(run.decode, (None, 0))
+  logits = decode(params, spike.output)
   label = spike.label
   if label is None:
-    label = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    said = at_step(logits, spike.step) if run.keeps_all else logits
+    label = jnp.argmax(said, axis=-1).astype(jnp.int32)
   return RankCode(spike.step, spike.spiked, label, logits), computed
 
 
@@ -204,20 +215,23 @@ def _run_every_step(run: _Run) -> RankCode:
   """The rank code by the full scan: outputs of all row-steps, of which the spikes' have a gradient.
 
   All logits are formed in one product, which is not differentiated, to find the spikes; a second
-  one of B rows carries the gradient.
+  one of B rows carries the gradient, unless all are kept.
   """
   one = lambda c, x: _unroll_outputs(run.step, run.params, c, x, run.encode, run.decode)
   outputs = jax.vmap(one)(run.carry, mask_padding(run.xs, run.lengths))
   rows, steps = jax.tree.leaves(outputs)[0].shape[:2]
-  decode_rows = jax.vmap(run.decode, (None, 0))
-  all_logits = jax.vmap(decode_rows, (None, 0))(*jax.lax.stop_gradient((run.params, outputs)))
+  if run.keeps_all:
+    logits = run.decode_all(run.params, outputs)
+    return rank_code(logits, run.theta, run.lengths)._replace(logits=logits)
+  all_logits = run.decode_all(*jax.lax.stop_gradient((run.params, outputs)))
   code = rank_code(all_logits, run.theta, run.lengths)
   enters = code.step
   if run.to_end:
     last = steps - 1 if run.lengths is None else run.lengths - 1
     enters = jnp.broadcast_to(jnp.int32(last), (rows,))
-  at_step = lambda a: a.at[jnp.arange(rows), enters].get(mode="promise_in_bounds")
-  return code._replace(logits=decode_rows(run.params, jax.tree.map(at_step, outputs)))
+  pick = lambda a: a.at[jnp.arange(rows), enters].get(mode="promise_in_bounds")
+  logits = jax.vmap(run.decode, (None, 0))(run.params, jax.tree.map(pick, outputs))
+  return code._replace(logits=logits)
 
 
 def _unroll_outputs(

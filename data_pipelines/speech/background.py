@@ -11,7 +11,7 @@ import numpy as np
 from data_pipelines.speech.features import SAMPLE_RATE
 from data_pipelines.speech.loudness import rms
 from data_pipelines.speech.source import show_name
-from data_pipelines.speech.waveforms import ENDINGS, LARGEST_PEAK, read_mono
+from data_pipelines.speech.waveforms import ENDINGS, LARGEST_PEAK, read_mono, resample
 
 LEVEL = 0.1  # root mean square of each part, where full scale is 1
 SYNTHETIC = "synthetic"
@@ -81,9 +81,7 @@ def _read_parts(folder: pathlib.Path) -> list[np.ndarray]:
         f"{name} is silent, or has samples that are not finite or far outside -1..1; remove it"
       )
     if rate != SAMPLE_RATE:
-      import librosa
-
-      samples = librosa.resample(samples, orig_sr=rate, target_sr=SAMPLE_RATE)
+      samples = resample(samples, rate)
     parts.append(samples)
     left -= len(samples) / SAMPLE_RATE
     if left <= 0:

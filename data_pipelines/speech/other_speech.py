@@ -22,6 +22,7 @@ from data_pipelines.speech.background import to_int16
 from data_pipelines.speech.features import SAMPLE_RATE
 from data_pipelines.speech.loudness import LOUD, find_word
 from data_pipelines.speech.synthetic import ACCENTS, VOICES
+from data_pipelines.speech.waveforms import resample
 
 FORMAT = 1
 LANGUAGES = (  # a language reads English words by its own rules, which gives many more sounds
@@ -102,14 +103,12 @@ def _record(
   engine: espeak.Engine, lines: list[espeak.Utterance], seed: int, progress: bool
 ) -> np.ndarray:
   """Says all lines, one after the other, with pauses between: `[n]` int16."""
-  import librosa
-
   rng, parts = np.random.default_rng((seed, 1)), []
   with contextlib.closing(espeak.speak(engine, lines)) as spoken:
     bar = tqdm.tqdm(spoken, total=len(lines), desc="speaking", unit="line", disable=not progress)
     for rate, content in bar:
       samples = np.frombuffer(content, "<i2").astype(np.float32) / 32768
-      samples = librosa.resample(samples, orig_sr=rate, target_sr=SAMPLE_RATE)
+      samples = resample(samples, rate)
       gain = LEVEL * 10 ** (rng.uniform(*_LEVELS_DB) / 20) / find_word(samples)[2]
       pause = int(SAMPLE_RATE * rng.uniform(*_GAPS_S))
       parts += [to_int16(gain * samples), np.zeros(pause, np.int16)]

@@ -20,6 +20,7 @@ import tqdm
 from data_pipelines.speech import espeak, store
 from data_pipelines.speech.features import NUM_SAMPLES, SAMPLE_RATE
 from data_pipelines.speech.source import SPLITS, Clip, Source
+from data_pipelines.speech.waveforms import resample
 
 FORMAT = 1
 WORDS = (
@@ -187,9 +188,7 @@ def _record_clip(samples: np.ndarray, rate: int, line: _Line) -> np.ndarray:
   Raises:
     ValueError: if the engine gave silence.
   """
-  import librosa
-
-  word = librosa.resample(samples.astype(np.float32), orig_sr=rate, target_sr=SAMPLE_RATE)
+  word = resample(samples.astype(np.float32), rate)
   peak = np.abs(word).max(initial=0)
   if peak == 0:
     raise ValueError(f"espeak-ng says nothing for {line.utterance}")

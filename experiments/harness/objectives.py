@@ -24,8 +24,13 @@ class Rival(NamedTuple):
   default: Any = None
 
 
+def _until_spike(weighting: Any) -> Objective:
+  return objectives.until_spike(objectives.every_step(weighting))
+
+
 RIVALS = {
   "every_step": Rival(objectives.every_step, str, "equal"),
+  "until_spike": Rival(_until_spike, str, "equal"),
   "early_prediction": Rival(objectives.early_prediction),
   "progression": Rival(objectives.progression, float, 1.0),
   "max_pooling": Rival(objectives.max_pooling),

@@ -50,6 +50,10 @@ TRAININGS = {
   ),
   "eos": Training("last step", _rates("eos"), ("theta", "patience", "thresholds")),
   "every_step": Training("every step", _values("every_step", "equal", "late", "early")),
+  "until_spike": Training(
+    "every step until the spike",
+    tuple({"objective": "until_spike", "theta": theta} for theta in ("0.95", "0.99", "0.9")),
+  ),
   "progression": Training("progression", _values("progression", "1", "0.3", "3")),
   "early_prediction": Training("EMI-RNN, early prediction", _rates("early_prediction")),
   "max_pooling": Training("max-pooling", _rates("max_pooling")),

@@ -135,7 +135,10 @@ def _run(dataset: str, training: str, members: list[Settings]) -> int:
 
 def _is_done(own: Settings) -> bool:
   """Whether a run has ended that had the flags that decide about its numbers."""
-  names = ("objective", "beta", "learning_rate", "num_examples", "epochs", "units", "batch_size")
+  names = (
+    *("objective", "beta", "theta", "learning_rate"),
+    *("num_examples", "epochs", "units", "batch_size"),
+  )
   given = {name: own.flags[name] for name in names}
   flags = tuple(f"--{name}={value}" for name, value in given.items() if value is not None)
   return is_done(pathlib.Path(own.workdir), flags)

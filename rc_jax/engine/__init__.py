@@ -10,12 +10,13 @@ that does each part:
         while more rows are active than the next stage holds:
           carry, output, residuals = first half of step(carry, encode(x[t]))    (step_vjp)
           append the residuals of the w rows to the log                     (log)
-          note the output of each row whose confidence reaches theta, or that is at its last step
+          note the output of each row whose confidence reaches theta, or that is at its last step;
+          or append all outputs, for an objective that has losses up to the spike
         put the w rows back among all
     logits = decode(the noted outputs), one product, by JAX's own autodiff  (rc_jax.unroll)
     backward, from the cotangent of each row's noted output:                (backward)
       for each stage, last first, and for its logged steps, last first:
-        read residuals; a row's cotangent enters at the step that was noted
+        read residuals; a row's cotangent enters at the step that was noted, or at all up to it
         gradients, cotangent of carry = second half of step                 (step_vjp)
         write the cotangent of `encode`'s result over a residual of its shape, no longer needed
       the first step, differentiated afresh

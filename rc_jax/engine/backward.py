@@ -1,8 +1,8 @@
 """The backward pass: the loops of the forward pass in reverse, along the log.
 
 Each step reads its residuals from the log and pulls the cotangents of its rows' carries through the
-step. A row's own cotangent enters at its spike. The first step follows outside the loops, then the
-gradient of `encode` where it stands apart.
+step. A row's own cotangent enters at its spike; where all outputs were kept, at each step up to it.
+The first step follows outside the loops, then the gradient of `encode` where it stands apart.
 """
 
 import functools
@@ -40,6 +40,7 @@ class _Pass(NamedTuple):
     trail: of the forward pass.
     apart: whether `encode` stands apart.
     slots: indices of the log's arrays that receive cotangents of its results.
+    of_all: flat cotangents `[B * T, ...]` of the outputs of all steps, or None.
   """
 
   pull: Callable
@@ -48,10 +49,14 @@ class _Pass(NamedTuple):
   trail: Trail
   apart: bool
   slots: list[int]
+  of_all: list[Array] | None
 
 
 class _OfRows(NamedTuple):
-  """What a stage reads of its rows `[w]`: where their gradient enters, which, and their lengths."""
+  """What a stage reads of its rows `[w]`: where their gradient enters, which, and their lengths.
+
+  `doutput` is empty where gradients enter at all steps.
+  """
 
   cotangent_step: Array
   doutput: list[Array]
@@ -85,6 +90,8 @@ def run_backward(
   trail: Trail,
   doutput: list[Array],
   dxs: list[Array] | None,
+  *,
+  kept_all: bool,
 ) -> tuple[list[Array], list[Array], list[Array] | None]:
   """Gradients of a run that was logged.
 
@@ -96,8 +103,9 @@ def run_backward(
     lengths: `[B]`, or None.
     trail: what `run_and_log` gave.
     doutput: `[B, ...]` cotangents of the output's float leaves, which enter at
-      `trail.cotangent_step`.
+      `trail.cotangent_step`; `[B, T, ...]`, which enter up to there, where all were kept.
     dxs: zeros like the float leaves of xs where their gradient is wanted, else None.
+    kept_all: whether the run kept the outputs of all steps.
 
   Returns:
     Gradients of the float leaves of params, of carry and of xs, three lists; None where unwanted.
@@ -106,15 +114,17 @@ def run_backward(
   inputs = trail.first_encoded if apart else jax.tree.map(lambda a: a[:, 0], xs)
   pull = step_halves(functions, params, carry, inputs)[1]
   slots = cotangent_slots(trail.log.residuals, inputs) if apart else []
-  pass_ = _Pass(pull, params, xs, trail, apart, slots)
+  flatten = lambda arrays: [a.reshape(-1, *a.shape[2:]) for a in arrays]
+  of_all = flatten(doutput) if kept_all else None
+  pass_ = _Pass(pull, params, xs, trail, apart, slots, of_all)
   state = _State(
     t=jnp.int32(0),
     dcarry=[jnp.zeros_like(a) for a in floats(carry)],
     dparams=[jnp.zeros_like(p) for p in floats(params)],
     dencoded=[trail.log.residuals[i] for i in slots],
-    dxs=None if dxs is None else [a.reshape(-1, *a.shape[2:]) for a in dxs],
+    dxs=None if dxs is None else flatten(dxs),
   )
-  of_rows = _OfRows(trail.cotangent_step, doutput, lengths)
+  of_rows = _OfRows(trail.cotangent_step, [] if kept_all else doutput, lengths)
   for stage in reversed(trail.stages):
     state = _run_stage(pass_, stage, of_rows, state)
   dparams, dcarry, dxs = _finish(functions, pass_, carry, inputs, of_rows, state)
@@ -157,7 +167,7 @@ def _step_back(pass_: _Pass, stage: Stage, own: _OfRows, s: _State) -> _State:
   inputs = None
   if not pass_.apart:
     inputs = inputs_at(pass_.xs, flat, None if own.lengths is None else s.t < own.lengths)
-  cotangents = [*s.dcarry, *_entering(own.doutput, own.cotangent_step == s.t)]
+  cotangents = [*s.dcarry, *_entering(pass_, own, s.t, flat)]
   dparams, dcarry, dinputs = pass_.pull(pass_.params, inputs, residuals, cotangents)
   s = s._replace(t=s.t - 1, dcarry=dcarry, dparams=add(s.dparams, dparams))
   if pass_.apart:
@@ -172,12 +182,10 @@ def _finish(
 ) -> tuple[list[Array], list[Array], list[Array] | None]:
   """The first step's derivative and, where it stands apart, the gradient of `encode`."""
   rows, steps = rows_and_steps(pass_.xs)
-  pull = vjp_of_floats(functions.first_step, pass_.params, carry, inputs)
-  dparams, dcarry, dinputs = pull(
-    [*s.dcarry, *_entering(of_rows.doutput, of_rows.cotangent_step == 0)]
-  )
-  dparams, dxs = add(s.dparams, dparams), s.dxs
   flat = jnp.arange(rows, dtype=jnp.int32) * steps
+  pull = vjp_of_floats(functions.first_step, pass_.params, carry, inputs)
+  dparams, dcarry, dinputs = pull([*s.dcarry, *_entering(pass_, of_rows, jnp.int32(0), flat)])
+  dparams, dxs = add(s.dparams, dparams), s.dxs
   if functions.encode is not None:
     assert pass_.trail.log.flat is not None
     dparams, dxs = add_encode_gradient(
@@ -195,6 +203,10 @@ def _finish(
   return dparams, dcarry, dxs
 
 
-def _entering(doutput: list[Array], now: Array) -> list[Array]:
-  """Cotangents of the outputs of a step: those of rows `[w]` whose gradient enters now."""
-  return select_rows(now, doutput, [jnp.zeros((), a.dtype) for a in doutput])
+def _entering(pass_: _Pass, own: _OfRows, t: Array, flat: Array) -> list[Array]:
+  """Cotangents of the outputs of step t, of the rows `[w]` whose gradient enters there."""
+  if pass_.of_all is None:
+    doutput, enters = own.doutput, own.cotangent_step == t
+  else:
+    doutput, enters = gather_rows(pass_.of_all, flat), own.cotangent_step >= t
+  return select_rows(enters, doutput, [jnp.zeros((), a.dtype) for a in doutput])

@@ -38,6 +38,7 @@ def run_to_spike(
   *,
   most_widths: int,
   to_end: bool = False,
+  keeps_all: bool = False,
   zero_carry: bool = False,
 ) -> tuple[Spike, Array]:
   """Runs each row to its first spike; a row may run further until its loop narrows.
@@ -56,6 +57,7 @@ def run_to_spike(
     lengths: `[B]` int32, or None for T.
     most_widths: the largest number of loops.
     to_end: run each row to its last step, and record its first spike on the way.
+    keeps_all: give the outputs of all steps up to a row's spike, or end, rather than of that alone.
     zero_carry: take carry's floats for zeros: no products with them, and no gradient to them.
 
   Returns:
@@ -67,9 +69,9 @@ def run_to_spike(
   params, carry, xs, thresholds, lengths = vary_alike(params, carry, xs, thresholds, lengths)
   functions, params = _map_over_rows(step, encode, decode, params, carry, xs, zero_carry)
   run = _make_differentiable(
-    functools.partial(run_without_log, functions, to_end, most_widths),
-    functools.partial(run_and_log, functions, to_end, most_widths),
-    functools.partial(run_backward, functions),
+    functools.partial(run_without_log, functions, to_end, keeps_all, most_widths),
+    functools.partial(run_and_log, functions, to_end, keeps_all, most_widths),
+    functools.partial(run_backward, functions, kept_all=keeps_all),
   )
   try:
     return run(params, carry, xs, thresholds, lengths)

@@ -17,7 +17,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rc_jax.engine.log import Log, blank_log, inputs_at, rows_and_steps, write_entries
+from rc_jax.engine.log import (
+  Log,
+  blank_entries,
+  blank_log,
+  inputs_at,
+  rows_and_steps,
+  write_entries,
+)
 from rc_jax.engine.records import RowFunctions, Spike, Stage, Trail
 from rc_jax.engine.rows import gather_rows, scatter_rows, select_rows
 from rc_jax.engine.sharding import vary_alike
@@ -37,8 +44,9 @@ class _State(NamedTuple):
     code: `[w]` int32: -1 while a row is silent, then `2 * step + crossed`. One array, as each
       costs a kernel to compile and to start.
     label: `[w]` int32 at the spike, or None.
-    output: `[w, ...]`.
+    output: `[w, ...]` at the spike or end; an empty tuple where all outputs are kept.
     log: or None.
+    outputs: those of all steps, packed as the log, or None.
   """
 
   t: Array
@@ -48,6 +56,7 @@ class _State(NamedTuple):
   label: Array | None
   output: Output
   log: Log | None
+  outputs: Output | None
 
 
 class _Pass(NamedTuple):
@@ -61,6 +70,7 @@ class _Pass(NamedTuple):
     thresholds: `[T]`.
     lengths: `[B]`, or None.
     to_end: whether rows run to their ends.
+    keeps_all: whether the outputs of all steps are kept.
   """
 
   functions: RowFunctions
@@ -70,11 +80,13 @@ class _Pass(NamedTuple):
   thresholds: Array
   lengths: Array | None
   to_end: bool
+  keeps_all: bool
 
 
 def run_without_log(
   functions: RowFunctions,
   to_end: bool,
+  keeps_all: bool,
   most_widths: int,
   params: Params,
   carry: Carry,
@@ -84,7 +96,7 @@ def run_without_log(
 ) -> tuple[Spike, Array]:
   """The spikes, and the int32 number of row-steps computed; arguments as of `run_and_log`."""
   plain: Callable = lambda *arguments: (functions.step(*arguments), [])
-  pass_ = _Pass(functions, plain, params, xs, thresholds, lengths, to_end)
+  pass_ = _Pass(functions, plain, params, xs, thresholds, lengths, to_end, keeps_all)
   spike, _, state = _run(pass_, carry, _encode_first(functions, params, xs), None, most_widths)
   return spike, state.logged + len(spike.step)
 
@@ -92,6 +104,7 @@ def run_without_log(
 def run_and_log(
   functions: RowFunctions,
   to_end: bool,
+  keeps_all: bool,
   most_widths: int,
   params: Params,
   carry: Carry,
@@ -104,6 +117,7 @@ def run_and_log(
   Args:
     functions: of rows.
     to_end: run each row to its last step, and record its first spike on the way.
+    keeps_all: give the outputs of all steps up to a row's spike, or end, rather than of that alone.
     most_widths: the largest number of loops.
     params: of the functions.
     carry: `[B, ...]`, before the first step.
@@ -116,18 +130,15 @@ def run_and_log(
   """
   encoded = _encode_first(functions, params, xs)
   first_half, _ = step_halves(functions, params, carry, encoded)
-  pass_ = _Pass(functions, first_half, params, xs, thresholds, lengths, to_end)
+  pass_ = _Pass(functions, first_half, params, xs, thresholds, lengths, to_end, keeps_all)
   residuals = jax.eval_shape(first_half, params, carry, encoded)[1]
   apart = functions.encode is not None
   log = blank_log(residuals, encoded if apart else None, xs)
   spike, stages, state = _run(pass_, carry, encoded, log, most_widths)
-  rows, steps = rows_and_steps(xs)
-  cotangent_step = (
-    spike.step if not to_end else jnp.broadcast_to(_last_step(lengths, steps), (rows,))
-  )
   assert state.log is not None
-  trail = Trail(stages, state.log, state.logged, encoded if apart else None, cotangent_step)
-  return spike, state.logged + rows, trail
+  final = _final_step(pass_, spike.step)
+  trail = Trail(stages, state.log, state.logged, encoded if apart else None, final)
+  return spike, state.logged + len(final), trail
 
 
 def step_halves(
@@ -148,14 +159,14 @@ def _run(
   """The first step, of what `encoded` holds of it, and the loops."""
   xs = pass_.xs
   rows, steps = rows_and_steps(xs)
-  carry, output = pass_.functions.first_step(pass_.params, carry, encoded)
-  blank = jax.tree.map(jnp.zeros_like, output)
+  carry, first_output = pass_.functions.first_step(pass_.params, carry, encoded)
+  blank = () if pass_.keeps_all else jax.tree.map(jnp.zeros_like, first_output)
+  outputs = blank_entries(first_output, xs) if pass_.keeps_all else None
   label = jnp.zeros(rows, jnp.int32) if pass_.to_end else None
-  zero = jnp.int32(0)
-  state = _State(zero, zero, carry, jnp.full(rows, -1, jnp.int32), label, blank, log)
-  state, _ = vary_alike(state, xs)
+  zero, code = jnp.int32(0), jnp.full(rows, -1, jnp.int32)
+  state, _ = vary_alike(_State(zero, zero, carry, code, label, blank, log, outputs), xs)
   last = _last_step(pass_.lengths, steps)
-  state = _record_outputs(pass_, state, last, carry, output)
+  state = _record_outputs(pass_, state, last, carry, first_output)
 
   stages = []
   if pass_.to_end and pass_.lengths is None:
@@ -175,10 +186,38 @@ def _run(
       state, own_rows = lax.while_loop(is_needed, run, start)
     stages.append(Stage(own_rows, first, state.t, log_start))
   code = state.code
-  spike = Spike(
-    jnp.where(code < 0, last, code // 2), (code >= 0) & (code % 2 == 1), state.label, state.output
-  )
-  return spike, stages, state
+  step = jnp.where(code < 0, last, code // 2)
+  output = state.output
+  if pass_.keeps_all:
+    output = _unpack(stages, first_output, state.outputs, _final_step(pass_, step), steps)
+  return Spike(step, (code >= 0) & (code % 2 == 1), state.label, output), stages, state
+
+
+def _final_step(pass_: _Pass, spike_step: Array) -> Array:
+  """The last step of each row `[B]` that counts: of its spike or, where rows run to it, its end."""
+  if not pass_.to_end:
+    return spike_step
+  rows, steps = rows_and_steps(pass_.xs)
+  return jnp.broadcast_to(_last_step(pass_.lengths, steps), (rows,))
+
+
+def _unpack(
+  stages: list[Stage], first_output: Output, outputs: Output, final: Array, steps: int
+) -> Output:
+  """Outputs `[B, T, ...]` of the packed ones, zeros after each row's `final` step."""
+  rows, time = len(final), jnp.arange(steps, dtype=jnp.int32)[None]
+  entry = jnp.zeros((rows, steps), jnp.int32)
+  for stage in stages:
+    width = stage.rows.size
+    place = jnp.full(rows, -1, jnp.int32).at[stage.rows].set(jnp.arange(width, dtype=jnp.int32))
+    within = (time >= stage.first) & (time < stage.end) & (place[:, None] >= 0)
+    own = stage.log_start + (time - stage.first) * width + place[:, None]
+    entry = jnp.where(within, own, entry)
+  counts = (time <= final[:, None]).reshape(-1)
+  unpacked = gather_rows(outputs, entry.reshape(-1))
+  unpacked = select_rows(counts, unpacked, jax.tree.map(lambda a: jnp.zeros((), a.dtype), unpacked))
+  in_time = lambda a, first: a.reshape(rows, steps, *a.shape[1:]).at[:, 0].set(first)
+  return jax.tree.map(in_time, unpacked, first_output)
 
 
 def _run_stage(pass_: _Pass, width: int, floor: int, state: _State) -> tuple[_State, Array]:
@@ -226,6 +265,8 @@ def _advance(pass_: _Pass, rows: Array, last: Array | int, s: _State) -> _State:
       None if s.log.flat is None else write_entries(s.log.flat, flat, s.logged),
     )
     s = s._replace(log=log)
+  if s.outputs is not None:
+    s = s._replace(outputs=write_entries(s.outputs, output, s.logged))
   s = s._replace(logged=s.logged + rows.size)
   return _record_outputs(pass_, s, last, carry, output)
 
@@ -244,7 +285,7 @@ def _record_outputs(
     label = predicted if label is None else jnp.where(stops, predicted, label)
     is_final = jnp.broadcast_to(s.t == last, stops.shape)
   # Selects here and one scatter a stage: a scatter a step costs more than a small step itself.
-  output = select_rows(is_final, output, s.output)
+  output = s.output if pass_.keeps_all else select_rows(is_final, output, s.output)
   s = s._replace(t=s.t + 1, carry=carry, code=code, label=label, output=output)
   return vary_alike(s, pass_.xs)[0]
 

@@ -41,14 +41,24 @@ def blank_log(residuals: list[Array], encoded: Encoded | None, xs: Any) -> Log:
       that find no residual of their shape and type to replace get an array of their own.
     xs: `[B, T, ...]` inputs.
   """
-  rows, steps = jax.tree.leaves(xs)[0].shape[:2]
-  size = -(-rows * max(steps - 1, 1) // BLOCK) * BLOCK
-  blank = lambda a: vary_alike(jnp.zeros((size, *a.shape[1:]), a.dtype), xs)[0]
   if encoded is None:
-    return Log([blank(a) for a in residuals], None)
+    return Log(blank_entries(residuals, xs), None)
   slots = zip(cotangent_slots(residuals, encoded), floats(encoded), strict=True)
   appended = [leaf for slot, leaf in slots if slot >= len(residuals)]
-  return Log([blank(a) for a in [*residuals, *appended]], blank(jnp.zeros(1, jnp.int32)))
+  return Log(*blank_entries(([*residuals, *appended], jnp.zeros(1, jnp.int32)), xs))
+
+
+def blank_entries(entries: Any, xs: Any) -> Any:
+  """Zeros `[entries, ...]`, with room for all row-steps but those of the first step.
+
+  Args:
+    entries: of one step, a tree of `[n, ...]`, of which shapes and types are read.
+    xs: `[B, T, ...]` inputs.
+  """
+  rows, steps = rows_and_steps(xs)
+  size = -(-rows * max(steps - 1, 1) // BLOCK) * BLOCK
+  blank = lambda a: vary_alike(jnp.zeros((size, *a.shape[1:]), a.dtype), xs)[0]
+  return jax.tree.map(blank, entries)
 
 
 def cotangent_slots(residuals: list[Array], encoded: Encoded) -> list[int]:

@@ -34,6 +34,7 @@ class Spike(NamedTuple):
     spiked: `[B]` bool.
     label: `[B]` int32, the most probable class at `step`; None unless rows ran to their ends.
     output: `[B, ...]` of the classifier's step, at `step`; at a row's end where rows ran to it.
+      Where all outputs are kept: `[B, T, ...]`, those up to there, and zeros after it.
   """
 
   step: Array
@@ -61,7 +62,8 @@ class Trail(NamedTuple):
     log: of their steps.
     logged: int32 number of row-steps in the log.
     first_encoded: what the first step took; None where `encode` does not stand apart.
-    cotangent_step: `[B]` int32, the step at which each row's gradient enters.
+    cotangent_step: `[B]` int32, the step at which each row's gradient enters; the last one at which
+      it does where all outputs are kept.
   """
 
   stages: list[Stage]

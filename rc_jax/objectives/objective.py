@@ -39,11 +39,14 @@ class Objective(NamedTuple):
       label is not in `0..C-1` has a loss and a gradient of NaN, whatever this gives.
     act: what a decision reads at each step; None reads the outputs as they are.
     extra_outputs: O - C, outputs of the network beyond its C classes, behind them.
+    until_spike: the loss's `length` is the number of steps up to the row's first spike, and early
+      exit computes none after it; see `objectives.until_spike`.
   """
 
   loss: RowLoss
   act: Act | None = None
   extra_outputs: int = 0
+  until_spike: bool = False
 
 
 def with_act(classifier: Classifier, act: Act | None, num_outputs: int) -> Classifier:

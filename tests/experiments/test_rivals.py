@@ -44,12 +44,14 @@ def test_every_candidate_has_flags_of_its_binary(dataset, smoke):
     assert len(candidates) >= MOST_TRIALS
     own = [change(base, candidate, workdir=name) for candidate in candidates]
     assert name != "rc" or own[0].betas == base.betas  # what the paper has
-    assert len({(one.objective, one.betas, one.learning_rate) for one in own}) == len(own)
+    tried = {(one.objective, one.betas, one.thetas, one.learning_rate) for one in own}
+    assert len(tried) == len(own)
     for one in own:
       assert one.objective.startswith(name) and (name == "rc" or one.betas == ((0, 0),))
       made = make_objective(one.objective, ("negative", "positive"))
       assert isinstance(made, Objective) or made in ("rc", "eos")
-    same = [one._replace(objective="", betas=(), learning_rate=0, flags={}) for one in own]
+    alike = {"objective": "", "betas": (), "thetas": (), "learning_rate": 0, "flags": {}}
+    same = [one._replace(**alike) for one in own]
     assert all(one == same[0] for one in same)
 
 

@@ -100,7 +100,7 @@ def built(kind):
   constructor, shape, _ = KINDS[kind]
   classifier = constructor()
   x = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
-  init = jax.jit(classifier.init)
+  init = classifier.init
   return classifier, init(jax.random.key(1), x), x, init
 
 
@@ -280,7 +280,7 @@ def test_layers_equal_numpy(constructor, layers):
 )
 def test_one_layer_has_the_parameters_of_kept_checkpoints(constructor, biases):
   """The tree of before `layers`, and values of its draws: kept runs must load, and be redrawn."""
-  params = jax.jit(constructor(6, 3, hidden=(5,)).init)(jax.random.key(0), jnp.zeros(4))
+  params = constructor(6, 3, hidden=(5,)).init(jax.random.key(0), jnp.zeros(4))
   gates = biases["bias"]
   assert jax.tree.map(jnp.shape, params) == {
     "input": (4, gates),
@@ -312,7 +312,7 @@ def test_sizes_that_are_no_whole_numbers(size):
 
 
 def test_layers_start_different():
-  params = jax.jit(rc_jax.gru(6, 3, layers=3).init)(jax.random.key(0), jnp.zeros(6))
+  params = rc_jax.gru(6, 3, layers=3).init(jax.random.key(0), jnp.zeros(6))
   recurrent = [layer["recurrent"] for layer in (params, *params["upper"])]
   inputs = [layer["input"] for layer in (params, *params["upper"])]
   for one, two in itertools.combinations(recurrent + inputs, 2):
@@ -405,12 +405,12 @@ def test_heads(constructor):
 )
 def test_forget_bias(constructor, x):
   for given, expected in (({}, 1.0), ({"forget_bias": 2.5}, 2.5)):
-    bias = jax.jit(constructor(**given).init)(jax.random.key(0), x)["bias"]
+    bias = constructor(**given).init(jax.random.key(0), x)["bias"]
     assert bias.tolist() == [0.0] * 6 + [expected] * 6 + [0.0] * 12
 
 
 def test_recurrent_weights_start_orthogonal():
-  params = jax.jit(rc_jax.lstm(6, 3).init)(jax.random.key(0), jnp.zeros(4))
+  params = rc_jax.lstm(6, 3).init(jax.random.key(0), jnp.zeros(4))
   for block in np.split(np.asarray(params["recurrent"]), 4, axis=1):
     np.testing.assert_allclose(block @ block.T, np.eye(6), atol=1e-5)
 

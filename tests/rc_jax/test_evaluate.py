@@ -226,7 +226,7 @@ def test_another_theta_needs_no_other_program():
 
 def test_a_real_network_in_odd_batches():
   classifier = rc_jax.lstm(5, C)
-  params = jax.jit(classifier.init)(jax.random.key(0), jnp.zeros(C))
+  params = classifier.init(jax.random.key(0), jnp.zeros(C))
   params = jax.tree.map(lambda a: 3 * a, params)
   whole = rc_jax.evaluate(classifier, params, [DATA], 0.7)
   parts = rc_jax.evaluate(classifier, params, cut(DATA, 5, 5, 3), 0.7)

@@ -17,7 +17,7 @@ import rc_jax
 from rc_jax import objectives
 from rc_jax.objectives import thresholds
 
-B, T, C = 4, 5, 3
+B, T, C, THETA = 4, 5, 3, 0.8
 LENGTHS = np.array([5, 3, 1, 4], np.int32)
 LABELS = np.array([0, 2, 1, 2], np.int32)
 KEY = jax.random.key(7)
@@ -32,6 +32,11 @@ def every_step(z, y, weight=lambda t, n: 1):
 
 def early_prediction(z, y):
   return sum(oracle.cross_entropy(row, y) for row in z)
+
+
+def until_spike(z, y):
+  spikes = [t for t, row in enumerate(z) if oracle.confidence(row) >= THETA]
+  return every_step(z[: spikes[0] + 1] if spikes else z, y)
 
 
 def progression(z, y, fixed, weight=0.7):
@@ -120,6 +125,7 @@ ALL = {
     as_they_are,
   ),
   "early_prediction": (objectives.early_prediction(), early_prediction, as_they_are),
+  "until_spike": (objectives.until_spike(objectives.every_step()), until_spike, as_they_are),
   "progression": (objectives.progression(0.7), progression, as_they_are),
   "max_pooling": (objectives.max_pooling(background=2), max_pooling, as_they_are),
   "cumulative": (objectives.cumulative(), cumulative, read_cumulative),
@@ -146,7 +152,7 @@ def make(name, seed=0):
   z = 2 * np.random.default_rng(seed).normal(size=(B, T, outputs)).astype(np.float32)
   rows = np.broadcast_to(np.arange(B, dtype=np.float32)[:, None, None], (B, T, 1))
   batch = rc_jax.Batch(np.concatenate([z, rows], axis=-1), LABELS.copy(), LENGTHS)
-  train = rc_jax.make_train(scripted(outputs), optax.sgd(0.5), objective=objective, theta=0.6)
+  train = rc_jax.make_train(scripted(outputs), optax.sgd(0.5), objective=objective, theta=THETA)
   return train, {"shift": jnp.zeros((B, T, outputs))}, batch, z
 
 
@@ -201,6 +207,22 @@ def test_the_contract(name):
     assert np.isnan(loss) and not metrics.finite
     bad = ~padding & (np.arange(B) == 1)[:, None]
     assert (np.isnan(gradient["shift"]) == bad[..., None]).all()
+
+
+def test_a_loss_until_the_spike_leaves_out_what_comes_after():
+  """The same loss and gradient by either engine; early exit computes less."""
+  network = rc_jax.lstm(6, C)
+  x = np.random.default_rng(0).normal(size=(B, T, 4)).astype(np.float32)
+  params, batch = network.init(KEY, x[0, 0]), rc_jax.Batch(x, LABELS, LENGTHS)
+  options = {"objective": ALL["until_spike"][0], "theta": 0.35}
+  found = []
+  for engine in ("full", "early_exit"):
+    train = rc_jax.make_train(network, optax.sgd(0.5), engine=engine, **options)
+    found.append(jax.jit(jax.value_and_grad(train.loss, has_aux=True))(params, batch, 0))
+  ((loss, full), expected), ((same, early), got) = found
+  assert float(early.computed_fraction) < full.computed_fraction == 1
+  assert early.mean_spike_step == full.mean_spike_step < np.mean(LENGTHS)
+  chex.assert_trees_all_close((same, got), (loss, expected), atol=1e-6)
 
 
 def test_a_bad_label_makes_a_loss_nan_that_looks_at_nothing():
@@ -314,6 +336,7 @@ def test_two_devices_do_what_one_does(two_devices):
   [
     (lambda: objectives.every_step("last"), r"weighting is 'last'; choose one of \('equal'"),
     (lambda: objectives.progression(-1.0), r"weight is -1\.0; .* must be 0 or more"),
+    (lambda: objectives.until_spike(objectives.sprt()), "until_spike needs .* such as every_step"),
     (lambda: objectives.patience(0), "steps is 0; patience counts whole steps"),
     (lambda: objectives.patience(1.5), r"steps is 1\.5; patience counts whole steps"),
     (lambda: objectives.stop_head(1.2), r"alpha is 1\.2; .* lies in 0\.\.1"),

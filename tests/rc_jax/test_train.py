@@ -51,7 +51,7 @@ def batch(seed=0, rows=B, features=C):
 
 
 def start(train, features=C, seed=0):
-  return jax.jit(train.init)(jax.random.key(seed), jnp.zeros(features))
+  return train.init(jax.random.key(seed), jnp.zeros(features))
 
 
 def expected_metrics(data, theta, beta=0.0, objective="rc"):
@@ -390,9 +390,7 @@ def test_inputs_may_be_a_tree(engine):
   states = []
   for classifier, inputs in ((elman, data.inputs), (two_inputs, tree)):
     train = rc_jax.make_train(classifier, optax.sgd(0.5), theta=0.7, engine=engine)
-    state = jax.jit(train.init)(
-      jax.random.key(4), jax.tree.map(lambda a: jnp.asarray(a[0, 0]), inputs)
-    )
+    state = train.init(jax.random.key(4), jax.tree.map(lambda a: jnp.asarray(a[0, 0]), inputs))
     after, metrics = jax.jit(train.update)(state, data._replace(inputs=inputs))
     states.append((after.params, metrics))
   chex.assert_trees_all_close(*states, atol=1e-5)

@@ -197,6 +197,45 @@ def test_rows_that_run_to_their_end(name, theta):
   assert np.mean(lengths) / 13 <= float(early) < float(full) == 1
 
 
+@pytest.mark.parametrize(
+  ("name", "size", "theta", "to_end"),
+  [
+    ("forced", (33, 13), THETA, False),
+    ("hand_written", (33, 13), THETA, True),
+    ("lstm_wide", (33, 13), 0.42, False),
+  ],
+)
+def test_outputs_of_all_steps(name, size, theta, to_end):
+  """Each step up to the spike, or the end, has a gradient of its own; what follows has none."""
+  classifier, params, carry, xs, lengths = case(name, *size)
+  if name == "forced":
+    xs[..., -1] = 20.0 * (np.arange(13) == np.arange(33)[:, None] % 16)
+  time = np.arange(size[1])[None]
+
+  def loss(run, params, carry):
+    logits, code = run(params, carry)
+    counts = time <= (lengths - 1 if to_end else code.step)[:, None]
+    logits = jnp.where(counts[..., None], jnp.sin(logits), 0)
+    return jnp.sum(logits * np.float32(1 + time)[..., None]), (logits, *code[:3])
+
+  def unrolled(params, carry):
+    functions = {"encode": classifier.encode, "decode": classifier.decode}
+    one = lambda c, x: rc_jax.unroll(classifier.step, params, c, x, **functions)
+    logits = jax.vmap(one)(carry, xs)
+    return logits, rc_jax.rank_code(logits, theta, lengths)
+
+  def kept(params, carry):
+    options = {"engine": "early_exit", "to_end": to_end, "keeps_all": True}
+    code, _ = counted(classifier, params, carry, xs, theta, lengths, **options)
+    return code.logits, code
+
+  gradient = jax.jit(jax.grad(loss, (1, 2), has_aux=True, allow_int=True), static_argnums=0)
+  want, got = gradient(unrolled, params, carry), gradient(kept, params, carry)
+  spiked = want[1][2]
+  assert 0 < np.mean(spiked) < 1
+  assert_same_gradients(want, got)
+
+
 @pytest.mark.parametrize("name", ["lstm_wide", "lstm"])
 def test_differences_are_rounding(name):
   with jax.enable_x64(True):
