@@ -38,7 +38,7 @@ def test_the_code_of_a_page_runs(page, usual_promotion):
   namespace = {"__name__": "__page__"}
   for line, code in python_blocks(page):
     if name_of(page) == "README.md" and "make_train" in code:
-      code = code.partition("\n")[0]  # the imports; test_readme.py runs the rest as it stands
+      code = code.partition("\n")[0]  # the imports; test_packaging.py runs all of it
     code = code.replace("range(100)", "range(2)")
     exec(compile("\n" * line + code, page, "exec"), namespace)
 
