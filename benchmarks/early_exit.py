@@ -11,7 +11,8 @@ program holds beside its arguments and results. For a really trained network see
 Contenders: `early_exit`; `full`, the masked full scan with `encode` over all steps at once;
 `in_step`, the same with `encode` in the step; `slowest`, which stops at the slowest row of a batch;
 `four` and `twelve`, early exit with so many widths; `own`, early exit of an LSTM as a user may
-write it.
+write it; `every_step` and `until_spike`, losses at every step, by the full scan, and at every step
+up to the spike, by early exit.
 """
 
 import argparse
@@ -26,11 +27,15 @@ import numpy as np
 
 from benchmarks.shapes import PAPER, SHAPES, Shape, forced, forced_inputs, make_loss
 from benchmarks.timing import alternate
-from rc_jax import Classifier, EarlyExit, Engine
+from rc_jax import Classifier, EarlyExit, Engine, objectives
 from rc_jax.types import identity
 
 FRACTIONS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)  # 0: every row spikes at its first step
-CONTENDERS = ("full", "early_exit", "in_step", "slowest", "four", "twelve", "own")
+LOSSES = {
+  "every_step": objectives.every_step(),
+  "until_spike": objectives.until_spike(objectives.every_step()),
+}
+CONTENDERS = ("full", "early_exit", "in_step", "slowest", "four", "twelve", "own", *LOSSES)
 
 
 def compile_contender(name: str, shape: Shape, kind: str, arguments: tuple) -> Any:
@@ -44,11 +49,12 @@ def compile_contender(name: str, shape: Shape, kind: str, arguments: tuple) -> A
   engines: dict[str, Engine] = {
     "early_exit": "early_exit",
     "own": "early_exit",
+    "until_spike": "early_exit",
     "slowest": EarlyExit(widths=1),
     "four": EarlyExit(widths=4),
     "twelve": EarlyExit(widths=12),
   }
-  function = make_loss(classifier, engines.get(name, "full"))
+  function = make_loss(classifier, engines.get(name, "full"), LOSSES.get(name, "rc"))
   if kind == "gradient":
     function = jax.value_and_grad(function, has_aux=True)
   return jax.jit(function).lower(*arguments).compile()
