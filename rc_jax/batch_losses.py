@@ -12,7 +12,7 @@ from rc_jax.losses import check_row_loss, read_labels, spike_losses
 from rc_jax.objectives.objective import Objective, run_act
 from rc_jax.rank_code import rank_code
 from rc_jax.types import Array, Batch, Classifier, Key, Loss, Params, RankCode, Schedule
-from rc_jax.unroll import unroll_and_count, unroll_rows
+from rc_jax.unroll import unroll_and_count
 
 
 class Metrics(NamedTuple):
@@ -115,7 +115,7 @@ def make_loss_of_all_steps(
     classifier: any `Classifier`.
     objective: whose loss it is.
     theta: as `make_train`; where the objective runs every step, the metrics alone read it.
-    engine: as `make_train`; where the objective runs every step, it is the full scan.
+    engine: as `make_train`.
     axis_name: as `make_train`; a row draws the same numbers on every number of devices.
   """
 
@@ -132,9 +132,11 @@ def make_loss_of_all_steps(
       heard = batch._replace(lengths=code.step + 1)
       mean_loss = jnp.mean(_find_losses(objective, code.logits.astype(jnp.float32), heard, keys))
     else:
-      outputs = unroll_rows(classifier, params, batch).astype(jnp.float32)
+      options = {"to_end": True, "keeps_all": True}
+      run, computed = _run_rows(classifier, params, batch, theta_now, engine, **options)
+      outputs = run.logits.astype(jnp.float32)
       mean_loss = jnp.mean(_find_losses(objective, outputs, batch, keys))
-      code, computed = _read(objective, outputs, batch, theta_now), jnp.float32(1)
+      code = _read(objective, outputs, batch, theta_now)
     return mean_loss, _make_metrics(mean_loss, code, computed, batch)
 
   return loss_fn

@@ -87,9 +87,9 @@ def make_train(
     theta: threshold in (1/C, 1); a scalar, `[T]`, or a schedule of the update count.
     augment: `(key, batch) -> batch`, applied inside `update`.
     axis_name: of a mapped axis over which gradients and metrics are averaged.
-    engine: as `unroll_to_spike`. "eos" needs every step up to a row's length; early exit then
-      stores less than the full scan and is the faster for it. Under `jax.vmap` over a population
-      early exit runs one member after the other.
+    engine: as `unroll_to_spike`. "eos" and most of `rc_jax.objectives` need every step up to a
+      row's length; early exit then stores less than the full scan and is the faster for it. Under
+      `jax.vmap` over a population early exit runs one member after the other.
 
   Returns:
     Train(init, update, loss).

@@ -133,7 +133,9 @@ ALL = {
   "stop_head": (objectives.stop_head(0.6, 2.0), stop_head, read_stop_head),
   "sprt": (objectives.sprt(), sprt, read_sprt),
 }
-names = pytest.mark.parametrize("name", ALL)
+# The engine alone is tested in engine/; here a loss of each kind goes through it: one that ends
+# early, one that draws, one with an output of its own.
+EARLY = ("every_step", "until_spike", "max_pooling", "stop_head")
 
 
 def scripted_step(params, count, x):
@@ -146,19 +148,15 @@ def scripted(outputs):
   return rc_jax.Classifier(init, lambda params: jnp.int32(0), scripted_step)
 
 
-def make(name, seed=0):
+def make(name, seed=0, engine="auto"):
   objective = ALL[name][0]
   outputs = C + objective.extra_outputs
   z = 2 * np.random.default_rng(seed).normal(size=(B, T, outputs)).astype(np.float32)
   rows = np.broadcast_to(np.arange(B, dtype=np.float32)[:, None, None], (B, T, 1))
   batch = rc_jax.Batch(np.concatenate([z, rows], axis=-1), LABELS.copy(), LENGTHS)
-  train = rc_jax.make_train(scripted(outputs), optax.sgd(0.5), objective=objective, theta=THETA)
+  options = {"objective": objective, "theta": THETA, "engine": engine}
+  train = rc_jax.make_train(scripted(outputs), optax.sgd(0.5), **options)
   return train, {"shift": jnp.zeros((B, T, outputs))}, batch, z
-
-
-@functools.cache
-def gradient_of(name):
-  return jax.jit(jax.value_and_grad(make(name)[0].loss, has_aux=True))
 
 
 def losses_by_hand(name, z, at):
@@ -175,18 +173,21 @@ def losses_by_hand(name, z, at):
   return np.array(losses)
 
 
-@names
-def test_the_contract(name):
+@pytest.mark.parametrize(
+  ("name", "engine"), [*((n, "full") for n in ALL), *((n, "early_exit") for n in EARLY)]
+)
+def test_the_contract(name, engine):
   """Loss and gradient are the loops'; none in the padding, whatever is there; NaN for bad labels.
 
   The gradient is compared, by differences, at every output of every row and step.
   """
-  _, params, batch, z = make(name)
-  (loss, metrics), gradient = gradient_of(name)(params, batch, 0, KEY)
+  train, params, batch, z = make(name, engine=engine)
+  run = jax.jit(jax.value_and_grad(train.loss, has_aux=True))
+  (loss, metrics), gradient = run(params, batch, 0, KEY)
   z = z.astype(np.float64)
   by_hand = lambda z, at=z: np.mean(losses_by_hand(name, z, at))
   assert float(loss) == pytest.approx(by_hand(z), rel=1e-5)
-  assert metrics.loss == loss and metrics.computed_fraction == 1
+  assert metrics.loss == loss and metrics.computed_fraction == 1  # one row runs to step T
   for index in np.ndindex(z.shape):
     ahead, behind = z.copy(), z.copy()
     ahead[index] += 1e-5
@@ -198,12 +199,12 @@ def test_the_contract(name):
 
   for garbage in (np.nan, 1e30):
     inputs = np.where(padding[..., None], garbage, batch.inputs).astype(np.float32)
-    other = gradient_of(name)(params, batch._replace(inputs=inputs), 0, KEY)
+    other = run(params, batch._replace(inputs=inputs), 0, KEY)
     chex.assert_trees_all_equal(other, ((loss, metrics), gradient))
 
   for label in (-1, C, C + 1):
     batch.labels[1] = label
-    (loss, metrics), gradient = gradient_of(name)(params, batch, 0, KEY)
+    (loss, metrics), gradient = run(params, batch, 0, KEY)
     assert np.isnan(loss) and not metrics.finite
     bad = ~padding & (np.arange(B) == 1)[:, None]
     assert (np.isnan(gradient["shift"]) == bad[..., None]).all()
