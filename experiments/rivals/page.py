@@ -106,8 +106,8 @@ def _format(values: list[float], digits: int = 2) -> str:
 def _describe_choice(method: Method) -> str:
   """Says which values the first seed had: what the search has chosen, or the first candidate."""
   flags = method.seeds[0].config["flags"]
-  names = ["objective"] + (["beta"] if flags["objective"] == "rc" else ["learning_rate"])
-  said = [f"{name} {flags[name]}" for name in names]
+  own = {"rc": "beta", "until_spike": "theta"}.get(flags["objective"], "learning_rate")
+  said = [f"{name} {flags[name]}" for name in ("objective", own)]
   said += [f"patience {', '.join(map(str, method.steps))}"] if method.steps else []
   return ", ".join(said)
 
