@@ -75,7 +75,9 @@ def make_loss_at_one_step(
     del key
     check_shapes(batch)
     theta_now = theta(step) if callable(theta) else theta
-    code, computed = _run_rows(classifier, params, batch, theta_now, engine, to_end=at_end)
+    code, computed, _ = _run_rows(
+      classifier, params, batch, theta_now, engine, to_end=at_end, keeps_all=False
+    )
     beta_now = beta(step) if callable(beta) else beta
     mean_loss = jnp.mean(spike_losses(loss, code.logits, batch.labels, beta_now))
     return mean_loss, _make_metrics(mean_loss, code, computed, batch)
@@ -84,8 +86,15 @@ def make_loss_at_one_step(
 
 
 def _run_rows(
-  classifier: Classifier, params: Params, batch: Batch, theta: Any, engine: Engine, **options: Any
-) -> tuple[RankCode, Array]:
+  classifier: Classifier,
+  params: Params,
+  batch: Batch,
+  theta: Any,
+  engine: Engine,
+  *,
+  to_end: bool,
+  keeps_all: bool,
+) -> tuple[RankCode, Array, Array | None]:
   """`unroll_and_count` of a batch."""
   return unroll_and_count(
     classifier.step,
@@ -97,19 +106,20 @@ def _run_rows(
     encode=classifier.encode,
     decode=classifier.decode,
     engine=engine,
+    to_end=to_end,
+    keeps_all=keeps_all,
     zero_carry=starts_at_zero(classifier, params),
-    **options,
   )
 
 
-def make_loss_of_all_steps(
+def make_loss_of_objective(
   classifier: Classifier,
   objective: Objective,
   theta: Any,
   engine: Engine,
   axis_name: str | None,
 ) -> BatchLoss:
-  """Makes the loss of an `Objective`, over each row up to its first spike or its length.
+  """Makes the loss of an `Objective`: over each row up to its length or, if it says so, its spike.
 
   Args:
     classifier: any `Classifier`.
@@ -127,22 +137,25 @@ def make_loss_of_all_steps(
     batch = batch._replace(lengths=jnp.clip(jnp.asarray(batch.lengths, jnp.int32), 1, steps))
     keys = _draw_keys(key, rows, axis_name)
     theta_now = theta(step) if callable(theta) else theta
-    if objective.until_spike:
-      code, computed = _run_rows(classifier, params, batch, theta_now, engine, keeps_all=True)
-      heard = batch._replace(lengths=code.step + 1)
-      mean_loss = jnp.mean(_find_losses(objective, code.logits.astype(jnp.float32), heard, keys))
+    to_end = not objective.until_spike
+    code, computed, outputs = _run_rows(
+      classifier, params, batch, theta_now, engine, to_end=to_end, keeps_all=True
+    )
+    assert outputs is not None
+    outputs = outputs.astype(jnp.float32)
+    if to_end:
+      code = _read_decisions(objective, outputs, batch, theta_now)
+      lengths = batch.lengths
     else:
-      options = {"to_end": True, "keeps_all": True}
-      run, computed = _run_rows(classifier, params, batch, theta_now, engine, **options)
-      outputs = run.logits.astype(jnp.float32)
-      mean_loss = jnp.mean(_find_losses(objective, outputs, batch, keys))
-      code = _read(objective, outputs, batch, theta_now)
+      lengths = code.step + 1
+    losses = _find_losses(objective, outputs, batch._replace(lengths=lengths), keys)
+    mean_loss = jnp.mean(losses)
     return mean_loss, _make_metrics(mean_loss, code, computed, batch)
 
   return loss_fn
 
 
-def _read(objective: Objective, outputs: Array, batch: Batch, theta: Any) -> RankCode:
+def _read_decisions(objective: Objective, outputs: Array, batch: Batch, theta: Any) -> RankCode:
   """The decisions of the rows, from their outputs `[B, T, O]`."""
   classes = outputs.shape[-1] - objective.extra_outputs
   read = lambda row: run_act(objective.act, row, classes)

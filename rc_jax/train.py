@@ -11,7 +11,7 @@ from rc_jax.batch_losses import (
   BatchLoss,
   Metrics,
   make_loss_at_one_step,
-  make_loss_of_all_steps,
+  make_loss_of_objective,
 )
 from rc_jax.checks import check_beta, check_theta
 from rc_jax.engines import Engine, check_engine
@@ -118,6 +118,11 @@ def _check_options(objective: Any, loss: Any, beta: Any, theta: Any, engine: Any
   names = get_args(ObjectiveName)
   if isinstance(objective, Objective):
     _check_alone(loss, beta)
+    if objective.until_spike and (objective.act is not None or objective.extra_outputs):
+      raise ValueError(
+        "until_spike needs an objective whose decisions read the network's outputs as they are, "
+        "such as every_step(); this one has an act or extra_outputs"
+      )
   elif objective not in names:
     raise ValueError(f"objective is {objective!r}; choose one of {names} or give an Objective")
   if not callable(loss):
@@ -149,7 +154,7 @@ def _make_loss(
   axis_name: str | None,
 ) -> BatchLoss:
   if isinstance(objective, Objective):
-    return make_loss_of_all_steps(classifier, objective, theta, engine, axis_name)
+    return make_loss_of_objective(classifier, objective, theta, engine, axis_name)
   at_end = objective == "eos"
   return make_loss_at_one_step(
     classifier, at_end=at_end, loss=loss, beta=beta, theta=theta, engine=engine

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from rc_jax.engine import initial_carries, run_to_spike, vary_alike
 from rc_jax.engines import EarlyExit, Engine, check_engine, choose_engine
-from rc_jax.rank_code import at_step, rank_code, thresholds
+from rc_jax.rank_code import rank_code, thresholds
 from rc_jax.run_checks import check_rows, check_step
 from rc_jax.types import (
   Array,
@@ -102,9 +102,10 @@ def unroll_to_spike(
     ValueError: as `unroll` and `first_crossing`, leading axes that disagree, an unknown engine, a
       forward or second derivative of early exit.
   """
-  return unroll_and_count(
+  code, _, _ = unroll_and_count(
     step, params, carry, xs, theta, lengths, encode=encode, decode=decode, engine=engine
-  )[0]
+  )
+  return code
 
 
 def unroll_and_count(
@@ -121,7 +122,7 @@ def unroll_and_count(
   to_end: bool = False,
   keeps_all: bool = False,
   zero_carry: bool = False,
-) -> tuple[RankCode, Array]:
+) -> tuple[RankCode, Array, Array | None]:
   """`unroll_to_spike`, and the share of row-steps that it computed; or a run to the rows' ends.
 
   Args:
@@ -135,13 +136,13 @@ def unroll_and_count(
     decode: or None.
     engine: which computes it.
     to_end: run each row to its last step and record its first spike on the way.
-    keeps_all: give the logits of all steps up to a row's spike, or end, rather than of that alone.
+    keeps_all: give the logits of all steps up to a row's spike, or end, too.
     zero_carry: take the float leaves of carry for zeros, which saves early exit their products.
 
   Returns:
-    The rank code, whose logits are those at the end where rows run `to_end`, and `[B, T, C]` where
-    it `keeps_all`, of no meaning after it; the share of the row-steps of `[B, T]` that were
-    computed, float32.
+    The rank code, whose logits are those at the end where rows run `to_end`; the share of the
+    row-steps of `[B, T]` that were computed, float32; and None or, where all are kept, logits
+    `[B, T, C]`, of no meaning after a row's spike or end. Gradients then flow through these alone.
   """
   check_engine(engine)
   rows, steps = check_rows(carry, xs, lengths)
@@ -153,10 +154,11 @@ def unroll_and_count(
   decode = decode or identity
   run = _Run(step, encode, decode, params, carry, xs, theta, lengths, to_end, keeps_all)
   if engine == "full":
-    return _run_every_step(run), jnp.float32(1)
+    code, logits = _run_every_step(run)
+    return code, jnp.float32(1), logits
   options = engine if isinstance(engine, EarlyExit) else EarlyExit()
-  code, computed = _run_early_exit(run, steps, options, zero_carry)
-  return code, computed.astype(jnp.float32) / (rows * steps)
+  code, computed, logits = _run_early_exit(run, steps, options, zero_carry)
+  return code, computed.astype(jnp.float32) / (rows * steps), logits
 
 
 class _Run(NamedTuple):
@@ -180,8 +182,8 @@ class _Run(NamedTuple):
 
 def _run_early_exit(
   run: _Run, steps: int, options: EarlyExit, zero_carry: bool
-) -> tuple[RankCode, Array]:
-  """The rank code by early exit, and the number of row-steps computed."""
+) -> tuple[RankCode, Array, Array | None]:
+  """The rank code by early exit, the number of row-steps computed, and all logits or None."""
   params = run.params
   first = jax.tree.map(lambda a: a[0], run.carry)
   x = jax.tree.map(lambda a: a[0, 0], run.xs)
@@ -201,17 +203,21 @@ def _run_early_exit(
     keeps_all=run.keeps_all,
     zero_carry=zero_carry,
   )
-  # The engine gives outputs; their logits, and the gradient of `decode`, are formed once a row.
-  decode = run.decode_all if run.keeps_all else jax.vmap(run.decode, (None, 0))
-  logits = decode(params, spike.output)
+  # The engine gives outputs; their logits, and the gradient of `decode`, are formed once a row or,
+  # where all are kept, once a row-step.
+  all_logits = run.decode_all(params, spike.output) if run.keeps_all else None
+  if all_logits is None:
+    logits = jax.vmap(run.decode, (None, 0))(params, spike.output)
+  else:
+    # The last output that counts stands there; its gradient enters where it was made.
+    logits = jax.lax.stop_gradient(all_logits[:, -1])
   label = spike.label
   if label is None:
-    said = at_step(logits, spike.step) if run.keeps_all else logits
-    label = jnp.argmax(said, axis=-1).astype(jnp.int32)
-  return RankCode(spike.step, spike.spiked, label, logits), computed
+    label = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+  return RankCode(spike.step, spike.spiked, label, logits), computed, all_logits
 
 
-def _run_every_step(run: _Run) -> RankCode:
+def _run_every_step(run: _Run) -> tuple[RankCode, Array | None]:
   """The rank code by the full scan: outputs of all row-steps, of which the spikes' have a gradient.
 
   All logits are formed in one product, which is not differentiated, to find the spikes; a second
@@ -220,10 +226,8 @@ def _run_every_step(run: _Run) -> RankCode:
   one = lambda c, x: _unroll_outputs(run.step, run.params, c, x, run.encode, run.decode)
   outputs = jax.vmap(one)(run.carry, mask_padding(run.xs, run.lengths))
   rows, steps = jax.tree.leaves(outputs)[0].shape[:2]
-  if run.keeps_all:
-    logits = run.decode_all(run.params, outputs)
-    return rank_code(logits, run.theta, run.lengths)._replace(logits=logits)
-  all_logits = run.decode_all(*jax.lax.stop_gradient((run.params, outputs)))
+  decoded = (run.params, outputs)
+  all_logits = run.decode_all(*(decoded if run.keeps_all else jax.lax.stop_gradient(decoded)))
   code = rank_code(all_logits, run.theta, run.lengths)
   enters = code.step
   if run.to_end:
@@ -231,7 +235,7 @@ def _run_every_step(run: _Run) -> RankCode:
     enters = jnp.broadcast_to(jnp.int32(last), (rows,))
   pick = lambda a: a.at[jnp.arange(rows), enters].get(mode="promise_in_bounds")
   logits = jax.vmap(run.decode, (None, 0))(run.params, jax.tree.map(pick, outputs))
-  return code._replace(logits=logits)
+  return code._replace(logits=logits), all_logits if run.keeps_all else None
 
 
 def _unroll_outputs(

@@ -40,7 +40,7 @@ class _Pass(NamedTuple):
     trail: of the forward pass.
     apart: whether `encode` stands apart.
     slots: indices of the log's arrays that receive cotangents of its results.
-    of_all: flat cotangents `[B * T, ...]` of the outputs of all steps, or None.
+    doutput_of_all: flat cotangents `[B * T, ...]` of the outputs of all steps, or None.
   """
 
   pull: Callable
@@ -49,7 +49,7 @@ class _Pass(NamedTuple):
   trail: Trail
   apart: bool
   slots: list[int]
-  of_all: list[Array] | None
+  doutput_of_all: list[Array] | None
 
 
 class _OfRows(NamedTuple):
@@ -205,8 +205,8 @@ def _finish(
 
 def _entering(pass_: _Pass, own: _OfRows, t: Array, flat: Array) -> list[Array]:
   """Cotangents of the outputs of step t, of the rows `[w]` whose gradient enters there."""
-  if pass_.of_all is None:
+  if pass_.doutput_of_all is None:
     doutput, enters = own.doutput, own.cotangent_step == t
   else:
-    doutput, enters = gather_rows(pass_.of_all, flat), own.cotangent_step >= t
+    doutput, enters = gather_rows(pass_.doutput_of_all, flat), own.cotangent_step >= t
   return select_rows(enters, doutput, [jnp.zeros((), a.dtype) for a in doutput])

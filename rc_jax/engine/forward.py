@@ -46,7 +46,7 @@ class _State(NamedTuple):
     label: `[w]` int32 at the spike, or None.
     output: `[w, ...]` at the spike or end; an empty tuple where all outputs are kept.
     log: or None.
-    outputs: those of all steps, packed as the log, or None.
+    kept: the outputs of all steps, packed as the log, or None.
   """
 
   t: Array
@@ -56,7 +56,7 @@ class _State(NamedTuple):
   label: Array | None
   output: Output
   log: Log | None
-  outputs: Output | None
+  kept: Output | None
 
 
 class _Pass(NamedTuple):
@@ -161,10 +161,10 @@ def _run(
   rows, steps = rows_and_steps(xs)
   carry, first_output = pass_.functions.first_step(pass_.params, carry, encoded)
   blank = () if pass_.keeps_all else jax.tree.map(jnp.zeros_like, first_output)
-  outputs = blank_entries(first_output, xs) if pass_.keeps_all else None
+  kept = blank_entries(first_output, xs) if pass_.keeps_all else None
   label = jnp.zeros(rows, jnp.int32) if pass_.to_end else None
   zero, code = jnp.int32(0), jnp.full(rows, -1, jnp.int32)
-  state, _ = vary_alike(_State(zero, zero, carry, code, label, blank, log, outputs), xs)
+  state, _ = vary_alike(_State(zero, zero, carry, code, label, blank, log, kept), xs)
   last = _last_step(pass_.lengths, steps)
   state = _record_outputs(pass_, state, last, carry, first_output)
 
@@ -189,7 +189,7 @@ def _run(
   step = jnp.where(code < 0, last, code // 2)
   output = state.output
   if pass_.keeps_all:
-    output = _unpack(stages, first_output, state.outputs, _final_step(pass_, step), steps)
+    output = _unpack(stages, first_output, state.kept, _final_step(pass_, step), steps)
   return Spike(step, (code >= 0) & (code % 2 == 1), state.label, output), stages, state
 
 
@@ -202,10 +202,16 @@ def _final_step(pass_: _Pass, spike_step: Array) -> Array:
 
 
 def _unpack(
-  stages: list[Stage], first_output: Output, outputs: Output, final: Array, steps: int
+  stages: list[Stage], first_output: Output, kept: Output, final: Array, steps: int
 ) -> Output:
-  """Outputs `[B, T, ...]` of the packed ones, zeros after each row's `final` step."""
-  rows, time = len(final), jnp.arange(steps, dtype=jnp.int32)[None]
+  """Outputs `[B, T, ...]` of those kept; from a row's `final` step on, always that of this step.
+
+  A stage keeps `w` outputs a step, in the order of its rows. A row is in every stage up to its
+  end; stages that it only fills up come after it.
+  """
+  rows = len(final)
+  # Zeros after the end would go through a `decode` that may have no derivative there.
+  time = jnp.minimum(jnp.arange(steps, dtype=jnp.int32)[None], final[:, None])
   entry = jnp.zeros((rows, steps), jnp.int32)
   for stage in stages:
     width = stage.rows.size
@@ -213,11 +219,10 @@ def _unpack(
     within = (time >= stage.first) & (time < stage.end) & (place[:, None] >= 0)
     own = stage.log_start + (time - stage.first) * width + place[:, None]
     entry = jnp.where(within, own, entry)
-  counts = (time <= final[:, None]).reshape(-1)
-  unpacked = gather_rows(outputs, entry.reshape(-1))
-  unpacked = select_rows(counts, unpacked, jax.tree.map(lambda a: jnp.zeros((), a.dtype), unpacked))
-  in_time = lambda a, first: a.reshape(rows, steps, *a.shape[1:]).at[:, 0].set(first)
-  return jax.tree.map(in_time, unpacked, first_output)
+  unpacked = gather_rows(kept, entry.reshape(-1))
+  first = jax.tree.map(lambda a: jnp.repeat(a, steps, axis=0), first_output)
+  unpacked = select_rows((time == 0).reshape(-1), first, unpacked)
+  return jax.tree.map(lambda a: a.reshape(rows, steps, *a.shape[1:]), unpacked)
 
 
 def _run_stage(pass_: _Pass, width: int, floor: int, state: _State) -> tuple[_State, Array]:
@@ -265,8 +270,8 @@ def _advance(pass_: _Pass, rows: Array, last: Array | int, s: _State) -> _State:
       None if s.log.flat is None else write_entries(s.log.flat, flat, s.logged),
     )
     s = s._replace(log=log)
-  if s.outputs is not None:
-    s = s._replace(outputs=write_entries(s.outputs, output, s.logged))
+  if s.kept is not None:
+    s = s._replace(kept=write_entries(s.kept, output, s.logged))
   s = s._replace(logged=s.logged + rows.size)
   return _record_outputs(pass_, s, last, carry, output)
 

@@ -34,7 +34,7 @@ class Spike(NamedTuple):
     spiked: `[B]` bool.
     label: `[B]` int32, the most probable class at `step`; None unless rows ran to their ends.
     output: `[B, ...]` of the classifier's step, at `step`; at a row's end where rows ran to it.
-      Where all outputs are kept: `[B, T, ...]`, those up to there, and zeros after it.
+      Where all outputs are kept: `[B, T, ...]`, and from there on always that one.
   """
 
   step: Array
@@ -44,8 +44,8 @@ class Spike(NamedTuple):
 
 
 class Stage(NamedTuple):
-  """A loop of fixed width: its rows `[w]`, its first step and the one after its last, where its log
-  begins.
+  """A loop of fixed width: its rows `[w]`, its first step and the one after its last, and where its
+  entries begin in the log and among kept outputs.
   """
 
   rows: Array

@@ -40,7 +40,8 @@ class Objective(NamedTuple):
     act: what a decision reads at each step; None reads the outputs as they are.
     extra_outputs: O - C, outputs of the network beyond its C classes, behind them.
     until_spike: the loss's `length` is the number of steps up to the row's first spike, and early
-      exit computes none after it; see `objectives.until_spike`.
+      exit computes none after it; see `objectives.until_spike`. Not beside `act` or
+      `extra_outputs`.
   """
 
   loss: RowLoss

@@ -16,15 +16,12 @@ def until_spike(objective: Objective) -> Objective:
   nor learnt, as in rank coding. No paper is known to have it; docs/rivals.md tells what it gains.
 
   Args:
-    objective: whose decisions read the outputs as they are, as those of `every_step`,
-      `early_prediction` and `progression`.
+    objective: whose decisions read the outputs as they are: `every_step`, `early_prediction`,
+      `progression`, `max_pooling` or one of your own. `make_train` refuses others.
 
   Raises:
-    ValueError: the objective has an `act` or outputs beyond the classes.
+    ValueError: it is no `Objective`.
   """
-  if objective.act is not None or objective.extra_outputs:
-    raise ValueError(
-      "until_spike needs an objective whose decisions read the network's outputs as they are, such "
-      "as every_step()"
-    )
+  if not isinstance(objective, Objective):
+    raise ValueError(f"until_spike is given {objective!r}; give an Objective, as every_step()")
   return objective._replace(until_spike=True)

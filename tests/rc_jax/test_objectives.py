@@ -337,7 +337,7 @@ def test_two_devices_do_what_one_does(two_devices):
   [
     (lambda: objectives.every_step("last"), r"weighting is 'last'; choose one of \('equal'"),
     (lambda: objectives.progression(-1.0), r"weight is -1\.0; .* must be 0 or more"),
-    (lambda: objectives.until_spike(objectives.sprt()), "until_spike needs .* such as every_step"),
+    (lambda: objectives.until_spike("rc"), "until_spike is given 'rc'; give an Objective"),
     (lambda: objectives.patience(0), "steps is 0; patience counts whole steps"),
     (lambda: objectives.patience(1.5), r"steps is 1\.5; patience counts whole steps"),
     (lambda: objectives.stop_head(1.2), r"alpha is 1\.2; .* lies in 0\.\.1"),
@@ -359,6 +359,7 @@ def test_what_does_not_go_with_an_objective():
     ({"objective": every, "beta": 0.1}, r"beta is 0\.1; the entropy reward is for .* leave it 0"),
     ({"objective": every, "loss": lambda z, y: z[0]}, "an Objective has a loss of its own"),
     ({"objective": own}, r"loss gives float32\[5, 3\] for one row, outputs float32\[5, 3\]"),
+    ({"objective": objectives.until_spike(objectives.sprt())}, "this one has an act or extra"),
     ({"objective": few}, "the network has 3 outputs, of which the objective takes 2"),
     ({"objective": other}, r"act gives float32\[2\] for outputs float32\[3\]; give logits"),
     ({"objective": objectives.max_pooling(2)}, "give Train.loss a key"),

@@ -186,7 +186,7 @@ def test_training_from_zeros(name):
   carry = initial_carries(classifier, params, 17)
 
   def loss(params, engine):
-    code, _ = unroll_and_count(
+    code, _, _ = unroll_and_count(
       classifier.step,
       params,
       carry,
