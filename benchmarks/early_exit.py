@@ -11,8 +11,8 @@ program holds beside its arguments and results. For a really trained network see
 Contenders: `early_exit`; `full`, the masked full scan with `encode` over all steps at once;
 `in_step`, the same with `encode` in the step; `slowest`, which stops at the slowest row of a batch;
 `four` and `twelve`, early exit with so many widths; `own`, early exit of an LSTM as a user may
-write it; `every_step` and `until_spike`, losses at every step, by the full scan, and at every step
-up to the spike, by early exit.
+write it; `every_step` and `until_spike`, early exit of losses at every step, and at every step up
+to the spike.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def compile_contender(name: str, shape: Shape, kind: str, arguments: tuple) -> A
   engines: dict[str, Engine] = {
     "early_exit": "early_exit",
     "own": "early_exit",
-    "until_spike": "early_exit",
+    **dict.fromkeys(LOSSES, "early_exit"),
     "slowest": EarlyExit(widths=1),
     "four": EarlyExit(widths=4),
     "twelve": EarlyExit(widths=12),
