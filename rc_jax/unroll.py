@@ -209,7 +209,8 @@ def _run_early_exit(
   if all_logits is None:
     logits = jax.vmap(run.decode, (None, 0))(params, spike.output)
   else:
-    # The last output that counts stands there; its gradient enters where it was made.
+    # The last output that counts stands there. A gradient at step T - 1 would be lost: the engine
+    # takes none after a row's spike or end.
     logits = jax.lax.stop_gradient(all_logits[:, -1])
   label = spike.label
   if label is None:

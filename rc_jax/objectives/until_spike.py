@@ -13,7 +13,8 @@ def until_spike(objective: Objective) -> Objective:
   It lies between rank coding, whose loss is that of step t_sp alone (Jeffares et al. 2021, section
   2), and a loss of all n steps. As long as no output reaches theta it is that of all steps, so the
   network learns from early steps at once; from then on what comes after a spike is neither computed
-  nor learnt, as in rank coding. No paper is known to have it; docs/rivals.md tells what it gains.
+  nor learnt, as in rank coding. It is our own: we know of no paper that has it. docs/rivals.md
+  tells what it gains.
 
   Args:
     objective: whose decisions read the outputs as they are: `every_step`, `early_prediction`,

@@ -100,7 +100,7 @@ def built(kind):
   constructor, shape, _ = KINDS[kind]
   classifier = constructor()
   x = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
-  init = classifier.init
+  init = jax.jit(classifier.init)
   return classifier, init(jax.random.key(1), x), x, init
 
 

@@ -1,3 +1,5 @@
+import fractions
+import math
 import subprocess
 import sys
 
@@ -9,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from data_pipelines import speech
 from data_pipelines.batches import Splits
-from data_pipelines.speech import features
+from data_pipelines.speech import features, waveforms
 from data_pipelines.speech.folder import folder_source
 
 
@@ -181,6 +183,27 @@ def test_other_rates_and_channels(tree, load, speakers, rate):
   assert audio.shape == (16_000,)
   expected = 0.375 * np.sin(2 * np.pi * 500 * np.arange(16_000) / 16_000)
   assert_allclose(audio[200:-1], expected[200:-1], atol=2e-3)
+
+
+RATES = (100, 8_000, 12_345, 44_100, 96_000)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_resampling_keeps_the_duration(rate):
+  for count in (1, 2, 101, 4_410):
+    resampled = waveforms.resample(np.ones(count, np.float32), rate)
+    assert resampled.dtype == np.float32
+    assert len(resampled) == math.ceil(fractions.Fraction(16_000 * count, rate))
+
+
+@pytest.mark.slow  # librosa takes 20 s to be compiled where it is new
+@pytest.mark.parametrize("rate", RATES)
+def test_resampled_samples_are_librosas(rate):
+  import librosa
+
+  samples = np.random.default_rng(0).normal(size=4_410).astype(np.float32)
+  expected = librosa.resample(samples, orig_sr=rate, target_sr=16_000)
+  assert_array_equal(waveforms.resample(samples, rate), expected)
 
 
 def test_batches_survive_the_jitted_step(tree, load):
