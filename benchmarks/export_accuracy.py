@@ -55,6 +55,7 @@ def hear(run: Run, theta: float, weights: str, clips: np.ndarray) -> tuple[np.nd
       params=run.params,
       class_names=run.class_names,
       theta=theta,
+      patience=run.patience,
       weights=weights,
       **run.statistics,
     )

@@ -1,6 +1,7 @@
 """How well do trained runs decide about sound without an end?
 
-  python -m benchmarks.live RUN... --data_dir=WORDS [--minutes=30] [--theta=0.9] [--json=FILE]
+  python -m benchmarks.live RUN... --data_dir=WORDS [--minutes=30] [--theta=0.9]
+      [--patience=20] [--json=FILE]
 
 Recordings are made of clips of the test split: keywords in silence and in noise (half white, half
 pink) at 30, 20 and 10 dB, running words without noise, words of `unknown`, keywords and others
@@ -72,14 +73,14 @@ def make(
   return (samples[::-1].copy(), []) if recording.is_reversed else (samples, words)
 
 
-def choose_theta(run: Run, minutes: float, data: dict[str, Any]) -> float:
+def choose_theta(run: Run, patience: int, minutes: float, data: dict[str, Any]) -> float:
   """Lowest threshold whose false alarms on recordings of validation are allowed, going down."""
   thetas = list_thetas(len(run.class_names), 20)
   allowed = np.ones(len(thetas), bool)
   for name, per_hour in PER_HOUR.items():
     recording = next(r for r in RECORDINGS.values() if r.of == name)
     samples, words = make(run, recording, minutes, data, "validation", seed=11)
-    found = np.array([s.per_hour for s in measure(run, samples, words, thetas)])
+    found = np.array([s.per_hour for s in measure(run, samples, words, thetas, patience=patience)])
     allowed &= found <= per_hour
   failed = np.flatnonzero(~allowed)
   return float(thetas[max(0, int(failed[0]) - 1) if failed.size else -1])
@@ -92,26 +93,30 @@ def main() -> None:
   add_data(parser)
   parser.add_argument("--minutes", type=float, default=30.0, help="of each recording")
   parser.add_argument("--theta", type=float, help="threshold; default: chosen on validation")
+  parser.add_argument("--patience", type=int, default=1, help="steps on end that must be sure")
   parser.add_argument("--json", help="file for the numbers")
   given = parser.parse_args()
   data = data_of(given)
   runs = [load_speech_run(folder) for folder in given.runs]
   thetas = [
-    given.theta if given.theta is not None else choose_theta(run, given.minutes, data)
+    given.theta
+    if given.theta is not None
+    else choose_theta(run, given.patience, given.minutes, data)
     for run in runs
   ]
   found: dict[str, list[Score]] = {}
   for number, (name, recording) in enumerate(RECORDINGS.items()):
     samples, words = make(runs[0], recording, given.minutes, data, given.split, 100 + number)
     found[name] = [
-      measure(run, samples, words, np.array([theta]))[0]
+      measure(run, samples, words, np.array([theta]), patience=given.patience)[0]
       for run, theta in zip(runs, thetas, strict=True)
     ]
   print("theta", ", ".join(f"{theta:.4f}" for theta in thetas))
   print(tabulate(found))
   if given.json:
     content = {name: [score.to_json() for score in scores] for name, scores in found.items()}
-    text = json.dumps({"theta": thetas, "recordings": content}, indent=2)
+    said = {"theta": thetas, "patience": given.patience, "recordings": content}
+    text = json.dumps(said, indent=2)
     pathlib.Path(given.json).write_text(text + "\n")
 
 

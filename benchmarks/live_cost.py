@@ -66,7 +66,7 @@ def listen_onnx(run: Run, seconds: float) -> dict[str, float] | None:
   options = onnxruntime.SessionOptions()
   options.intra_op_num_threads = 1
   with tempfile.TemporaryDirectory() as folder:
-    write_graphs(folder, run, run.theta, "onnx")
+    write_graphs(folder, run, run.theta, run.patience, "onnx")
     open_session = lambda name: onnxruntime.InferenceSession(
       str(pathlib.Path(folder) / f"{name}.onnx"), options
     )

@@ -123,6 +123,11 @@ def _calibrate_clips(
       "accuracy and time are read on clips; give --max_false_alarms_per_hour, or leave --recording "
       "and --synthesize out"
     )
+  if given.patience is not None:
+    raise ValueError(
+      "accuracy and time are read at the first sure step; leave --patience out, or give "
+      "--max_false_alarms_per_hour"
+    )
   read = read_clips(run, data_of(given), given.split, thetas)
   if given.max_mean_ms is not None:
     theta = choose_for_time(thetas, read["mean_ms"], given.max_mean_ms)
@@ -148,13 +153,16 @@ def _calibrate_rate(
   """Returns the threshold for a rate of false alarms, and what it was found on."""
   samples, words = open_recording(run, given)
   hours = len(samples) / SAMPLE_RATE / 3600
-  scores = measure(run, samples, words, thetas, refractory_s=given.refractory, progress=True)
+  patience = 1 if given.patience is None else given.patience
+  policy = {"refractory_s": given.refractory, "patience": patience}
+  scores = measure(run, samples, words, thetas, progress=True, **policy)
   counts = np.array([one.false_alarms for one in scores])
   wanted = given.max_false_alarms_per_hour
   theta = choose_for_rate(thetas, counts, hours, wanted, given.confidence)
   at = int(np.flatnonzero(thetas == theta)[0])
   return theta, {
     "confidence": given.confidence,
+    "patience": patience,
     "hours": hours,
     "false_alarms": int(counts[at]),
     **({"recall": scores[at].recall} if scores[at].words else {}),
@@ -174,6 +182,7 @@ def _read_arguments() -> argparse.Namespace:
   add_data(parser, split="validation")
   add_recording(parser, of="unknown", seed=2)
   parser.add_argument("--refractory", type=float, default=0.5, help="seconds between two events")
+  parser.add_argument("--patience", type=int, help="steps on end that must be sure; default: 1")
   return parser.parse_args()
 
 

@@ -32,8 +32,10 @@ def load_speech_run(workdir: str) -> Run:
   return run
 
 
-def make_run_spotter(run: Run, theta: float | None = None, **options: Any) -> Spotter:
-  """Makes the spotter of a run; `theta` None is the run's, options are those of `make_spotter`.
+def make_run_spotter(
+  run: Run, theta: float | None = None, patience: int | None = None, **options: Any
+) -> Spotter:
+  """Makes the spotter of a run; None is the run's own, options are those of `make_spotter`.
 
   Raises:
     ValueError: as `make_spotter`.
@@ -44,20 +46,23 @@ def make_run_spotter(run: Run, theta: float | None = None, **options: Any) -> Sp
     run.class_names,
     run.theta if theta is None else theta,
     make_front_end(run.statistics["mean"], run.statistics["std"]),
+    patience=run.patience if patience is None else patience,
     **options,
   )
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-  """Adds the run and the threshold to a command's arguments."""
+  """Adds the run and when it is sure to a command's arguments."""
   parser.add_argument("run", metavar="RUN", help="the --workdir of a run of experiments.speech")
   parser.add_argument("--theta", type=float, help="threshold; default: the run's, or calibrated")
+  parser.add_argument(
+    "--patience", type=int, help="steps on end that must reach it; default: 1, or calibrated"
+  )
 
 
 def add_policy(parser: argparse.ArgumentParser) -> None:
   """Adds what a spotter makes of decisions to a command's arguments."""
   parser.add_argument("--refractory", type=float, default=0.5, help="seconds between two events")
-  parser.add_argument("--patience", type=int, default=1, help="steps on end that must be sure")
   parser.add_argument("--timeout", type=float, help="seconds undecided before it begins anew")
 
 

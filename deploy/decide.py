@@ -53,7 +53,7 @@ def main() -> int:
   parser.add_argument("--json", action="store_true", help="one JSON object a line")
   given = parser.parse_args()
   run = load_speech_run(given.run)
-  spotter = make_run_spotter(run, given.theta, refractory_s=0.0, not_reported=())
+  spotter = make_run_spotter(run, given.theta, given.patience, refractory_s=0.0, not_reported=())
   status = 0
   for path in find_recordings(given.files):
     try:

@@ -20,8 +20,8 @@ class FrontEndState(NamedTuple):
   """What a front end has heard and still needs.
 
   Attributes:
-    samples: `[n]` float32, n < 400: from the start of the next window on.
-    frames: `[k, 20]` float32 standardised, k <= 20: the latest ones.
+    samples: `[n]` float32, n < 400: from the start of the next window on; `[S, n]` of S streams.
+    frames: `[k, 20]` float32 standardised, k <= 20: the latest ones; `[S, k, 20]` of S streams.
   """
 
   samples: np.ndarray
@@ -32,11 +32,12 @@ class FrontEnd(NamedTuple):
   """Two pure functions.
 
   Attributes:
-    init: `() -> FrontEndState`, of silence.
-    push: `(state, samples [n]) -> (state, steps [k, 420])`, float32; n and k may be 0.
+    init: `(streams=None) -> FrontEndState`, of silence; S streams are heard side by side.
+    push: `(state, samples [n]) -> (state, steps [k, 420])`, float32; n and k may be 0. Of S streams
+      `[S, n]` and `[S, k, 420]`.
   """
 
-  init: Callable[[], FrontEndState]
+  init: Callable[..., FrontEndState]
   push: Callable[[FrontEndState, np.ndarray], tuple[FrontEndState, np.ndarray]]
 
 
@@ -48,35 +49,39 @@ def make_front_end(mean: Any, std: Any) -> FrontEnd:
     std: `[20]`, its standard deviation, > 0.
 
   Returns:
-    FrontEnd(init, push). `push` raises ValueError where samples are not `[n]` or not finite; they
-    are taken for 16 kHz in [-1, 1].
+    FrontEnd(init, push). `push` raises ValueError where samples have another shape or are not
+    finite; they are taken for 16 kHz in [-1, 1].
   """
   mean, std = (np.asarray(a, np.float32) for a in (mean, std))
   window, filters = features.hamming_window(), features.mel_filters()
 
-  def init() -> FrontEndState:
-    return FrontEndState(np.zeros(HALF, np.float32), np.zeros((0, features.NUM_BANDS), np.float32))
+  def init(streams: int | None = None) -> FrontEndState:
+    rows = () if streams is None else (streams,)
+    frames = np.zeros((*rows, 0, features.NUM_BANDS), np.float32)
+    return FrontEndState(np.zeros((*rows, HALF), np.float32), frames)
 
   def push(state: FrontEndState, samples: np.ndarray) -> tuple[FrontEndState, np.ndarray]:
     samples = np.asarray(samples, np.float32)
-    if samples.ndim != 1 or not np.isfinite(samples).all():
-      raise ValueError(f"samples have shape {list(samples.shape)}; give [n] finite numbers")
-    samples = np.concatenate([state.samples, samples])
-    number = max(0, 1 + (len(samples) - features.WINDOW) // features.HOP)
+    rows = state.samples.shape[:-1]
+    if samples.shape[:-1] != rows or not samples.ndim or not np.isfinite(samples).all():
+      wanted = f"[{rows[0]}, n]" if rows else "[n]"
+      raise ValueError(f"samples have shape {list(samples.shape)}; give {wanted} finite numbers")
+    samples = np.concatenate([state.samples, samples], axis=-1)
+    number = max(0, 1 + (samples.shape[-1] - features.WINDOW) // features.HOP)
     frames = state.frames
     if number:
-      windows = np.lib.stride_tricks.sliding_window_view(samples, features.WINDOW)
-      spectrum = np.fft.rfft(windows[: number * features.HOP : features.HOP] * window)
+      windows = np.lib.stride_tricks.sliding_window_view(samples, features.WINDOW, axis=-1)
+      spectrum = np.fft.rfft(windows[..., : number * features.HOP : features.HOP, :] * window)
       power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
       new = (np.log(power @ filters + np.float32(features.LOG_OFFSET)) - mean) / std
-      frames = np.concatenate([frames, new.astype(np.float32)])
+      frames = np.concatenate([frames, new.astype(np.float32)], axis=-2)
     span = 2 * features.CONTEXT + 1
-    steps = np.zeros((0, features.STEP_SIZE), np.float32)
-    if len(frames) >= span:
-      views = np.lib.stride_tricks.sliding_window_view(frames, span, axis=0)
-      steps = np.swapaxes(views, 1, 2).reshape(-1, features.STEP_SIZE)
+    steps = np.zeros((*rows, 0, features.STEP_SIZE), np.float32)
+    if frames.shape[-2] >= span:
+      views = np.lib.stride_tricks.sliding_window_view(frames, span, axis=-2)
+      steps = np.swapaxes(views, -2, -1).reshape(*rows, -1, features.STEP_SIZE)
     left = FrontEndState(
-      samples[number * features.HOP :].copy(), frames[-2 * features.CONTEXT :].copy()
+      samples[..., number * features.HOP :].copy(), frames[..., -2 * features.CONTEXT :, :].copy()
     )
     return left, steps
 

@@ -152,8 +152,8 @@ def main() -> int:
   """Listens until the input ends, or Ctrl-C; returns the exit status."""
   given = _read_arguments()
   run = load_speech_run(given.run)
-  options = {"refractory_s": given.refractory, "patience": given.patience}
-  spotter = make_run_spotter(run, given.theta, timeout_s=given.timeout, **options)
+  options = {"refractory_s": given.refractory, "timeout_s": given.timeout}
+  spotter = make_run_spotter(run, given.theta, given.patience, **options)
   spotter.push(spotter.init(), np.zeros(SAMPLE_RATE, np.float32))  # compiles before sound arrives
   late = [0]
   if given.input is None:

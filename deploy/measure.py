@@ -168,8 +168,9 @@ def main() -> int:
   samples, words = open_recording(run, given)
   if given.save:
     save_recording(given.save, samples, words)
-  options = {"refractory_s": given.refractory, "patience": given.patience}
-  scores = measure(run, samples, words, thetas, timeout_s=given.timeout, progress=True, **options)
+  options = {"refractory_s": given.refractory, "timeout_s": given.timeout}
+  options["patience"] = run.patience if given.patience is None else given.patience
+  scores = measure(run, samples, words, thetas, progress=True, **options)
   print(f"{len(samples) / SAMPLE_RATE / 60:.1f} minutes, {scores[0].words} keywords")
   print("theta   right   wrong  repeated  false alarms/h (95 % bound)  after the end, s")
   for theta, one in zip(thetas, scores, strict=True):

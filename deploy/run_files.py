@@ -31,6 +31,7 @@ class Run(NamedTuple):
     class_names: of the C classes.
     theta: threshold on the confidence, in (1/C, 1): of the calibration where there is one, else of
       the training.
+    patience: steps on end at which one class must reach theta: of the calibration, else 1.
     statistics: `{"mean": [20], "std": [20]}` float32 of log-mel bands where the run hears, else {}.
     experiment: name of the experiment that trained it.
     model: the network in words.
@@ -41,6 +42,7 @@ class Run(NamedTuple):
   params: Params
   class_names: tuple[str, ...]
   theta: float
+  patience: int
   statistics: dict[str, np.ndarray]
   experiment: str
   model: Model
@@ -116,17 +118,17 @@ def load_run(workdir: str | pathlib.Path) -> Run:
     raise ValueError(f"{folder / MODEL} is damaged ({error!r}); train the run again") from error
   classifier = build(model)
   params = _read_params(folder, classifier, shape)
-  theta = _read_calibration(folder, names, theta)
+  theta, patience = _read_calibration(folder, names, theta)
   check_theta(theta, len(names))
-  return Run(classifier, params, names, theta, statistics, experiment, model, shape)
+  return Run(classifier, params, names, theta, patience, statistics, experiment, model, shape)
 
 
 def save_calibration(folder: pathlib.Path, calibration: dict[str, Any]) -> None:
-  """Writes the threshold that `load_run` is to use.
+  """Writes the threshold and the patience that `load_run` is to use.
 
   Args:
     folder: of the run.
-    calibration: JSON values; "theta" and "class_names" among them.
+    calibration: JSON values; "theta" and "class_names" among them, "patience" where it is not 1.
   """
   write_whole(folder / CALIBRATION, (json.dumps(calibration, indent=2) + "\n").encode())
 
@@ -183,17 +185,22 @@ def _read_params(folder: pathlib.Path, classifier: Classifier, shape: tuple[int,
   return jax.tree.map(jnp.asarray, params)
 
 
-def _read_calibration(folder: pathlib.Path, class_names: tuple[str, ...], theta: float) -> float:
-  """The calibrated threshold where there is one, else the one given."""
+def _read_calibration(
+  folder: pathlib.Path, class_names: tuple[str, ...], theta: float
+) -> tuple[float, int]:
+  """The calibrated threshold and patience where there are any, else the theta given and 1."""
   path = folder / CALIBRATION
   if not path.is_file():
-    return theta
+    return theta, 1
   calibration = _read_json(path)
   if tuple(calibration.get("class_names", ())) != class_names:
     raise ValueError(f"{path} is for other classes than the run's; calibrate again, or delete it")
   if not isinstance(calibration.get("theta"), int | float):
     raise ValueError(f"{path} has no theta; calibrate again, or delete it")
-  return float(calibration["theta"])
+  patience = calibration.get("patience", 1)
+  if not isinstance(patience, int) or patience < 1:
+    raise ValueError(f"{path} has the patience {patience!r}; calibrate again, or delete it")
+  return float(calibration["theta"]), patience
 
 
 def write_whole(path: pathlib.Path, content: bytes) -> None:

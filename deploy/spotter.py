@@ -32,6 +32,7 @@ class Event(NamedTuple):
     probability: of the class, at that step.
     probabilities: `[C]` float32, of all classes.
     waited_seconds: 10 ms for each step since the network last began anew.
+    stream: which of S streams it belongs to; 0 of one.
   """
 
   seconds: float
@@ -40,6 +41,7 @@ class Event(NamedTuple):
   probability: float
   probabilities: np.ndarray
   waited_seconds: float
+  stream: int = 0
 
 
 NetworkState = tuple[Carry, Array, Array, Array]
@@ -65,26 +67,27 @@ class SpotterState(NamedTuple):
   Attributes:
     front_end: what the front end knows.
     steps: number of steps so far.
-    network: what its loop knows.
-    last_event: seconds of the latest event, -inf before the first.
+    network: what its loop knows, of each of S streams.
+    last_event: `[S]`, seconds of the latest event, -inf before the first; S = 1 of one stream.
   """
 
   front_end: FrontEndState
   steps: int
   network: NetworkState
-  last_event: float
+  last_event: np.ndarray
 
 
 class Spotter(NamedTuple):
-  """Two functions; a state is a value, so that many streams share one spotter.
+  """Two functions; a state is a value, so that many states share one spotter.
 
   Attributes:
-    init: `() -> SpotterState`.
+    init: `(streams=None) -> SpotterState`, of one stream, or of S that are heard side by side.
     push: `(state, samples [n]) -> (state, events, probabilities [k, C])`; the probabilities are
-      those of each of the k steps that these samples completed.
+      those of each of the k steps that these samples completed. Of S streams `[S, n]` and
+      `[S, k, C]`, and the events of all, the earlier first.
   """
 
-  init: Callable[[], SpotterState]
+  init: Callable[..., SpotterState]
   push: Callable[[SpotterState, np.ndarray], tuple[SpotterState, list[Event], np.ndarray]]
 
 
@@ -120,34 +123,46 @@ def make_spotter(
     ValueError: an option out of its range, or theta of another number of classes.
   """
   thresholds = _check_thresholds(theta, len(class_names))
-  if patience < 1 or refractory_s < 0 or (timeout_s is not None and timeout_s <= 0):
+  if refractory_s < 0 or (timeout_s is not None and timeout_s <= 0):
     raise ValueError(
-      f"patience is {patience}, refractory_s {refractory_s}, timeout_s {timeout_s}; give 1 or "
-      "more, 0 or more, and above 0"
+      f"refractory_s is {refractory_s}, timeout_s {timeout_s}; give 0 or more, and above 0"
     )
   loop = make_loop(classifier, params, patience=patience, timeout_s=timeout_s)
-  run = jax.jit(functools.partial(loop.run, thresholds))
+  # Steps come first, since blocks of them are cut; the streams are the second axis.
+  run = jax.jit(jax.vmap(functools.partial(loop.run, thresholds), in_axes=(0, 1), out_axes=(0, 1)))
   silent = set(not_reported)
 
-  def init() -> SpotterState:
-    return SpotterState(front_end.init(), 0, loop.init(), -np.inf)
+  def init(streams: int | None = None) -> SpotterState:
+    rows = 1 if streams is None else streams
+    network = jax.tree.map(lambda a: jnp.stack([a] * rows), loop.init())
+    return SpotterState(front_end.init(streams), 0, network, np.full(rows, -np.inf))
 
   def push(
     state: SpotterState, samples: np.ndarray
   ) -> tuple[SpotterState, list[Event], np.ndarray]:
     heard, steps = front_end.push(state.front_end, samples)
+    is_one, last = steps.ndim == 2, state.last_event.copy()
+    steps = steps[:, None] if is_one else steps.swapaxes(0, 1)
     network, parts = run_in_blocks(run, state.network, steps)
-    labels, waited, p = _concatenate(parts, len(class_names))
-    events, last = [], state.last_event
-    for k in np.flatnonzero(labels >= 0):
-      seconds, label = float(heard_ms(state.steps + k)) / 1000, int(labels[k])
-      word, waited_s = class_names[label], float(waited[k]) * _step_s()
-      if word not in silent and seconds - last >= refractory_s:
-        events.append(Event(seconds, label, word, float(p[k, label]), p[k], waited_s))
-        last = seconds
-    return SpotterState(heard, state.steps + len(steps), network, last), events, p
+    labels, waited, p = _concatenate(parts, len(last), len(class_names))
+    events = []
+    for k, stream in np.argwhere(labels >= 0):
+      seconds, label = float(heard_ms(state.steps + k)) / 1000, int(labels[k, stream])
+      word, waited_s = class_names[label], float(waited[k, stream]) * _step_s()
+      if word not in silent and seconds - last[stream] >= refractory_s:
+        seen = p[k, stream]
+        events.append(Event(seconds, label, word, float(seen[label]), seen, waited_s, int(stream)))
+        last[stream] = seconds
+    state = SpotterState(heard, state.steps + len(steps), network, last)
+    return state, events, p[:, 0] if is_one else p.swapaxes(0, 1)
 
   return Spotter(init, push)
+
+
+def check_patience(patience: int) -> None:
+  """Raises ValueError for a patience that is no number of steps."""
+  if patience < 1:
+    raise ValueError(f"patience is {patience}; it counts steps on end, so give 1 or more")
 
 
 def _check_thresholds(theta: Any, classes: int) -> Array:
@@ -172,7 +187,11 @@ def make_loop(
     params: of the classifier.
     patience: steps on end at which one class must reach its threshold.
     timeout_s: seconds without a decision after which the network begins anew; None: never.
+
+  Raises:
+    ValueError: a patience below 1.
   """
+  check_patience(patience)
   never = np.iinfo(np.int32).max
   limit = never if timeout_s is None else max(1, round(timeout_s / _step_s()))
 
@@ -220,8 +239,11 @@ def run_in_blocks(run: Callable, state: Any, steps: np.ndarray) -> tuple[Any, li
   return state, parts
 
 
-def _concatenate(parts: list[Any], classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """Labels `[n]`, steps waited `[n]` and probabilities `[n, C]` of all blocks."""
-  nothing = np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, classes), np.float32)
+def _concatenate(
+  parts: list[Any], streams: int, classes: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Labels `[n, S]`, steps waited `[n, S]` and probabilities `[n, S, C]` of all blocks."""
+  none = np.zeros((0, streams), np.int32)
+  nothing = none, none, np.zeros((0, streams, classes), np.float32)
   labels, waited, p = (np.concatenate(part) for part in zip(nothing, *parts, strict=True))
   return labels, waited, p

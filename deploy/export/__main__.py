@@ -15,6 +15,7 @@ from deploy.commands import add_run, load_speech_run, run_command
 from deploy.export.c import WEIGHTS, write_c
 from deploy.export.graphs import FORMATS, write_graphs
 from deploy.export.web import write_page
+from deploy.spotter import check_patience
 from rc_jax import check_theta
 
 
@@ -30,15 +31,17 @@ def main() -> int:
   given = parser.parse_args()
   run = load_speech_run(given.run)
   theta = run.theta if given.theta is None else given.theta
+  patience = run.patience if given.patience is None else given.patience
   if given.weights != "float32" and given.format != "c":
     raise ValueError(f"--weights={given.weights} is for --format=c; leave it out")
   try:
     if given.format != "c":
       check_theta(theta, len(run.class_names))
+      check_patience(patience)
       if given.format == "web":
-        files = write_page(given.out, run, theta)
+        files = write_page(given.out, run, theta, patience)
       else:
-        files = write_graphs(given.out, run, theta, given.format)
+        files = write_graphs(given.out, run, theta, patience, given.format)
       print("\n".join(f"{path}: {path.stat().st_size} bytes" for path in files))
       return 0
     sizes = write_c(
@@ -47,6 +50,7 @@ def main() -> int:
       params=run.params,
       class_names=run.class_names,
       theta=theta,
+      patience=patience,
       weights=given.weights,
       **run.statistics,
     )

@@ -1,4 +1,4 @@
-"""Writes a speech network, its front end and its threshold as one C99 file and a header.
+"""Writes a speech network, its front end and when it is sure as one C99 file and a header.
 
 `rc_model.c` needs nothing but the C library and allocates nothing; `rc_model.h` says how to use it.
 The code itself is in `runtime.c` and `runtime.h` beside this file; what depends on the network
@@ -13,6 +13,7 @@ import numpy as np
 
 from data_pipelines.speech import features
 from deploy.export.networks import Layer, Network, read_network
+from deploy.spotter import check_patience
 from rc_jax.checks import check_theta
 from rc_jax.types import Params
 
@@ -31,6 +32,7 @@ def write_c(
   theta: float,
   mean: Any,
   std: Any,
+  patience: int = 1,
   weights: str = "float32",
 ) -> dict[str, int]:
   """Writes `rc_model.c` and `rc_model.h`, which turn samples into decisions.
@@ -43,6 +45,7 @@ def write_c(
     theta: threshold on the probability, one number in (1/C, 1).
     mean: `[20]`, of each log-mel band.
     std: `[20]`, standard deviation of each log-mel band, > 0.
+    patience: steps on end at which one class must reach theta, 1 or more.
     weights: "float32", or "int8": each output's weights are rounded to 255 levels that are
       symmetric about 0, and biases stay float32.
 
@@ -52,8 +55,8 @@ def write_c(
     a multiple of 8; "source_bytes" and "header_bytes", of the files.
 
   Raises:
-    ValueError: an unknown constructor or kind of weights, theta out of range, or parameters, names,
-      mean or std that do not fit.
+    ValueError: an unknown constructor or kind of weights, theta or patience out of range, or
+      parameters, names, mean or std that do not fit.
   """
   if weights not in WEIGHTS:
     raise ValueError(f"weights is {weights!r}; choose one of {', '.join(WEIGHTS)}")
@@ -61,11 +64,12 @@ def write_c(
   if np.ndim(theta):
     raise ValueError(f"theta has shape {np.shape(theta)}; the C code takes one number")
   check_theta(theta, len(names))
+  check_patience(patience)
   network = read_network(constructor, params, len(names))
   statistics = _check_statistics(mean, std)
 
   tables: dict[str, np.ndarray] = {**_front_end(), **statistics, **_layers(network, weights)}
-  header = _write_header(network, names, theta)
+  header = _write_header(network, names, theta, patience)
   source = _write_source(network, names, weights, tables)
   path = pathlib.Path(folder)
   path.mkdir(parents=True, exist_ok=True)
@@ -75,7 +79,7 @@ def write_c(
   return {
     "parameters": sum(a.size for layer in network.layers for a in layer[1:] if a is not None),
     "constant_bytes": sum(table.nbytes for table in tables.values()),
-    "state_bytes": -(-(4 * floats + 3 * 4) // 8) * 8 + 8,
+    "state_bytes": -(-(4 * floats + 5 * 4) // 8) * 8 + 8,
     "source_bytes": len(source),
     "header_bytes": len(header),
   }
@@ -148,7 +152,7 @@ def _pad(array: np.ndarray) -> np.ndarray:
   return np.pad(array, widths)
 
 
-def _write_header(network: Network, names: list[str], theta: float) -> str:
+def _write_header(network: Network, names: list[str], theta: float, patience: int) -> str:
   sizes = {
     "RC_SAMPLE_RATE": features.SAMPLE_RATE,
     "RC_WINDOW": features.WINDOW,
@@ -158,6 +162,7 @@ def _write_header(network: Network, names: list[str], theta: float) -> str:
     "RC_UNITS": network.units,
     "RC_NUM_CLASSES": len(names),
     "RC_THETA": _literal(np.float32(theta)),
+    "RC_PATIENCE": patience,
   }
   lines = [
     "/* Decides on 16 kHz audio while it arrives; rc_model.c has the code. */",

@@ -100,17 +100,21 @@ def make_front_end(run: Run) -> Function:
   )
 
 
-def describe(run: Run, theta: float, functions: dict[str, Function]) -> dict[str, Any]:
+def describe(
+  run: Run, theta: float, patience: int, functions: dict[str, Function]
+) -> dict[str, Any]:
   """Returns what `bundle.json` says: how to call the functions, and what their numbers mean.
 
   Args:
     run: of speech.
     theta: threshold.
+    patience: steps on end at which one class must reach it.
     functions: by the name of their file, without its ending.
   """
   return {
     "class_names": list(run.class_names),
     "theta": theta,
+    "patience": patience,
     "sample_rate": features.SAMPLE_RATE,
     "chunk": features.HOP,
     "zeros_first": ZEROS_FIRST,

@@ -157,6 +157,15 @@ static int rc_step(rc_state *state) {
   return rc_softmax(buffers[1 - turn], state->probabilities);
 }
 
+/* Whether this label of the latest step is a decision: sure for RC_PATIENCE steps on end. */
+static int rc_decides(rc_state *state, int label) {
+  const int is_sure = state->probabilities[label] >= RC_THETA;
+  const int goes_on = is_sure && state->sure_steps > 0 && label == state->sure_label;
+  state->sure_steps = goes_on ? state->sure_steps + 1 : is_sure;
+  state->sure_label = label;
+  return state->sure_steps >= RC_PATIENCE;
+}
+
 /* Turns a full window into a frame; returns the label of its step, -1 while frames are missing. */
 static int rc_take_window(rc_state *state) {
   const int kept = (RC_CONTEXT - 1) * RC_NUM_BANDS;
@@ -177,6 +186,7 @@ void rc_reset(rc_state *state) {
   memset(state->cell, 0, sizeof state->cell);
   memset(state->hidden, 0, sizeof state->hidden);
   state->steps = 0;
+  state->sure_steps = 0;
 }
 
 int rc_push(rc_state *state, const float *samples, int n, rc_event *event, int *used) {
@@ -187,7 +197,7 @@ int rc_push(rc_state *state, const float *samples, int n, rc_event *event, int *
     state->samples++;
     if (state->window_filled < RC_WINDOW) continue;
     const int label = rc_take_window(state);
-    if (label < 0 || state->probabilities[label] < RC_THETA) continue;
+    if (label < 0 || !rc_decides(state, label)) continue;
     event->label = label;
     event->probability = state->probabilities[label];
     event->step = state->steps - 1;

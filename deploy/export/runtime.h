@@ -8,13 +8,15 @@ typedef struct {
   int window_filled;                   /* samples in `window` */
   int frames_filled;                   /* frames in `frames` */
   int steps;                           /* steps since the state was last reset */
+  int sure_label;                      /* of the latest step that reached RC_THETA */
+  int sure_steps;                      /* steps on end that reached it with this label */
   long long samples;                   /* samples since rc_init */
 } rc_state;
 
 /* A decision. */
 typedef struct {
   int label;         /* 0 to RC_NUM_CLASSES - 1 */
-  float probability; /* of the label, >= RC_THETA */
+  float probability; /* of the label, >= RC_THETA, as at the RC_PATIENCE - 1 steps before */
   int step;          /* zero-based step since the state was last reset */
   long long sample;  /* samples heard since rc_init */
 } rc_event;

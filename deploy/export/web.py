@@ -19,13 +19,16 @@ REFRACTORY_S = 0.5
 _PAGE = pathlib.Path(__file__).with_name("page")
 
 
-def write_page(folder: str | pathlib.Path, run: Run, theta: float) -> list[pathlib.Path]:
+def write_page(
+  folder: str | pathlib.Path, run: Run, theta: float, patience: int
+) -> list[pathlib.Path]:
   """Writes `index.html`.
 
   Args:
     folder: where to; made if missing.
     run: of speech, an "lstm" of one layer or a "dense_lstm".
     theta: threshold, one number.
+    patience: steps on end at which one class must reach it.
 
   Returns:
     The file.
@@ -33,7 +36,9 @@ def write_page(folder: str | pathlib.Path, run: Run, theta: float) -> list[pathl
   Raises:
     ValueError: another network.
   """
-  model = json.dumps(describe(run, theta)).replace("<", "\\u003c")  # no name ends the script
+  model = json.dumps(describe(run, theta, patience)).replace(
+    "<", "\\u003c"
+  )  # no name ends the script
   text = (_PAGE / "page.html").read_text()
   for mark, part in (
     ("@SPOTTER@", (_PAGE / "spotter.js").read_text()),
@@ -47,12 +52,13 @@ def write_page(folder: str | pathlib.Path, run: Run, theta: float) -> list[pathl
   return [path / "index.html"]
 
 
-def describe(run: Run, theta: float) -> dict[str, Any]:
+def describe(run: Run, theta: float, patience: int) -> dict[str, Any]:
   """Returns what `spotter.js` computes with: JSON values, arrays as base64 of float32.
 
   Args:
     run: as `write_page`.
     theta: threshold.
+    patience: steps on end.
 
   Raises:
     ValueError: another network.
@@ -61,6 +67,7 @@ def describe(run: Run, theta: float) -> dict[str, Any]:
   return {
     "classNames": list(run.class_names),
     "theta": theta,
+    "patience": patience,
     "refractory": REFRACTORY_S,
     "notReported": [UNKNOWN],
     "sampleRate": features.SAMPLE_RATE,

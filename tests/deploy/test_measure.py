@@ -194,10 +194,12 @@ def test_measure_writes_numbers_and_picture(run_folder, recording, monkeypatch, 
 def test_a_calibration_is_what_load_run_takes(run_folder, recording, monkeypatch, capsys):
   path, labels = recording
   given = ["--max_false_alarms_per_hour=100000", f"--recording={path}", f"--labels={labels}"]
+  given.append("--patience=2")
   assert call(calibrate, monkeypatch, run_folder, *given) == 0
   assert "written to" in capsys.readouterr().out
   said = json.loads((run_folder / "calibration.json").read_text())
   assert load_run(run_folder).theta == said["theta"] == list_thetas(len(NAMES))[-1]
+  assert load_run(run_folder).patience == said["patience"] == 2
   assert said["hours"] == pytest.approx(0.01)
   with pytest.raises(ValueError, match="give at least 180 minutes"):
     call(calibrate, monkeypatch, run_folder, "--max_false_alarms_per_hour=1", *given[1:])

@@ -37,11 +37,20 @@ class Spotter {
   beginAnew() {
     this.hidden = new Float64Array(this.model.units);
     this.cell = new Float64Array(this.model.units);
+    this.sure = { label: -1, steps: 0 };
+  }
+
+  /** Whether these probabilities of a label are a decision: sure for `patience` steps on end. */
+  decides(probabilities, label) {
+    const isSure = probabilities[label] >= this.model.theta;
+    const before = label === this.sure.label ? this.sure.steps : 0;
+    this.sure = { label, steps: isSure ? before + 1 : 0 };
+    return this.sure.steps >= this.model.patience;
   }
 
   /** Hears samples; returns {events, steps}, where a step is {seconds, probabilities}. */
   push(samples) {
-    const { window, hop, sampleRate, theta, refractory, classNames, notReported } = this.model;
+    const { window, hop, sampleRate, refractory, classNames, notReported } = this.model;
     const events = [], steps = [];
     for (const sample of samples) {
       this.samples.push(sample);
@@ -55,7 +64,7 @@ class Spotter {
       const seconds = this.heard / sampleRate;
       steps.push({ seconds, probabilities });
       const label = probabilities.indexOf(Math.max(...probabilities));
-      if (probabilities[label] < theta) continue;
+      if (!this.decides(probabilities, label)) continue;
       this.beginAnew();
       if (notReported.includes(classNames[label]) || seconds - this.lastEvent < refractory) continue;
       this.lastEvent = seconds;

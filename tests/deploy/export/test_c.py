@@ -84,8 +84,8 @@ def step_inputs() -> np.ndarray:
 
 
 @functools.cache
-def python_steps(constructor, theta, reset_step=-1):
-  """Labels and probabilities of a plain loop that resets the carry at each spike."""
+def python_steps(constructor, theta, reset_step=-1, patience=1):
+  """Labels and probabilities of a plain loop that resets the carry at each decision."""
   classifier, params = model(constructor)
   inputs = step_inputs()
 
@@ -95,7 +95,7 @@ def python_steps(constructor, theta, reset_step=-1):
     return carry, jax.nn.softmax(classifier.decode(params, output))
 
   start = carry = classifier.initial_carry(params)
-  steps, events, step = [], [], 0
+  steps, events, step, sure = [], [], 0, []
   for t, x in enumerate(inputs):
     if t == reset_step:
       carry, step = start, 0
@@ -103,9 +103,11 @@ def python_steps(constructor, theta, reset_step=-1):
     p = np.asarray(probabilities)
     steps.append([step, *p])
     step += 1
-    if p.max() >= np.float32(theta):
-      events.append((int(p.argmax()), float(p.max()), step - 1, 160 * (t + 20) + 200))
-      carry, step = start, 0
+    label = int(p.argmax())
+    sure = [*sure, label] if p.max() >= np.float32(theta) else []
+    if len(sure) >= patience and set(sure[-patience:]) == {label}:
+      events.append((label, float(p.max()), step - 1, 160 * (t + 20) + 200))
+      carry, step, sure = start, 0, []
   return np.array(steps), events
 
 
@@ -114,9 +116,9 @@ def build(tmp_path_factory):
   """Writes and compiles a model once; returns its program and sizes."""
 
   @functools.cache
-  def build(constructor, theta, weights="float32"):
+  def build(constructor, theta, weights="float32", patience=1):
     folder = tmp_path_factory.mktemp("c")
-    sizes = write(folder, constructor, theta=theta, weights=weights)
+    sizes = write(folder, constructor, theta=theta, weights=weights, patience=patience)
     command = ["cc", *FLAGS, f"-I{folder}", folder / "rc_model.c", MAIN, "-o", folder / "run"]
     done = subprocess.run([*command, "-lm"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -162,11 +164,11 @@ def test_a_thousand_chained_steps_have_the_probabilities_of_jax(build, construct
 
 
 @needs_cc
-@pytest.mark.parametrize("constructor", UNITS)
+@pytest.mark.parametrize(("constructor", "patience"), [("lstm", 1), ("dense_lstm", 3)])
 @pytest.mark.parametrize("chunk", [1, 37, 160, 400, 16000])
-def test_events_are_those_of_a_loop_that_resets_the_carry(build, constructor, chunk):
-  output = run(build(constructor, THETA)[0], chunk)
-  steps, events = python_steps(constructor, THETA)
+def test_events_are_those_of_a_loop_that_resets_the_carry(build, constructor, patience, chunk):
+  output = run(build(constructor, THETA, patience=patience)[0], chunk)
+  steps, events = python_steps(constructor, THETA, patience=patience)
   # Where no confidence lies at the threshold, rounding moves no event.
   assert np.abs(steps[:, 1:].max(axis=1) - THETA).min() > 2e-5
   assert len(events) > 10 and len({event[0] for event in events}) > 1
@@ -242,6 +244,7 @@ def with_kernel(kernel):
     (dict(theta=0.2), "theta is 0.2, which .* always reaches"),
     (dict(theta=1.0), "theta is 1.0; a threshold"),
     (dict(theta=[0.5, 0.6]), "one number"),
+    (dict(patience=0), "patience is 0; it counts steps"),
     (dict(mean=np.zeros(3)), r"mean has shape \[3\]; give 20"),
     (dict(std=np.zeros(20)), "std is 0.0 for a band"),
     (dict(weights="int4"), "weights is 'int4'; choose one of float32, int8"),

@@ -26,7 +26,7 @@ def follow(audio, bundle, calls):
     name: [np.array(i["first"], np.float32) for i in said[name]["inputs"][1:]] for name in said
   }
   state = dict(first)
-  found, events = [], []
+  found, events, sure = [], [], []
   for k in range(len(padded) // bundle["chunk"]):
     chunk = padded[None, k * bundle["chunk"] : (k + 1) * bundle["chunk"]]
     step, *state["front_end"] = calls["front_end"](chunk, *state["front_end"])
@@ -34,15 +34,24 @@ def follow(audio, bundle, calls):
       continue
     p, *state["network"] = calls["network"](step, *state["network"])
     found.append(np.asarray(p)[0])
-    if found[-1].max() >= bundle["theta"]:
+    label = int(found[-1].argmax())
+    sure = [*sure, label] if found[-1].max() >= bundle["theta"] else []
+    if len(sure) >= bundle["patience"] and set(sure[-bundle["patience"] :]) == {label}:
       heard = (k + 1) * bundle["chunk"] - bundle["zeros_first"]
-      events.append((heard / bundle["sample_rate"], int(found[-1].argmax())))
-      state["network"] = first["network"]
+      events.append((heard / bundle["sample_rate"], label))
+      state["network"], sure = first["network"], []
   return np.array(found), events
 
 
 def export_run(folder, out, form, monkeypatch):
-  arguments = ["prog", str(folder), f"--out={out}", f"--format={form}", "--theta=0.7"]
+  arguments = [
+    "prog",
+    str(folder),
+    f"--out={out}",
+    f"--format={form}",
+    "--theta=0.7",
+    "--patience=2",
+  ]
   monkeypatch.setattr(sys, "argv", arguments)
   assert export_main.main() == 0
   return json.loads((out / "bundle.json").read_text())
@@ -52,7 +61,7 @@ def assert_equals_spotter(folder, bundle, calls):
   audio = sound(SECONDS)
   found, events = follow(audio, bundle, calls)
   run = load_speech_run(str(folder))
-  spotter = make_run_spotter(run, bundle["theta"], refractory_s=0.0, not_reported=())
+  spotter = make_run_spotter(run, bundle["theta"], 2, refractory_s=0.0, not_reported=())
   _, expected, p = spotter.push(spotter.init(), audio)
   assert 1000 < len(found) == len(p)
   np.testing.assert_allclose(found, p, atol=1e-5)
