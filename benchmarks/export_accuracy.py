@@ -18,9 +18,10 @@ import tempfile
 import numpy as np
 
 from data_pipelines.speech import NUM_SAMPLES
-from deploy.commands import add_data, add_run, data_of, load_data, load_speech_run
+from deploy.commands import add_data, add_run, data_of, load_data, load_speech_run, rule_of
 from deploy.export.c import WEIGHTS, write_c
 from deploy.front_end import HALF
+from deploy.rule import Rule
 from deploy.run_files import Run
 
 # Reads clips of CLIP samples and prints, for each, label and milliseconds heard, or -1 and 0.
@@ -45,7 +46,7 @@ int main(void) {
 """
 
 
-def hear(run: Run, theta: float, weights: str, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def hear(run: Run, rule: Rule, weights: str, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Decides clips `[N, n]` by the C code: label or -1, and milliseconds heard."""
   with tempfile.TemporaryDirectory() as place:
     folder = pathlib.Path(place)
@@ -54,8 +55,8 @@ def hear(run: Run, theta: float, weights: str, clips: np.ndarray) -> tuple[np.nd
       constructor=run.model.constructor,
       params=run.params,
       class_names=run.class_names,
-      theta=theta,
-      patience=run.patience,
+      rule=rule,
+      not_reported=(),
       weights=weights,
       **run.statistics,
     )
@@ -79,13 +80,13 @@ def main() -> None:
   if shutil.which("cc") is None:
     parser.error("there is no C compiler, cc")
   run = load_speech_run(given.run)
-  theta = run.theta if given.theta is None else given.theta
+  rule = rule_of(run, given)
   data = load_data(run, data_of(given))
   labels = getattr(data.splits, given.split).labels
   clips = np.zeros((len(labels), NUM_SAMPLES + HALF), np.float32)
   for k in range(len(labels)):
     clips[k, :NUM_SAMPLES] = data.audio(given.split, k)
-  heard = {weights: hear(run, theta, weights, clips) for weights in WEIGHTS}
+  heard = {weights: hear(run, rule, weights, clips) for weights in WEIGHTS}
   rows = {
     weights: {
       "clips": len(labels),
@@ -98,9 +99,9 @@ def main() -> None:
     for weights, (said, ms) in heard.items()
   }
   if given.json:
-    print(json.dumps({"theta": theta, "rows": rows}, indent=2))
+    print(json.dumps({**rule._asdict(), "rows": rows}, indent=2))
     return
-  print(f"theta {theta:.4f}, {len(labels)} clips")
+  print(f"theta {rule.theta:.4f}, patience {rule.patience}, {len(labels)} clips")
   print("weights   right    wrong    silent   heard, ms  same as float32")
   for weights, row in rows.items():
     shares = "  ".join(f"{100 * row[name]:5.2f} %" for name in ("right", "wrong", "silent"))

@@ -24,6 +24,7 @@ import numpy as np
 
 from data_pipelines.speech import features
 from deploy.export.c import WEIGHTS, write_c
+from deploy.rule import Rule
 from rc_jax import lstm
 
 NUM_CLASSES = 10
@@ -118,7 +119,7 @@ def measure(units: int, rounds: int) -> list[Row]:
         constructor="lstm",
         params=params,
         class_names=[f"class {i}" for i in range(NUM_CLASSES)],
-        theta=0.95,
+        rule=Rule(0.95),
         mean=np.full(features.NUM_BANDS, -5),
         std=np.full(features.NUM_BANDS, 3),
         weights=weights,

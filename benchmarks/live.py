@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_pipelines.speech import SAMPLE_RATE
-from deploy.commands import add_data, data_of, load_speech_run
+from deploy.commands import add_data, data_of, load_speech_run, rule_of
 from deploy.long_recordings import add_noise, synthesize
 from deploy.measure import measure
 from deploy.run_files import Run
@@ -73,14 +73,14 @@ def make(
   return (samples[::-1].copy(), []) if recording.is_reversed else (samples, words)
 
 
-def choose_theta(run: Run, patience: int, minutes: float, data: dict[str, Any]) -> float:
+def choose_theta(run: Run, minutes: float, data: dict[str, Any]) -> float:
   """Lowest threshold whose false alarms on recordings of validation are allowed, going down."""
   thetas = list_thetas(len(run.class_names), 20)
   allowed = np.ones(len(thetas), bool)
   for name, per_hour in PER_HOUR.items():
     recording = next(r for r in RECORDINGS.values() if r.of == name)
     samples, words = make(run, recording, minutes, data, "validation", seed=11)
-    found = np.array([s.per_hour for s in measure(run, samples, words, thetas, patience=patience)])
+    found = np.array([s.per_hour for s in measure(run, samples, words, thetas)])
     allowed &= found <= per_hour
   failed = np.flatnonzero(~allowed)
   return float(thetas[max(0, int(failed[0]) - 1) if failed.size else -1])
@@ -93,29 +93,30 @@ def main() -> None:
   add_data(parser)
   parser.add_argument("--minutes", type=float, default=30.0, help="of each recording")
   parser.add_argument("--theta", type=float, help="threshold; default: chosen on validation")
-  parser.add_argument("--patience", type=int, default=1, help="steps on end that must be sure")
+  parser.add_argument("--patience", type=int, help="default: 1, or calibrated")
   parser.add_argument("--json", help="file for the numbers")
   given = parser.parse_args()
   data = data_of(given)
   runs = [load_speech_run(folder) for folder in given.runs]
+  runs = [run._replace(rule=rule_of(run, given)) for run in runs]
   thetas = [
-    given.theta
-    if given.theta is not None
-    else choose_theta(run, given.patience, given.minutes, data)
+    given.theta if given.theta is not None else choose_theta(run, given.minutes, data)
     for run in runs
   ]
   found: dict[str, list[Score]] = {}
   for number, (name, recording) in enumerate(RECORDINGS.items()):
     samples, words = make(runs[0], recording, given.minutes, data, given.split, 100 + number)
     found[name] = [
-      measure(run, samples, words, np.array([theta]), patience=given.patience)[0]
+      measure(run, samples, words, np.array([theta]))[0]
       for run, theta in zip(runs, thetas, strict=True)
     ]
+  patiences = [run.rule.patience for run in runs]
   print("theta", ", ".join(f"{theta:.4f}" for theta in thetas))
+  print("patience", ", ".join(map(str, patiences)))
   print(tabulate(found))
   if given.json:
     content = {name: [score.to_json() for score in scores] for name, scores in found.items()}
-    said = {"theta": thetas, "patience": given.patience, "recordings": content}
+    said = {"theta": thetas, "patience": patiences, "recordings": content}
     text = json.dumps(said, indent=2)
     pathlib.Path(given.json).write_text(text + "\n")
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.speech import HOP, SAMPLE_RATE
-from deploy.commands import add_run, load_speech_run, make_run_spotter, run_command
+from deploy.commands import add_run, load_speech_run, make_run_spotter, rule_of, run_command
 from deploy.export.functions import make_front_end, make_network
 from deploy.export.graphs import write_graphs
 from deploy.run_files import Run
@@ -66,7 +66,7 @@ def listen_onnx(run: Run, seconds: float) -> dict[str, float] | None:
   options = onnxruntime.SessionOptions()
   options.intra_op_num_threads = 1
   with tempfile.TemporaryDirectory() as folder:
-    write_graphs(folder, run, run.theta, run.patience, "onnx")
+    write_graphs(folder, run, run.rule, "onnx")
     open_session = lambda name: onnxruntime.InferenceSession(
       str(pathlib.Path(folder) / f"{name}.onnx"), options
     )
@@ -102,6 +102,7 @@ def main() -> int:
   parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
   given = parser.parse_args()
   run = load_speech_run(given.run)
+  run = run._replace(rule=rule_of(run, given))
   seconds = 3600 * given.hours
   measures: dict[str, Callable[[], dict[str, float] | None]] = {
     name: functools.partial(listen, run, piece_s, seconds if piece_s > 0.1 else 60)

@@ -6,8 +6,9 @@
 
 The first promises, with `--confidence`, that a decision at the spike is wrong where the end of the
 clip would have been right for at most that share of clips. The last promises the rate of false
-alarms in sound such as the recording. `load_run` and every command then use this threshold;
-delete calibration.json for that of the training.
+alarms in sound such as the recording, with the `--patience` and `--refractory` given, which are
+written, too. `load_run` and every command then use them; delete calibration.json for the threshold
+of the training.
 """
 
 import argparse
@@ -25,10 +26,12 @@ from deploy.commands import (
   data_of,
   load_data,
   load_speech_run,
+  rule_of,
   run_command,
 )
 from deploy.long_recordings import open_recording
 from deploy.measure import measure
+from deploy.rule import Rule
 from deploy.run_files import Run, save_calibration
 from deploy.thresholds import choose_for_accuracy, choose_for_rate, choose_for_time, list_thetas
 from rc_jax import Batch, Classifier, evaluate, record
@@ -102,9 +105,10 @@ def main() -> int:
   try:
     save_calibration(pathlib.Path(given.run), calibration)
   except OSError as error:
+    also = "".join(f" --{k}={found[k]}" for k in ("patience", "refractory_s") if k in found)
     raise ValueError(
       f"calibration.json cannot be written into {given.run} ({error.strerror}); make the folder "
-      f"writable, or give --theta={theta:.5f} to each command"
+      f"writable, or give --theta={theta:.5f}{also.replace('_s=', '=')} to each command"
     ) from error
   said = ", ".join(
     f"{name.replace('_', ' ')} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
@@ -118,15 +122,15 @@ def _calibrate_clips(
   run: Run, given: argparse.Namespace, thetas: np.ndarray
 ) -> tuple[float, dict[str, Any]]:
   """Returns the threshold for accuracy or time, and what it was found on."""
+  if given.patience is not None or given.refractory is not None:
+    raise ValueError(
+      "accuracy and time are read at the first sure step of a clip; leave --patience and "
+      "--refractory out, or give --max_false_alarms_per_hour"
+    )
   if given.recording or given.synthesize:
     raise ValueError(
       "accuracy and time are read on clips; give --max_false_alarms_per_hour, or leave --recording "
       "and --synthesize out"
-    )
-  if given.patience is not None:
-    raise ValueError(
-      "accuracy and time are read at the first sure step; leave --patience out, or give "
-      "--max_false_alarms_per_hour"
     )
   read = read_clips(run, data_of(given), given.split, thetas)
   if given.max_mean_ms is not None:
@@ -151,10 +155,10 @@ def _calibrate_rate(
   run: Run, given: argparse.Namespace, thetas: np.ndarray
 ) -> tuple[float, dict[str, Any]]:
   """Returns the threshold for a rate of false alarms, and what it was found on."""
+  rule = rule_of(run._replace(rule=Rule(run.theta)), given)
   samples, words = open_recording(run, given)
   hours = len(samples) / SAMPLE_RATE / 3600
-  patience = 1 if given.patience is None else given.patience
-  policy = {"refractory_s": given.refractory, "patience": patience}
+  policy = {"patience": rule.patience, "refractory_s": rule.refractory_s}
   scores = measure(run, samples, words, thetas, progress=True, **policy)
   counts = np.array([one.false_alarms for one in scores])
   wanted = given.max_false_alarms_per_hour
@@ -162,7 +166,7 @@ def _calibrate_rate(
   at = int(np.flatnonzero(thetas == theta)[0])
   return theta, {
     "confidence": given.confidence,
-    "patience": patience,
+    **policy,
     "hours": hours,
     "false_alarms": int(counts[at]),
     **({"recall": scores[at].recall} if scores[at].words else {}),
@@ -181,8 +185,8 @@ def _read_arguments() -> argparse.Namespace:
   parser.add_argument("--confidence", type=float, default=0.95, help="of what is promised")
   add_data(parser, split="validation")
   add_recording(parser, of="unknown", seed=2)
-  parser.add_argument("--refractory", type=float, default=0.5, help="seconds between two events")
   parser.add_argument("--patience", type=int, help="steps on end that must be sure; default: 1")
+  parser.add_argument("--refractory", type=float, help="seconds between two events; default: 0.5")
   return parser.parse_args()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from data_pipelines import speech
 from deploy.front_end import make_front_end
+from deploy.rule import Rule, check_rule
 from deploy.run_files import Run, load_run
 from deploy.spotter import Spotter, make_spotter
 
@@ -32,37 +33,62 @@ def load_speech_run(workdir: str) -> Run:
   return run
 
 
-def make_run_spotter(
-  run: Run, theta: float | None = None, patience: int | None = None, **options: Any
-) -> Spotter:
-  """Makes the spotter of a run; None is the run's own, options are those of `make_spotter`.
+def make_run_spotter(run: Run, rule: Rule | None = None, **options: Any) -> Spotter:
+  """Makes the spotter of a run.
+
+  Args:
+    run: of speech.
+    rule: when it decides; None: the run's own.
+    **options: further ones of `make_spotter`.
 
   Raises:
     ValueError: as `make_spotter`.
   """
+  theta, patience, refractory_s = run.rule if rule is None else rule
   return make_spotter(
     run.classifier,
     run.params,
     run.class_names,
-    run.theta if theta is None else theta,
+    theta,
     make_front_end(run.statistics["mean"], run.statistics["std"]),
-    patience=run.patience if patience is None else patience,
+    patience=patience,
+    refractory_s=refractory_s,
     **options,
   )
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-  """Adds the run and when it is sure to a command's arguments."""
+  """Adds the run, and when it is sure, to a command's arguments."""
   parser.add_argument("run", metavar="RUN", help="the --workdir of a run of experiments.speech")
   parser.add_argument("--theta", type=float, help="threshold; default: the run's, or calibrated")
   parser.add_argument(
-    "--patience", type=int, help="steps on end that must reach it; default: 1, or calibrated"
+    "--patience", type=int, help="steps on end that must reach theta; default: 1, or calibrated"
   )
+
+
+def add_refractory(parser: argparse.ArgumentParser) -> None:
+  """Adds the refractory time of events to a command's arguments."""
+  parser.add_argument(
+    "--refractory", type=float, help="seconds between two events; default: 0.5, or calibrated"
+  )
+
+
+def rule_of(run: Run, given: argparse.Namespace) -> Rule:
+  """The rule of a run, with what the arguments give in its place.
+
+  Raises:
+    ValueError: a value out of its range.
+  """
+  said = {"theta": "theta", "patience": "patience", "refractory": "refractory_s"}
+  changes = {field: getattr(given, flag, None) for flag, field in said.items()}
+  rule = run.rule._replace(**{k: v for k, v in changes.items() if v is not None})
+  check_rule(rule, len(run.class_names))
+  return rule
 
 
 def add_policy(parser: argparse.ArgumentParser) -> None:
   """Adds what a spotter makes of decisions to a command's arguments."""
-  parser.add_argument("--refractory", type=float, default=0.5, help="seconds between two events")
+  add_refractory(parser)
   parser.add_argument("--timeout", type=float, help="seconds undecided before it begins anew")
 
 
@@ -97,7 +123,7 @@ def data_of(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def load_data(run: Run, data: dict[str, Any], *, progress: bool = True) -> speech.Speech:
-  """Loads a data set of a run's classes.
+  """Loads a data set of a run's classes, split and cut as for its training.
 
   Args:
     run: of speech.
@@ -108,13 +134,22 @@ def load_data(run: Run, data: dict[str, Any], *, progress: bool = True) -> speec
     ValueError: as `speech.load`; or data that has other classes.
   """
   keywords = [name for name in run.class_names if name != speech.UNKNOWN]
-  loaded = speech.load(keywords=keywords, progress=progress, **data)
+  loaded = speech.load(keywords=keywords, progress=progress, **run.reading, **data)
   if loaded.class_names != run.class_names:
     raise ValueError(
       f"the data has the classes {', '.join(loaded.class_names)}, the run has "
       f"{', '.join(run.class_names)}; give the data that the run was trained on"
     )
   return loaded
+
+
+def load_pyplot() -> Any:
+  """Imports matplotlib's pyplot; raises ValueError where it is missing."""
+  try:
+    import matplotlib.pyplot as plt
+  except ImportError as error:
+    raise ValueError("--plot needs matplotlib: pip install matplotlib") from error
+  return plt
 
 
 def run_command(main: Callable[[], int]) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.speech.source import show_name
-from deploy.commands import add_run, load_speech_run, make_run_spotter, run_command
+from deploy.commands import add_run, load_speech_run, make_run_spotter, rule_of, run_command
 from deploy.front_end import HALF
 from deploy.recordings import find_recordings, read_pieces
 from deploy.spotter import Event, Spotter
@@ -53,7 +53,7 @@ def main() -> int:
   parser.add_argument("--json", action="store_true", help="one JSON object a line")
   given = parser.parse_args()
   run = load_speech_run(given.run)
-  spotter = make_run_spotter(run, given.theta, given.patience, refractory_s=0.0, not_reported=())
+  spotter = make_run_spotter(run, rule_of(run, given), not_reported=())
   status = 0
   for path in find_recordings(given.files):
     try:

@@ -49,23 +49,22 @@ def make_front_end(mean: Any, std: Any) -> FrontEnd:
     std: `[20]`, its standard deviation, > 0.
 
   Returns:
-    FrontEnd(init, push). `push` raises ValueError where samples have another shape or are not
-    finite; they are taken for 16 kHz in [-1, 1].
+    FrontEnd(init, push). `push` raises ValueError where samples are integers, have another shape or
+    are not finite; they are taken for 16 kHz in [-1, 1].
   """
   mean, std = (np.asarray(a, np.float32) for a in (mean, std))
   window, filters = features.hamming_window(), features.mel_filters()
 
   def init(streams: int | None = None) -> FrontEndState:
+    if streams is not None and streams < 1:
+      raise ValueError(f"streams is {streams}; give 1 or more, or None for one without an axis")
     rows = () if streams is None else (streams,)
     frames = np.zeros((*rows, 0, features.NUM_BANDS), np.float32)
     return FrontEndState(np.zeros((*rows, HALF), np.float32), frames)
 
   def push(state: FrontEndState, samples: np.ndarray) -> tuple[FrontEndState, np.ndarray]:
-    samples = np.asarray(samples, np.float32)
     rows = state.samples.shape[:-1]
-    if samples.shape[:-1] != rows or not samples.ndim or not np.isfinite(samples).all():
-      wanted = f"[{rows[0]}, n]" if rows else "[n]"
-      raise ValueError(f"samples have shape {list(samples.shape)}; give {wanted} finite numbers")
+    samples = _check_samples(samples, rows)
     samples = np.concatenate([state.samples, samples], axis=-1)
     number = max(0, 1 + (samples.shape[-1] - features.WINDOW) // features.HOP)
     frames = state.frames
@@ -86,3 +85,18 @@ def make_front_end(mean: Any, std: Any) -> FrontEnd:
     return left, steps
 
   return FrontEnd(init, push)
+
+
+def _check_samples(samples: np.ndarray, rows: tuple[int, ...]) -> np.ndarray:
+  """Samples as float32; raises ValueError as `FrontEnd.push`."""
+  samples = np.asarray(samples)
+  if np.issubdtype(samples.dtype, np.integer):
+    raise ValueError(f"samples are {samples.dtype}; give floats in [-1, 1]: int16 divided by 32768")
+  samples = samples.astype(np.float32, copy=False)
+  if not samples.ndim or samples.shape[:-1] != rows:
+    wanted = f"[{rows[0]}, n]" if rows else "[n]"
+    raise ValueError(f"samples have shape {list(samples.shape)}; give {wanted}")
+  if not np.isfinite(samples).all():
+    where = f" of stream {np.argwhere(~np.isfinite(samples))[0, 0]}" if rows else ""
+    raise ValueError(f"samples{where} are not finite; give numbers in [-1, 1]")
+  return samples

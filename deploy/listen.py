@@ -2,7 +2,7 @@
 
     python -m deploy.listen RUN                          the microphone
     python -m deploy.listen RUN --input=FILE.wav         a recording, as fast as it can be read
-    arecord -f S16_LE -r 16000 | python -m deploy.listen RUN --input=-     raw samples
+    arecord -t raw -c 1 -f S16_LE -r 16000 | python -m deploy.listen RUN --input=-     raw samples
 
 A line an event: the time, the word, its probability, and how long the network had listened since it
 last began anew. `--log` writes them as JSON lines, `--plot` draws waveform, probabilities and
@@ -21,8 +21,17 @@ from typing import Any, TextIO
 import numpy as np
 
 from data_pipelines.speech import HOP, SAMPLE_RATE
-from deploy.commands import add_policy, add_run, load_speech_run, make_run_spotter, run_command
+from deploy.commands import (
+  add_policy,
+  add_run,
+  load_pyplot,
+  load_speech_run,
+  make_run_spotter,
+  rule_of,
+  run_command,
+)
 from deploy.recordings import read_pieces, read_raw, resample
+from deploy.run_files import CALIBRATION
 from deploy.spotter import Event, Spotter
 
 PLOTTED_S = 120  # seconds that are kept for the picture, the latest ones
@@ -57,10 +66,7 @@ class Heard:
     Raises:
       ValueError: matplotlib is missing, or the file cannot be written.
     """
-    try:
-      import matplotlib.pyplot as plt
-    except ImportError as error:
-      raise ValueError("--plot needs matplotlib: pip install matplotlib") from error
+    plt = load_pyplot()
     samples = np.concatenate([np.zeros(0, np.float32), *(s for s, _ in self._pieces)])
     kept = [p for _, p in self._pieces if len(p)]
     start = self.seconds - len(samples) / SAMPLE_RATE
@@ -152,8 +158,16 @@ def main() -> int:
   """Listens until the input ends, or Ctrl-C; returns the exit status."""
   given = _read_arguments()
   run = load_speech_run(given.run)
-  options = {"refractory_s": given.refractory, "timeout_s": given.timeout}
-  spotter = make_run_spotter(run, given.theta, given.patience, **options)
+  if given.theta is None and not (pathlib.Path(given.run) / CALIBRATION).is_file():
+    print(
+      f"theta {run.theta:g} is that of the training; python -m deploy.calibrate chooses one for "
+      "the false alarms that you allow",
+      file=sys.stderr,
+    )
+  if given.plot:
+    load_pyplot()  # not after an hour of listening
+  rule = rule_of(run, given)
+  spotter = make_run_spotter(run, rule, timeout_s=given.timeout)
   spotter.push(spotter.init(), np.zeros(SAMPLE_RATE, np.float32))  # compiles before sound arrives
   late = [0]
   if given.input is None:
@@ -178,7 +192,7 @@ def main() -> int:
         flush=True,
       )
   if given.plot:
-    heard.draw(given.plot, run.class_names, run.theta if given.theta is None else given.theta)
+    heard.draw(given.plot, run.class_names, rule.theta)
   lost = f"; {late[0]} pieces of sound were lost" if late[0] else ""
   print(f"{count} events in {heard.seconds:.1f} s{lost}", file=sys.stderr)
   return 0

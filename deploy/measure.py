@@ -26,11 +26,14 @@ from deploy.commands import (
   add_policy,
   add_recording,
   add_run,
+  load_pyplot,
   load_speech_run,
+  rule_of,
   run_command,
 )
 from deploy.front_end import make_front_end
 from deploy.long_recordings import open_recording, save_recording
+from deploy.rule import is_refractory
 from deploy.run_files import Run
 from deploy.scoring import Score, Word, score
 from deploy.spotter import make_loop, run_in_blocks
@@ -46,7 +49,7 @@ def find_decisions(
   samples: np.ndarray,
   thetas: np.ndarray,
   *,
-  patience: int = 1,
+  patience: int | None = None,
   timeout_s: float | None = None,
   progress: bool = False,
 ) -> list[Decisions]:
@@ -56,7 +59,7 @@ def find_decisions(
     run: of speech.
     samples: `[n]` at 16 kHz.
     thetas: `[K]`.
-    patience: as `make_spotter`.
+    patience: as `make_spotter`; None: the run's.
     timeout_s: as `make_spotter`.
     progress: whether to show a progress bar.
 
@@ -65,6 +68,7 @@ def find_decisions(
     refractory time included.
   """
   front_end = make_front_end(run.statistics["mean"], run.statistics["std"])
+  patience = run.rule.patience if patience is None else patience
   loop = make_loop(run.classifier, run.params, patience=patience, timeout_s=timeout_s)
   thresholds = jnp.broadcast_to(
     jnp.asarray(thetas, jnp.float32)[:, None], (len(thetas), len(run.class_names))
@@ -95,7 +99,8 @@ def keep_events(decisions: Decisions, refractory_s: float) -> Decisions:
   """Leaves out `unknown`, and what lies within the refractory time of the event before."""
   events: Decisions = []
   for seconds, word in decisions:
-    if word != UNKNOWN and (not events or seconds - events[-1][0] >= refractory_s):
+    since = seconds - events[-1][0] if events else np.inf
+    if word != UNKNOWN and not is_refractory(since, refractory_s):
       events.append((seconds, word))
   return events
 
@@ -106,7 +111,7 @@ def measure(
   words: list[Word],
   thetas: np.ndarray,
   *,
-  refractory_s: float = 0.5,
+  refractory_s: float | None = None,
   **options: Any,
 ) -> list[Score]:
   """Scores a run on a recording, at each threshold.
@@ -116,11 +121,12 @@ def measure(
     samples: `[n]` at 16 kHz.
     words: of the recording.
     thetas: `[K]`.
-    refractory_s: as `make_spotter`.
+    refractory_s: as `make_spotter`; None: the run's.
     **options: of `find_decisions`.
   """
   keywords = [name for name in run.class_names if name != UNKNOWN]
   hours = len(samples) / SAMPLE_RATE / 3600
+  refractory_s = run.rule.refractory_s if refractory_s is None else refractory_s
   return [
     score(keep_events(decisions, refractory_s), words, keywords, hours)
     for decisions in find_decisions(run, samples, thetas, **options)
@@ -133,10 +139,7 @@ def draw_curve(path: str, thetas: np.ndarray, scores: list[Score]) -> None:
   Raises:
     ValueError: matplotlib is missing, or the file cannot be written.
   """
-  try:
-    import matplotlib.pyplot as plt
-  except ImportError as error:
-    raise ValueError("--plot needs matplotlib: pip install matplotlib") from error
+  plt = load_pyplot()
   figure, axes = plt.subplots(figsize=(5, 4), layout="constrained")
   rate, bound, misses = (
     np.array(values)
@@ -162,16 +165,21 @@ def main() -> int:
   """Measures and prints; returns the exit status."""
   given = _read_arguments()
   run = load_speech_run(given.run)
-  thetas = np.unique([*THETAS, run.theta] if given.theta is None else [given.theta])
+  rule = rule_of(run, given)
+  thetas = np.unique([*THETAS, rule.theta] if given.theta is None else [rule.theta])
+  if given.plot:
+    load_pyplot()
   if given.save and given.recording:
     raise ValueError("--save keeps a made recording; leave it out, or give --synthesize")
   samples, words = open_recording(run, given)
   if given.save:
     save_recording(given.save, samples, words)
-  options = {"refractory_s": given.refractory, "timeout_s": given.timeout}
-  options["patience"] = run.patience if given.patience is None else given.patience
-  scores = measure(run, samples, words, thetas, progress=True, **options)
-  print(f"{len(samples) / SAMPLE_RATE / 60:.1f} minutes, {scores[0].words} keywords")
+  options = {"patience": rule.patience, "refractory_s": rule.refractory_s}
+  scores = measure(run, samples, words, thetas, timeout_s=given.timeout, progress=True, **options)
+  print(
+    f"{len(samples) / SAMPLE_RATE / 60:.1f} minutes, {scores[0].words} keywords, patience "
+    f"{rule.patience}, refractory time {rule.refractory_s:g} s"
+  )
   print("theta   right   wrong  repeated  false alarms/h (95 % bound)  after the end, s")
   for theta, one in zip(thetas, scores, strict=True):
     print(
@@ -180,7 +188,10 @@ def main() -> int:
       f" {one.delay_end_s:17.2f}"
     )
   if given.json:
-    lines = [{"theta": float(t), **s.to_json()} for t, s in zip(thetas, scores, strict=True)]
+    lines = [
+      {**rule._replace(theta=float(theta))._asdict(), **one.to_json()}
+      for theta, one in zip(thetas, scores, strict=True)
+    ]
     try:
       pathlib.Path(given.json).write_text(json.dumps(lines, indent=2) + "\n")
     except OSError as error:

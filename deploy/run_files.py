@@ -15,7 +15,8 @@ import numpy as np
 from flax import serialization
 
 from deploy.models import Model, build
-from rc_jax import Classifier, check_theta
+from deploy.rule import Rule, check_rule
+from rc_jax import Classifier
 from rc_jax.types import Params
 
 FORMAT, FORMAT_OF_RIVALS = 1, 2
@@ -29,24 +30,28 @@ class Run(NamedTuple):
     classifier: the network.
     params: its parameters, those that the run's result was read with.
     class_names: of the C classes.
-    theta: threshold on the confidence, in (1/C, 1): of the calibration where there is one, else of
-      the training.
-    patience: steps on end at which one class must reach theta: of the calibration, else 1.
+    rule: when it decides: of the calibration where there is one, else with theta of the training.
     statistics: `{"mean": [20], "std": [20]}` float32 of log-mel bands where the run hears, else {}.
     experiment: name of the experiment that trained it.
     model: the network in words.
     input_shape: of one step, e.g. (420,).
+    reading: keyword arguments of `speech.load` with which it read its data, but for where that is.
   """
 
   classifier: Classifier
   params: Params
   class_names: tuple[str, ...]
-  theta: float
-  patience: int
+  rule: Rule
   statistics: dict[str, np.ndarray]
   experiment: str
   model: Model
   input_shape: tuple[int, ...]
+  reading: dict[str, Any]
+
+  @property
+  def theta(self) -> float:
+    """The threshold of its rule."""
+    return self.rule.theta
 
 
 def save_model(
@@ -59,6 +64,7 @@ def save_model(
   class_names: tuple[str, ...],
   theta: float,
   statistics: dict[str, Any],
+  reading: dict[str, Any] | None = None,
   objective: str | None = None,
 ) -> None:
   """Writes the two files; each appears whole or not at all.
@@ -72,6 +78,7 @@ def save_model(
     class_names: of the C classes.
     theta: threshold on the confidence.
     statistics: of the inputs, JSON values.
+    reading: how the data was read, JSON values.
     objective: that the run was trained with, where its decisions read something else than the
       network's probabilities at a step; `load_run` then refuses the run.
   """
@@ -85,6 +92,7 @@ def save_model(
     "class_names": list(class_names),
     "theta": float(theta),
     "statistics": statistics,
+    "reading": reading or {},
   }
   if objective is not None:  # versions that do not know of it must not take it for another one
     description |= {"format": FORMAT_OF_RIVALS, "objective": objective}
@@ -114,21 +122,23 @@ def load_run(workdir: str | pathlib.Path) -> Run:
     shape = tuple(int(size) for size in said["input_shape"])
     statistics = {k: np.asarray(v, np.float32) for k, v in said["statistics"].items()}
     experiment, theta = str(said["experiment"]), float(said["theta"])
+    reading = dict(said.get("reading", {}))  # runs of before have none
   except (KeyError, TypeError, ValueError, AttributeError) as error:
     raise ValueError(f"{folder / MODEL} is damaged ({error!r}); train the run again") from error
   classifier = build(model)
   params = _read_params(folder, classifier, shape)
-  theta, patience = _read_calibration(folder, names, theta)
-  check_theta(theta, len(names))
-  return Run(classifier, params, names, theta, patience, statistics, experiment, model, shape)
+  rule = _read_calibration(folder, names) or Rule(theta)
+  check_rule(rule, len(names))
+  return Run(classifier, params, names, rule, statistics, experiment, model, shape, reading)
 
 
 def save_calibration(folder: pathlib.Path, calibration: dict[str, Any]) -> None:
-  """Writes the threshold and the patience that `load_run` is to use.
+  """Writes the rule that `load_run` is to use.
 
   Args:
     folder: of the run.
-    calibration: JSON values; "theta" and "class_names" among them, "patience" where it is not 1.
+    calibration: JSON values; "theta" and "class_names" among them, and what else of a `Rule` is not
+      its default.
   """
   write_whole(folder / CALIBRATION, (json.dumps(calibration, indent=2) + "\n").encode())
 
@@ -185,22 +195,20 @@ def _read_params(folder: pathlib.Path, classifier: Classifier, shape: tuple[int,
   return jax.tree.map(jnp.asarray, params)
 
 
-def _read_calibration(
-  folder: pathlib.Path, class_names: tuple[str, ...], theta: float
-) -> tuple[float, int]:
-  """The calibrated threshold and patience where there are any, else the theta given and 1."""
+def _read_calibration(folder: pathlib.Path, class_names: tuple[str, ...]) -> Rule | None:
+  """The calibrated rule, where there is one."""
   path = folder / CALIBRATION
   if not path.is_file():
-    return theta, 1
+    return None
   calibration = _read_json(path)
   if tuple(calibration.get("class_names", ())) != class_names:
     raise ValueError(f"{path} is for other classes than the run's; calibrate again, or delete it")
-  if not isinstance(calibration.get("theta"), int | float):
-    raise ValueError(f"{path} has no theta; calibrate again, or delete it")
-  patience = calibration.get("patience", 1)
-  if not isinstance(patience, int) or patience < 1:
-    raise ValueError(f"{path} has the patience {patience!r}; calibrate again, or delete it")
-  return float(calibration["theta"]), patience
+  given = {name: calibration[name] for name in Rule._fields if name in calibration}
+  try:
+    check_rule(Rule(**given), len(class_names))
+  except (TypeError, ValueError) as error:
+    raise ValueError(f"{path} has no rule ({error}); calibrate again, or delete it") from error
+  return Rule(**given)
 
 
 def write_whole(path: pathlib.Path, content: bytes) -> None:

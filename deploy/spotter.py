@@ -16,6 +16,7 @@ import numpy as np
 
 from data_pipelines.speech import UNKNOWN, heard_ms
 from deploy.front_end import FrontEnd, FrontEndState
+from deploy.rule import check_patience, check_refractory, is_refractory
 from rc_jax import Classifier, check_theta
 from rc_jax.types import Array, Carry, Encoded, Params
 
@@ -84,7 +85,7 @@ class Spotter(NamedTuple):
     init: `(streams=None) -> SpotterState`, of one stream, or of S that are heard side by side.
     push: `(state, samples [n]) -> (state, events, probabilities [k, C])`; the probabilities are
       those of each of the k steps that these samples completed. Of S streams `[S, n]` and
-      `[S, k, C]`, and the events of all, the earlier first.
+      `[S, k, C]`, and the events of all in order of time. Each S compiles at its first push.
   """
 
   init: Callable[..., SpotterState]
@@ -123,19 +124,16 @@ def make_spotter(
     ValueError: an option out of its range, or theta of another number of classes.
   """
   thresholds = _check_thresholds(theta, len(class_names))
-  if refractory_s < 0 or (timeout_s is not None and timeout_s <= 0):
-    raise ValueError(
-      f"refractory_s is {refractory_s}, timeout_s {timeout_s}; give 0 or more, and above 0"
-    )
+  check_refractory(refractory_s)
   loop = make_loop(classifier, params, patience=patience, timeout_s=timeout_s)
   # Steps come first, since blocks of them are cut; the streams are the second axis.
   run = jax.jit(jax.vmap(functools.partial(loop.run, thresholds), in_axes=(0, 1), out_axes=(0, 1)))
   silent = set(not_reported)
 
   def init(streams: int | None = None) -> SpotterState:
-    rows = 1 if streams is None else streams
+    heard, rows = front_end.init(streams), 1 if streams is None else streams
     network = jax.tree.map(lambda a: jnp.stack([a] * rows), loop.init())
-    return SpotterState(front_end.init(streams), 0, network, np.full(rows, -np.inf))
+    return SpotterState(heard, 0, network, np.full(rows, -np.inf))
 
   def push(
     state: SpotterState, samples: np.ndarray
@@ -149,7 +147,7 @@ def make_spotter(
     for k, stream in np.argwhere(labels >= 0):
       seconds, label = float(heard_ms(state.steps + k)) / 1000, int(labels[k, stream])
       word, waited_s = class_names[label], float(waited[k, stream]) * _step_s()
-      if word not in silent and seconds - last[stream] >= refractory_s:
+      if word not in silent and not is_refractory(seconds - last[stream], refractory_s):
         seen = p[k, stream]
         events.append(Event(seconds, label, word, float(seen[label]), seen, waited_s, int(stream)))
         last[stream] = seconds
@@ -157,12 +155,6 @@ def make_spotter(
     return state, events, p[:, 0] if is_one else p.swapaxes(0, 1)
 
   return Spotter(init, push)
-
-
-def check_patience(patience: int) -> None:
-  """Raises ValueError for a patience that is no number of steps."""
-  if patience < 1:
-    raise ValueError(f"patience is {patience}; it counts steps on end, so give 1 or more")
 
 
 def _check_thresholds(theta: Any, classes: int) -> Array:
@@ -189,9 +181,11 @@ def make_loop(
     timeout_s: seconds without a decision after which the network begins anew; None: never.
 
   Raises:
-    ValueError: a patience below 1.
+    ValueError: a patience or a timeout out of its range.
   """
   check_patience(patience)
+  if timeout_s is not None and not timeout_s > 0:
+    raise ValueError(f"timeout_s is {timeout_s}; give seconds above 0, or None")
   never = np.iinfo(np.int32).max
   limit = never if timeout_s is None else max(1, round(timeout_s / _step_s()))
 

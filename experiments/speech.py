@@ -75,6 +75,7 @@ flags.DEFINE_bool(
   "other_speech", False, "Let a synthesizer speak in half of --negatives (extra demo)."
 )
 
+_READING_FLAGS = ("pad_short", "speaker_pattern", "on_bad_file", "clip_at")
 _SCENE_FLAGS = ("background", "snr_db", "lead_in_seconds", "negatives", "other_speech")
 
 
@@ -99,7 +100,7 @@ EXPERIMENT = Experiment(
   models=("lstm", "dense_lstm", "cnn"),
   memoryless=("cnn",),
   own_flags=(
-    *("keywords", "pad_short", "speaker_pattern", "on_bad_file", "clip_at", "cache_dir"),
+    *("keywords", *_READING_FLAGS, "cache_dir"),
     *("shift_frames", "stretch", "gain", "noise", "mask_frames", "mask_bands"),
     *_SCENE_FLAGS,
   ),
@@ -141,6 +142,7 @@ def setup(settings: Settings) -> Task:
   )
   task = task._replace(
     saved={"mean": data.statistics.mean.tolist(), "std": data.statistics.std.tolist()},
+    reading={name: given[name] for name in _READING_FLAGS},
     notes=tuple(data.notes.lines()),
   )
   if any(given[name] != settings.flag_defaults[name] for name in _SCENE_FLAGS):
@@ -154,12 +156,9 @@ def _load(settings: Settings) -> speech.Speech:
     given["dataset"],
     data_dir=given["data_dir"],
     keywords=given["keywords"],
-    pad_short=given["pad_short"],
-    speaker_pattern=given["speaker_pattern"],
-    on_bad_file=given["on_bad_file"],
-    clip_at=given["clip_at"],
     cache_dir=given["cache_dir"],
     progress=settings.progress,
+    **{name: given[name] for name in _READING_FLAGS},
   )
 
 

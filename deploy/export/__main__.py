@@ -11,12 +11,10 @@ call them. `--format=web` leaves one web page that hears a microphone or a recor
 import argparse
 import pathlib
 
-from deploy.commands import add_run, load_speech_run, run_command
+from deploy.commands import add_refractory, add_run, load_speech_run, rule_of, run_command
 from deploy.export.c import WEIGHTS, write_c
 from deploy.export.graphs import FORMATS, write_graphs
 from deploy.export.web import write_page
-from deploy.spotter import check_patience
-from rc_jax import check_theta
 
 
 def main() -> int:
@@ -25,23 +23,21 @@ def main() -> int:
     prog="python -m deploy.export", description=(__doc__ or "").partition("\n")[0]
   )
   add_run(parser)
+  add_refractory(parser)
   parser.add_argument("--out", required=True, metavar="FOLDER", help="where the files go")
   parser.add_argument("--format", choices=("c", "web", *FORMATS), default="c")
   parser.add_argument("--weights", choices=WEIGHTS, default="float32", help="of the C code")
   given = parser.parse_args()
   run = load_speech_run(given.run)
-  theta = run.theta if given.theta is None else given.theta
-  patience = run.patience if given.patience is None else given.patience
+  rule = rule_of(run, given)
   if given.weights != "float32" and given.format != "c":
     raise ValueError(f"--weights={given.weights} is for --format=c; leave it out")
   try:
     if given.format != "c":
-      check_theta(theta, len(run.class_names))
-      check_patience(patience)
       if given.format == "web":
-        files = write_page(given.out, run, theta, patience)
+        files = write_page(given.out, run, rule)
       else:
-        files = write_graphs(given.out, run, theta, patience, given.format)
+        files = write_graphs(given.out, run, rule, given.format)
       print("\n".join(f"{path}: {path.stat().st_size} bytes" for path in files))
       return 0
     sizes = write_c(
@@ -49,10 +45,10 @@ def main() -> int:
       constructor=run.model.constructor,
       params=run.params,
       class_names=run.class_names,
-      theta=theta,
-      patience=patience,
+      rule=rule,
       weights=given.weights,
-      **run.statistics,
+      mean=run.statistics["mean"],
+      std=run.statistics["std"],
     )
   except OSError as error:
     raise ValueError(f"--out={given.out} cannot be written: {error.strerror}") from error

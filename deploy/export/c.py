@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.speech import features
+from data_pipelines.speech import UNKNOWN, features
 from deploy.export.networks import Layer, Network, read_network
-from deploy.spotter import check_patience
-from rc_jax.checks import check_theta
+from deploy.rule import Rule, check_rule
 from rc_jax.types import Params
 
 WEIGHTS = ("float32", "int8")
@@ -29,10 +28,10 @@ def write_c(
   constructor: str,
   params: Params,
   class_names: Sequence[str],
-  theta: float,
+  rule: Rule,
   mean: Any,
   std: Any,
-  patience: int = 1,
+  not_reported: Sequence[str] = (UNKNOWN,),
   weights: str = "float32",
 ) -> dict[str, int]:
   """Writes `rc_model.c` and `rc_model.h`, which turn samples into decisions.
@@ -42,10 +41,10 @@ def write_c(
     constructor: "lstm" of one layer, or "dense_lstm": two dense relu layers below it.
     params: the network's parameters, as the classifier's `init` returns them.
     class_names: of the C classes, in the order of the logits.
-    theta: threshold on the probability, one number in (1/C, 1).
+    rule: when a decision is an event.
     mean: `[20]`, of each log-mel band.
     std: `[20]`, standard deviation of each log-mel band, > 0.
-    patience: steps on end at which one class must reach theta, 1 or more.
+    not_reported: classes whose decisions are no events.
     weights: "float32", or "int8": each output's weights are rounded to 255 levels that are
       symmetric about 0, and biases stay float32.
 
@@ -55,21 +54,19 @@ def write_c(
     a multiple of 8; "source_bytes" and "header_bytes", of the files.
 
   Raises:
-    ValueError: an unknown constructor or kind of weights, theta or patience out of range, or
-      parameters, names, mean or std that do not fit.
+    ValueError: an unknown constructor or kind of weights, a rule out of range, or parameters,
+      names, mean or std that do not fit.
   """
   if weights not in WEIGHTS:
     raise ValueError(f"weights is {weights!r}; choose one of {', '.join(WEIGHTS)}")
   names = _check_names(class_names)
-  if np.ndim(theta):
-    raise ValueError(f"theta has shape {np.shape(theta)}; the C code takes one number")
-  check_theta(theta, len(names))
-  check_patience(patience)
+  check_rule(rule, len(names))
   network = read_network(constructor, params, len(names))
   statistics = _check_statistics(mean, std)
 
   tables: dict[str, np.ndarray] = {**_front_end(), **statistics, **_layers(network, weights)}
-  header = _write_header(network, names, theta, patience)
+  tables["rc_is_event"] = np.array([name not in not_reported for name in names], np.int16)
+  header = _write_header(network, names, rule)
   source = _write_source(network, names, weights, tables)
   path = pathlib.Path(folder)
   path.mkdir(parents=True, exist_ok=True)
@@ -79,7 +76,7 @@ def write_c(
   return {
     "parameters": sum(a.size for layer in network.layers for a in layer[1:] if a is not None),
     "constant_bytes": sum(table.nbytes for table in tables.values()),
-    "state_bytes": -(-(4 * floats + 5 * 4) // 8) * 8 + 8,
+    "state_bytes": -(-(4 * floats + 5 * 4) // 8) * 8 + 2 * 8,
     "source_bytes": len(source),
     "header_bytes": len(header),
   }
@@ -152,7 +149,7 @@ def _pad(array: np.ndarray) -> np.ndarray:
   return np.pad(array, widths)
 
 
-def _write_header(network: Network, names: list[str], theta: float, patience: int) -> str:
+def _write_header(network: Network, names: list[str], rule: Rule) -> str:
   sizes = {
     "RC_SAMPLE_RATE": features.SAMPLE_RATE,
     "RC_WINDOW": features.WINDOW,
@@ -161,8 +158,9 @@ def _write_header(network: Network, names: list[str], theta: float, patience: in
     "RC_CONTEXT": _FRAMES,
     "RC_UNITS": network.units,
     "RC_NUM_CLASSES": len(names),
-    "RC_THETA": _literal(np.float32(theta)),
-    "RC_PATIENCE": patience,
+    "RC_THETA": _literal(np.float32(rule.theta)),
+    "RC_PATIENCE": rule.patience,
+    "RC_REFRACTORY": round(rule.refractory_s * features.SAMPLE_RATE),
   }
   lines = [
     "/* Decides on 16 kHz audio while it arrives; rc_model.c has the code. */",

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data_pipelines.speech import features
+from data_pipelines.speech import UNKNOWN, features
+from deploy.rule import Rule
 from deploy.run_files import Run
 
 # Chunks end 40 samples after a multiple of 160, as windows do: so many zeros come before the sound.
@@ -100,21 +101,18 @@ def make_front_end(run: Run) -> Function:
   )
 
 
-def describe(
-  run: Run, theta: float, patience: int, functions: dict[str, Function]
-) -> dict[str, Any]:
+def describe(run: Run, rule: Rule, functions: dict[str, Function]) -> dict[str, Any]:
   """Returns what `bundle.json` says: how to call the functions, and what their numbers mean.
 
   Args:
     run: of speech.
-    theta: threshold.
-    patience: steps on end at which one class must reach it.
+    rule: when a decision is an event.
     functions: by the name of their file, without its ending.
   """
   return {
     "class_names": list(run.class_names),
-    "theta": theta,
-    "patience": patience,
+    **rule._asdict(),
+    "not_reported": [UNKNOWN],
     "sample_rate": features.SAMPLE_RATE,
     "chunk": features.HOP,
     "zeros_first": ZEROS_FIRST,

@@ -11,6 +11,7 @@ from jax import export
 from jax.extend.core import jaxpr_as_fun
 
 from deploy.export.functions import Function, describe, make_front_end, make_network
+from deploy.rule import Rule
 from deploy.run_files import Run, write_whole
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -20,16 +21,13 @@ OPSET = 21
 FORMATS = ("onnx", "stablehlo")
 
 
-def write_graphs(
-  folder: str | pathlib.Path, run: Run, theta: float, patience: int, form: str
-) -> list[pathlib.Path]:
+def write_graphs(folder: str | pathlib.Path, run: Run, rule: Rule, form: str) -> list[pathlib.Path]:
   """Writes front end and network as graphs, and `bundle.json`.
 
   Args:
     folder: where to; made if missing.
     run: of speech.
-    theta: threshold, which stands in bundle.json alone.
-    patience: the same of steps on end at which one class must reach it.
+    rule: when a decision is an event; it stands in bundle.json alone.
     form: "onnx", or "stablehlo", whose files `jax.export.deserialize` reads on a CPU, GPU or TPU,
       without this package.
 
@@ -45,7 +43,7 @@ def write_graphs(
   serialize, ending = (_to_onnx, "onnx") if form == "onnx" else (_to_stablehlo, "jax_export")
   functions = {"front_end": make_front_end(run), "network": make_network(run)}
   content = {f"{name}.{ending}": serialize(name, one) for name, one in functions.items()}
-  bundle = json.dumps(describe(run, theta, patience, functions), indent=1) + "\n"
+  bundle = json.dumps(describe(run, rule, functions), indent=1) + "\n"
   path = pathlib.Path(folder)
   path.mkdir(parents=True, exist_ok=True)
   for name, part in (content | {"bundle.json": bundle.encode()}).items():

@@ -159,10 +159,12 @@ static int rc_step(rc_state *state) {
 
 /* Whether this label of the latest step is a decision: sure for RC_PATIENCE steps on end. */
 static int rc_decides(rc_state *state, int label) {
-  const int is_sure = state->probabilities[label] >= RC_THETA;
-  const int goes_on = is_sure && state->sure_steps > 0 && label == state->sure_label;
-  state->sure_steps = goes_on ? state->sure_steps + 1 : is_sure;
-  state->sure_label = label;
+  if (label != state->last_label) state->sure_steps = 0;
+  state->last_label = label;
+  if (state->probabilities[label] >= RC_THETA)
+    state->sure_steps++;
+  else
+    state->sure_steps = 0;
   return state->sure_steps >= RC_PATIENCE;
 }
 
@@ -198,11 +200,14 @@ int rc_push(rc_state *state, const float *samples, int n, rc_event *event, int *
     if (state->window_filled < RC_WINDOW) continue;
     const int label = rc_take_window(state);
     if (label < 0 || !rc_decides(state, label)) continue;
+    const int step = state->steps - 1;
+    rc_reset(state);
+    if (!rc_is_event[label] || state->samples < state->quiet_until) continue;
     event->label = label;
     event->probability = state->probabilities[label];
-    event->step = state->steps - 1;
+    event->step = step;
     event->sample = state->samples;
-    rc_reset(state);
+    state->quiet_until = state->samples + RC_REFRACTORY;
     return 1;
   }
   return 0;

@@ -13,22 +13,19 @@ import numpy as np
 
 from data_pipelines.speech import UNKNOWN, features
 from deploy.export.networks import Layer, read_network
+from deploy.rule import Rule
 from deploy.run_files import Run, write_whole
 
-REFRACTORY_S = 0.5
 _PAGE = pathlib.Path(__file__).with_name("page")
 
 
-def write_page(
-  folder: str | pathlib.Path, run: Run, theta: float, patience: int
-) -> list[pathlib.Path]:
+def write_page(folder: str | pathlib.Path, run: Run, rule: Rule) -> list[pathlib.Path]:
   """Writes `index.html`.
 
   Args:
     folder: where to; made if missing.
     run: of speech, an "lstm" of one layer or a "dense_lstm".
-    theta: threshold, one number.
-    patience: steps on end at which one class must reach it.
+    rule: when a decision is an event; with one theta.
 
   Returns:
     The file.
@@ -36,9 +33,8 @@ def write_page(
   Raises:
     ValueError: another network.
   """
-  model = json.dumps(describe(run, theta, patience)).replace(
-    "<", "\\u003c"
-  )  # no name ends the script
+  model = json.dumps(describe(run, rule))
+  model = model.replace("<", "\\u003c")  # no name ends the script
   text = (_PAGE / "page.html").read_text()
   for mark, part in (
     ("@SPOTTER@", (_PAGE / "spotter.js").read_text()),
@@ -52,13 +48,12 @@ def write_page(
   return [path / "index.html"]
 
 
-def describe(run: Run, theta: float, patience: int) -> dict[str, Any]:
+def describe(run: Run, rule: Rule) -> dict[str, Any]:
   """Returns what `spotter.js` computes with: JSON values, arrays as base64 of float32.
 
   Args:
     run: as `write_page`.
-    theta: threshold.
-    patience: steps on end.
+    rule: as `write_page`.
 
   Raises:
     ValueError: another network.
@@ -66,9 +61,9 @@ def describe(run: Run, theta: float, patience: int) -> dict[str, Any]:
   network = read_network(run.model.constructor, run.params, len(run.class_names))
   return {
     "classNames": list(run.class_names),
-    "theta": theta,
-    "patience": patience,
-    "refractory": REFRACTORY_S,
+    "theta": rule.theta,
+    "patience": rule.patience,
+    "refractory": rule.refractory_s,
     "notReported": [UNKNOWN],
     "sampleRate": features.SAMPLE_RATE,
     "window": features.WINDOW,

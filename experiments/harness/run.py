@@ -195,6 +195,7 @@ def _write(run: RunState, params: Params, result: dict[str, Any], path: pathlib.
     class_names=task.class_names,
     theta=run.settings.theta,
     statistics=task.saved,
+    reading=task.reading,
     objective=run.settings.objective if needs_reader(run.settings.objective) else None,
   )
   write_json(path / "result.json", result)

@@ -73,6 +73,7 @@ class Task(NamedTuple):
       None where there is nothing to see in time.
     axes: what those sequences measure.
     saved: JSON values that travel in the checkpoint, such as statistics of the inputs.
+    reading: how its data was read, JSON values, for commands that read the same data anew.
     notes: lines about the data that a user should see before the training.
     fingerprint: of the stored splits, by `identify_splits`; empty for generated tasks.
     vmap_members: whether a population takes its members through an update at once even where the
@@ -97,6 +98,7 @@ class Task(NamedTuple):
   pictures: Callable[[], tuple[Batch, dict[str, np.ndarray]]] | None = None
   axes: InputAxes = InputAxes()
   saved: dict[str, Any] = {}  # noqa: RUF012  (never changed)
+  reading: dict[str, Any] = {}  # noqa: RUF012
   notes: tuple[str, ...] = ()
   fingerprint: dict[str, Any] = {}  # noqa: RUF012
   vmap_members: bool = False

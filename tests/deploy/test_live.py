@@ -19,6 +19,7 @@ from deploy.export import __main__ as export_main
 from deploy.front_end import make_front_end
 from deploy.models import build
 from deploy.recordings import read_pieces
+from deploy.rule import Rule
 from deploy.run_files import load_run, save_calibration
 from deploy.spotter import make_spotter
 
@@ -44,7 +45,7 @@ def test_the_front_end_equals_that_of_clips(size):
   assert len(state.samples) < features.WINDOW and len(state.frames) == 20  # it does not grow
 
 
-def follow(classifier, params, steps, theta, patience=1, timeout=10**9):
+def follow(classifier, params, steps, theta, patience=1, timeout=10**9, of_one_class=True):
   """Decisions `(step, label)` in plain Python: the network begins anew after each."""
   carry, waited, count, last, found = classifier.initial_carry(params), 0, 0, None, []
   one = jax.jit(lambda c, x: classifier.step(params, c, classifier.encode(params, x)))
@@ -53,7 +54,9 @@ def follow(classifier, params, steps, theta, patience=1, timeout=10**9):
     p = np.asarray(jax.nn.softmax(classifier.decode(params, output)))
     label, waited = int(p.argmax()), waited + 1
     count = (
-      (count + 1 if label == last else 1) if p[label] >= np.broadcast_to(theta, 3)[label] else 0
+      (count + 1 if label == last or not of_one_class else 1)
+      if p[label] >= np.broadcast_to(theta, 3)[label]
+      else 0
     )
     last = label if count else None
     if count >= patience:
@@ -68,7 +71,7 @@ def follow(classifier, params, steps, theta, patience=1, timeout=10**9):
   [
     (0.7, {}),
     ([0.6, 0.9, 0.75], {}),
-    (0.6, {"patience": 3}),
+    (0.4, {"patience": 3}),
     (0.9, {"timeout_s": 0.15}),
   ],
 )
@@ -84,7 +87,10 @@ def test_a_spotter_begins_anew_after_each_decision(theta, options, size):
     shown.append(probabilities)
   steps = batch_steps(audio)[: len(np.concatenate(shown))]
   timeout = round(options["timeout_s"] / 0.01) if "timeout_s" in options else 10**9
-  expected = follow(classifier, params, steps, theta, options.get("patience", 1), timeout)
+  patience = options.get("patience", 1)
+  expected = follow(classifier, params, steps, theta, patience, timeout)
+  if patience > 1:  # of one class
+    assert expected != follow(classifier, params, steps, theta, patience, of_one_class=False)
   assert expected and len({label for _, label in expected}) > 1
   assert [(e.seconds, e.label) for e in events] == [
     (float(speech.heard_ms(t)) / 1000, label) for t, label in expected
@@ -92,7 +98,8 @@ def test_a_spotter_begins_anew_after_each_decision(theta, options, size):
 
 
 def test_streams_side_by_side_decide_as_each_alone():
-  spotter = make_spotter(build(MODEL), drawn_params(), NAMES, 0.7, make_front_end(MEAN, STD))
+  front_end = make_front_end(MEAN, STD)
+  spotter = make_spotter(build(MODEL), drawn_params(), NAMES, 0.6, front_end, patience=2)
   audio = np.stack([sound(3.0), sound(3.0)[::-1], np.zeros(48_000, np.float32)])
   state, events, shown = spotter.init(3), [], []
   for start in range(0, 48_000, 16_000):
@@ -103,10 +110,21 @@ def test_streams_side_by_side_decide_as_each_alone():
   for k in range(3):
     _, expected, alone = spotter.push(spotter.init(), audio[k])
     np.testing.assert_allclose(shown[k], alone, atol=1e-6)
-    found = [(e.seconds, e.label) for e in events if e.stream == k]
-    assert found == [(e.seconds, e.label) for e in expected] and (found or k == 2)
-  with pytest.raises(ValueError, match=r"samples have shape \[2, 10\]; give \[3, n\]"):
-    spotter.push(state, audio[:2, :10])
+    found = [(e.seconds, e.label, e.waited_seconds) for e in events if e.stream == k]
+    assert found == [(e.seconds, e.label, e.waited_seconds) for e in expected] and (found or k == 2)
+  assert [e.seconds for e in events] == sorted(e.seconds for e in events)
+  assert spotter.push(spotter.init(1), audio[:1])[2].shape == (1, len(shown[0]), 3)
+  broken = audio[:, :10].copy()
+  broken[1, 3] = np.nan
+  for samples, message in (
+    (audio[:2, :10], r"samples have shape \[2, 10\]; give \[3, n\]"),
+    (broken, "samples of stream 1 are not finite"),
+    (np.zeros((3, 10), np.int16), "samples are int16; give floats"),
+  ):
+    with pytest.raises(ValueError, match=message):
+      spotter.push(state, samples)
+  with pytest.raises(ValueError, match="streams is 0; give 1 or more"):
+    spotter.init(0)
 
 
 def test_within_the_refractory_time_no_second_event_follows():
@@ -115,16 +133,22 @@ def test_within_the_refractory_time_no_second_event_follows():
   )
   _, events, _ = spotter.push(spotter.init(), sound(6.0))
   times = [e.seconds for e in events]
-  assert len(times) > 2 and min(np.diff(times)) >= 0.5
+  assert len(times) > 2 and min(np.diff(times)) >= 0.5 - 1e-9
   assert "unknown" not in {e.word for e in events}
 
 
 @pytest.mark.parametrize(
   ("theta", "options"),
-  [(0.2, {}), ([0.9, 0.9], {}), (0.9, {"patience": 0}), (0.9, {"timeout_s": 0})],
+  [
+    (0.2, {}),
+    ([0.9, 0.9], {}),
+    *((0.9, {"patience": bad}) for bad in (0, 2.5, float("nan"), True, 2**31, "3")),
+    (0.9, {"timeout_s": 0}),
+    (0.9, {"refractory_s": -1}),
+  ],
 )
 def test_a_spotter_refuses_options_out_of_range(theta, options):
-  with pytest.raises(ValueError, match=r"theta|patience|timeout_s"):
+  with pytest.raises(ValueError, match=r"theta|patience|timeout_s|refractory"):
     make_spotter(build(MODEL), drawn_params(), NAMES, theta, make_front_end(MEAN, STD), **options)
 
 
@@ -133,9 +157,9 @@ def test_a_run_is_loaded_where_it_was_moved_to(run_folder, tmp_path):
   run = load_run(moved)
   assert (run.class_names, run.theta, run.model, run.input_shape) == (NAMES, 0.8, MODEL, (420,))
   jax.tree.map(np.testing.assert_array_equal, run.params, drawn_params())
-  assert run.patience == 1
-  save_calibration(moved, {"theta": 0.9, "patience": 3, "class_names": NAMES})
-  assert load_run(moved)[3:5] == (0.9, 3)
+  assert run.rule == Rule(0.8, 1, 0.5)
+  save_calibration(moved, {"theta": 0.9, "class_names": NAMES})
+  assert load_run(moved).rule == Rule(0.9)
 
 
 def change(folder, **values):
@@ -171,9 +195,14 @@ BAD_RUNS = {
     "other classes",
     None,
   ),
-  "calibrated without patience": (
-    lambda f: save_calibration(f, {"theta": 0.9, "patience": 0, "class_names": NAMES}),
-    "has the patience 0",
+  "calibrated without theta": (
+    lambda f: save_calibration(f, {"class_names": NAMES}),
+    "has no rule .*theta.*calibrate again",
+    None,
+  ),
+  "a patience that is no number of steps": (
+    lambda f: save_calibration(f, {"theta": 0.9, "patience": True, "class_names": NAMES}),
+    "has no rule .patience is True",
     None,
   ),
   "has not ended": (
@@ -245,13 +274,28 @@ def test_export_writes_what_the_run_decides_with(run_folder, tmp_path, monkeypat
   assert '"yes", "no", "unknown"' in (out / "rc_model.c").read_text()
 
 
-def test_a_spotter_of_a_run_takes_its_threshold(run_folder):
-  run = load_speech_run(run_folder)
-  events = [
-    len(spotter.push(spotter.init(), sound(2.0))[1])
-    for spotter in (make_run_spotter(run, theta, refractory_s=0.0) for theta in (None, 0.8, 0.999))
-  ]
-  assert events[0] == events[1] > events[2]
+def test_all_decide_by_the_calibrated_rule(run_folder, tmp_path, monkeypatch, capsys):
+  rule = Rule(0.6, 3, 0.2)
+  save_calibration(run_folder, {**rule._asdict(), "class_names": NAMES})
+  run, audio = load_speech_run(run_folder), sound(3.0)
+  hear = lambda given: (lambda spotter: spotter.push(spotter.init(), audio)[1])(
+    make_run_spotter(run, given)
+  )
+  times = [[event.seconds for event in hear(given)] for given in (None, rule)]
+  assert run.rule == rule and times[0] == times[1]
+  for other in ({"theta": 0.9}, {"patience": 1}, {"refractory_s": 0.0}):
+    assert [event.seconds for event in hear(rule._replace(**other))] != times[0]
+  soundfile.write(tmp_path / "a.wav", audio, 16_000, subtype="FLOAT")
+  given = f"--input={tmp_path / 'a.wav'}"
+  _, said = command(monkeypatch, capsys, listen.main, run_folder, given)
+  assert [float(line.split()[0]) for line in said.out.splitlines()] == pytest.approx(
+    times[0], abs=0.006
+  )
+  assert "of the training" not in said.err
+  command(monkeypatch, capsys, export_main.main, run_folder, f"--out={tmp_path / 'c'}")
+  header = (tmp_path / "c" / "rc_model.h").read_text()
+  for line in ("RC_THETA 0.600000024f", "RC_PATIENCE 3", "RC_REFRACTORY 3200"):
+    assert f"#define {line}\n" in header
 
 
 def test_listen_hears_the_same_in_a_file_and_in_raw_samples(
@@ -278,5 +322,6 @@ def test_listen_says_what_is_missing(run_folder, monkeypatch, capsys):
   monkeypatch.setitem(sys.modules, "sounddevice", None)
   with pytest.raises(ValueError, match=r"the microphone needs sounddevice .* give --input"):
     command(monkeypatch, capsys, listen.main, run_folder)
+  assert "theta 0.8 is that of the training; python -m deploy.calibrate" in capsys.readouterr().err
   with pytest.raises(ValueError, match="--log=/nowhere/x cannot be written"):
     command(monkeypatch, capsys, listen.main, run_folder, "--input=x.wav", "--log=/nowhere/x")

@@ -14,6 +14,8 @@ from data_pipelines import two_sequence
 from deploy import calibrate, measure
 from deploy.commands import load_speech_run, make_run_spotter
 from deploy.long_recordings import LEVEL, add_noise, join_clips
+from deploy.recordings import read_pieces
+from deploy.rule import Rule
 from deploy.run_files import load_run
 from deploy.scoring import Word, bound_rate, check_words, score
 from deploy.thresholds import (
@@ -87,17 +89,19 @@ def test_a_joined_recording_has_its_words_where_it_says():
     join_clips(lambda k: np.zeros(RATE, np.float32), ["a"], minutes=1, gap_s=1, rng=rng)
 
 
-def test_all_thresholds_at_once_decide_as_the_spotter_does(run_folder):
+@pytest.mark.parametrize("patience", [1, 3])
+def test_all_thresholds_at_once_decide_as_the_spotter_does(run_folder, patience):
   run, audio = load_speech_run(str(run_folder)), sound(12)
+  run = run._replace(rule=run.rule._replace(patience=patience))
   thetas = np.array([0.6, 0.8, 0.95])
   found = measure.find_decisions(run, audio, thetas)
   assert sum(len(decisions) for decisions in found) > 20
   for theta, decisions in zip(thetas, found, strict=True):
-    for given, kept in (
-      ({"refractory_s": 0.0, "not_reported": ()}, decisions),
-      ({}, measure.keep_events(decisions, 0.5)),
+    for refractory_s, options, kept in (
+      (0.0, {"not_reported": ()}, decisions),
+      (0.5, {}, measure.keep_events(decisions, 0.5)),
     ):
-      spotter = make_run_spotter(run, float(theta), **given)
+      spotter = make_run_spotter(run, Rule(float(theta), patience, refractory_s), **options)
       _, events, _ = spotter.push(spotter.init(), audio)
       assert [(event.seconds, event.word) for event in events] == kept
 
@@ -198,15 +202,25 @@ def test_a_calibration_is_what_load_run_takes(run_folder, recording, monkeypatch
   assert call(calibrate, monkeypatch, run_folder, *given) == 0
   assert "written to" in capsys.readouterr().out
   said = json.loads((run_folder / "calibration.json").read_text())
-  assert load_run(run_folder).theta == said["theta"] == list_thetas(len(NAMES))[-1]
-  assert load_run(run_folder).patience == said["patience"] == 2
+  assert load_run(run_folder).rule == Rule(list_thetas(len(NAMES))[-1], 2, 0.5)
+  heard = np.concatenate(list(read_pieces(path)))
+  words = [Word(1.0, 1.5, "yes"), Word(3.0, 3.5, "no")]
+  (found,) = measure.measure(load_run(run_folder), heard, words, np.array([said["theta"]]))
+  assert found.false_alarms == said["false_alarms"] > 0
+  for bad, words in (("--patience=0", "patience is 0"), ("--refractory=-1", "refractory time is")):
+    with pytest.raises(ValueError, match=words):
+      call(calibrate, monkeypatch, run_folder, *given[:-1], bad)
+    with pytest.raises(ValueError, match=words):
+      call(measure, monkeypatch, run_folder, f"--recording={path}", bad)
+  with pytest.raises(ValueError, match="leave --patience and --refractory out"):
+    call(calibrate, monkeypatch, run_folder, "--max_mean_ms=500", "--patience=2")
   assert said["hours"] == pytest.approx(0.01)
   with pytest.raises(ValueError, match="give at least 180 minutes"):
     call(calibrate, monkeypatch, run_folder, "--max_false_alarms_per_hour=1", *given[1:])
   with pytest.raises(ValueError, match="give --recording=FILE or --synthesize=MINUTES"):
     call(calibrate, monkeypatch, run_folder, given[0])
   with pytest.raises(ValueError, match="read on clips; give --max_false_alarms_per_hour, or leave"):
-    call(calibrate, monkeypatch, run_folder, "--max_mean_ms=500", *given[1:])
+    call(calibrate, monkeypatch, run_folder, "--max_mean_ms=500", *given[1:-1])
 
 
 def test_calibration_on_the_clips_of_a_data_set(run_folder, monkeypatch, tmp_path, capsys):
@@ -221,7 +235,13 @@ def test_calibration_on_the_clips_of_a_data_set(run_folder, monkeypatch, tmp_pat
       lists["validation" if k < 20 else "testing"] += [name] if k < 25 else []
   for split, names in lists.items():
     (words / f"{split}_list.txt").write_text("\n".join(names) + "\n")
+  (words / "cat" / "broken.wav").write_bytes(b"RIFF")
   data = [f"--data_dir={words}", f"--cache_dir={tmp_path / 'cache'}"]
+  with pytest.raises(ValueError, match=r"broken\.wav"):
+    call(calibrate, monkeypatch, run_folder, "--max_mean_ms=1013", *data)
+  described = json.loads((run_folder / "model.json").read_text())
+  described["reading"] = {"on_bad_file": "skip"}  # as its training read it
+  (run_folder / "model.json").write_text(json.dumps(described))
   assert call(calibrate, monkeypatch, run_folder, "--max_mean_ms=1013", *data) == 0
   said = json.loads((run_folder / "calibration.json").read_text())
   assert said["clips"] == 60 and said["split"] == "validation" and said["theta"] > 0.99

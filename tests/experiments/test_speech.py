@@ -107,6 +107,7 @@ def test_scenes_are_trained_on_and_gone_on_with(words, tmp_path, no_pictures):
     batch_size="18",
     engine="full",
     units="8",
+    clip_at="loudest",
     cache_dir=str(tmp_path / "cache"),
   )
   assert run(speech, tmp_path / "clips", **given, epochs="1") == 0
@@ -115,6 +116,7 @@ def test_scenes_are_trained_on_and_gone_on_with(words, tmp_path, no_pictures):
   assert run(speech, tmp_path / "live", **more, epochs="1") == 0
   first, then = (load_run(tmp_path / name) for name in ("clips", "live"))
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), first.params, then.params)
+  assert first.reading == then.reading and then.reading["clip_at"] == "loudest"
   lines = (tmp_path / "live" / "metrics.jsonl").read_text().splitlines()
   # A scene is longer than a clip, whose 81 steps validation has.
   assert json.loads(lines[0])["train_mean_spike_step"] > 81

@@ -30,7 +30,7 @@ class Spotter {
     this.samples = new Array(model.window / 2).fill(0);
     this.heard = 0;
     this.frames = [];
-    this.lastEvent = -Infinity;
+    this.quietUntil = 0;
     this.beginAnew();
   }
 
@@ -66,8 +66,8 @@ class Spotter {
       const label = probabilities.indexOf(Math.max(...probabilities));
       if (!this.decides(probabilities, label)) continue;
       this.beginAnew();
-      if (notReported.includes(classNames[label]) || seconds - this.lastEvent < refractory) continue;
-      this.lastEvent = seconds;
+      if (notReported.includes(classNames[label]) || this.heard < this.quietUntil) continue;
+      this.quietUntil = this.heard + Math.round(refractory * sampleRate);
       events.push({ seconds, word: classNames[label], probability: probabilities[label] });
     }
     return { events, steps };

@@ -14,6 +14,7 @@ import pytest
 from data_pipelines.speech import features
 from deploy.export.c import write_c
 from deploy.models import CONSTRUCTORS
+from deploy.rule import Rule
 
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler, cc")
 
@@ -21,8 +22,9 @@ FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefine
 MAIN = pathlib.Path(__file__).with_name("stream.c")
 NAMES = ["yes", "no", 'a "word"', "grün ??/", "*/ %s\\"]
 UNITS = {"lstm": 23, "dense_lstm": 16}  # 23 is no multiple of what is computed at a time
-NEVER = 0.999999
+NEVER = Rule(0.999999)
 THETA = 0.5
+SWAPPED = Rule(0.32, 3, 0.0)  # so low that classes change places while both are sure
 HEAD_SCALE = 2.5
 NUM_STEPS = 1050
 MEAN = np.linspace(-8, -5, 20, dtype=np.float32)
@@ -84,8 +86,8 @@ def step_inputs() -> np.ndarray:
 
 
 @functools.cache
-def python_steps(constructor, theta, reset_step=-1, patience=1):
-  """Labels and probabilities of a plain loop that resets the carry at each decision."""
+def python_steps(constructor, rule, reset_step=-1, of_one_class=True):
+  """Probabilities and decisions of a plain loop that resets the carry at each decision."""
   classifier, params = model(constructor)
   inputs = step_inputs()
 
@@ -98,14 +100,15 @@ def python_steps(constructor, theta, reset_step=-1, patience=1):
   steps, events, step, sure = [], [], 0, []
   for t, x in enumerate(inputs):
     if t == reset_step:
-      carry, step = start, 0
+      carry, step, sure = start, 0, []
     carry, probabilities = one(carry, x)
     p = np.asarray(probabilities)
     steps.append([step, *p])
     step += 1
     label = int(p.argmax())
-    sure = [*sure, label] if p.max() >= np.float32(theta) else []
-    if len(sure) >= patience and set(sure[-patience:]) == {label}:
+    sure = [*sure, label] if p.max() >= np.float32(rule.theta) else []
+    is_one = set(sure[-rule.patience :]) == {label} or not of_one_class
+    if len(sure) >= rule.patience and is_one:
       events.append((label, float(p.max()), step - 1, 160 * (t + 20) + 200))
       carry, step, sure = start, 0, []
   return np.array(steps), events
@@ -116,9 +119,10 @@ def build(tmp_path_factory):
   """Writes and compiles a model once; returns its program and sizes."""
 
   @functools.cache
-  def build(constructor, theta, weights="float32", patience=1):
+  def build(constructor, rule, weights="float32", not_reported=()):
     folder = tmp_path_factory.mktemp("c")
-    sizes = write(folder, constructor, theta=theta, weights=weights, patience=patience)
+    given = dict(rule=rule, weights=weights, not_reported=not_reported)
+    sizes = write(folder, constructor, **given)
     command = ["cc", *FLAGS, f"-I{folder}", folder / "rc_model.c", MAIN, "-o", folder / "run"]
     done = subprocess.run([*command, "-lm"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -128,7 +132,7 @@ def build(tmp_path_factory):
 
 
 def write(folder, constructor="lstm", **changes):
-  arguments = dict(params=model(constructor)[1] if constructor in UNITS else {}, theta=NEVER)
+  arguments = dict(params=model(constructor)[1] if constructor in UNITS else {}, rule=NEVER)
   arguments |= dict(class_names=NAMES, mean=MEAN, std=STD)
   return write_c(folder, constructor=constructor, **(arguments | changes))
 
@@ -164,17 +168,34 @@ def test_a_thousand_chained_steps_have_the_probabilities_of_jax(build, construct
 
 
 @needs_cc
-@pytest.mark.parametrize(("constructor", "patience"), [("lstm", 1), ("dense_lstm", 3)])
+@pytest.mark.parametrize("constructor", UNITS)
 @pytest.mark.parametrize("chunk", [1, 37, 160, 400, 16000])
-def test_events_are_those_of_a_loop_that_resets_the_carry(build, constructor, patience, chunk):
-  output = run(build(constructor, THETA, patience=patience)[0], chunk)
-  steps, events = python_steps(constructor, THETA, patience=patience)
+def test_events_are_those_of_a_loop_that_resets_the_carry(build, constructor, chunk):
+  output = run(build(constructor, Rule(THETA, 1, 0.0))[0], chunk)
+  steps, events = python_steps(constructor, Rule(THETA, 1, 0.0))
   # Where no confidence lies at the threshold, rounding moves no event.
   assert np.abs(steps[:, 1:].max(axis=1) - THETA).min() > 2e-5
   assert len(events) > 10 and len({event[0] for event in events}) > 1
   assert max(event[2] for event in events) > 5
   assert [event[:1] + event[2:] for event in output.events] == [e[:1] + e[2:] for e in events]
   np.testing.assert_allclose([e[1] for e in output.events], [e[1] for e in events], atol=1e-5)
+
+
+@needs_cc
+def test_patience_refractory_time_and_classes_that_are_no_events(build):
+  rule = SWAPPED._replace(refractory_s=0.5)
+  steps, decisions = python_steps("dense_lstm", rule)
+  assert np.abs(steps[:, 1:].max(axis=1) - rule.theta).min() > 2e-5
+  assert decisions != python_steps("dense_lstm", rule, of_one_class=False)[1]
+  silent = max({d[0] for d in decisions}, key=[d[0] for d in decisions].count)
+  expected, last = [], -np.inf
+  for label, _, step, sample in decisions:
+    if label != silent and sample - last >= 8000:
+      expected.append((label, step, sample))
+      last = sample
+  assert 2 < len(expected) < len([d for d in decisions if d[0] != silent])
+  program, _ = build("dense_lstm", rule, not_reported=(NAMES[silent],))
+  assert [e[:1] + e[2:] for e in run(program, 400).events] == expected
 
 
 @needs_cc
@@ -241,10 +262,11 @@ def with_kernel(kernel):
     (dict(class_names=NAMES[:4]), r"head.1 has weights \[32, 5\]; expected \[32, 4\]"),
     (dict(class_names="yes"), "give a list of strings"),
     (dict(class_names=["one"]), "2 or more classes"),
-    (dict(theta=0.2), "theta is 0.2, which .* always reaches"),
-    (dict(theta=1.0), "theta is 1.0; a threshold"),
-    (dict(theta=[0.5, 0.6]), "one number"),
-    (dict(patience=0), "patience is 0; it counts steps"),
+    (dict(rule=Rule(0.2)), "theta is 0.2, which .* always reaches"),
+    (dict(rule=Rule(1.0)), "theta is 1.0; a threshold"),
+    (dict(rule=Rule([0.5, 0.6])), "one number"),
+    (dict(rule=Rule(0.9, 0)), "patience is 0; it counts steps"),
+    (dict(rule=Rule(0.9, 1, -1.0)), "refractory time is -1.0; give seconds"),
     (dict(mean=np.zeros(3)), r"mean has shape \[3\]; give 20"),
     (dict(std=np.zeros(20)), "std is 0.0 for a band"),
     (dict(weights="int4"), "weights is 'int4'; choose one of float32, int8"),

@@ -13,6 +13,7 @@ from small_run import sound
 from deploy.commands import load_speech_run, make_run_spotter
 from deploy.export import __main__ as export_main
 from deploy.models import Model, build
+from deploy.rule import Rule
 from deploy.run_files import load_run, save_model
 
 SECONDS = 11  # more than a thousand steps
@@ -49,8 +50,7 @@ def export_run(folder, out, form, monkeypatch):
     str(folder),
     f"--out={out}",
     f"--format={form}",
-    "--theta=0.7",
-    "--patience=2",
+    *("--theta=0.45", "--patience=2", "--refractory=0.3"),
   ]
   monkeypatch.setattr(sys, "argv", arguments)
   assert export_main.main() == 0
@@ -61,7 +61,10 @@ def assert_equals_spotter(folder, bundle, calls):
   audio = sound(SECONDS)
   found, events = follow(audio, bundle, calls)
   run = load_speech_run(str(folder))
-  spotter = make_run_spotter(run, bundle["theta"], 2, refractory_s=0.0, not_reported=())
+  rule = Rule(bundle["theta"], bundle["patience"], refractory_s=0.0)
+  assert rule[:2] == (0.45, 2) and bundle["not_reported"] == ["unknown"]
+  assert bundle["refractory_s"] == 0.3
+  spotter = make_run_spotter(run, rule, not_reported=())
   _, expected, p = spotter.push(spotter.init(), audio)
   assert 1000 < len(found) == len(p)
   np.testing.assert_allclose(found, p, atol=1e-5)

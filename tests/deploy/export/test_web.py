@@ -17,10 +17,12 @@ from small_run import sound
 from deploy.commands import load_speech_run, make_run_spotter
 from deploy.export import __main__ as export_main
 from deploy.export import web
+from deploy.rule import Rule
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
 needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
 
+RULE = Rule(0.45, 2, 0.3)
 SECONDS = 8  # of what the microphone hears
 
 HEAR = """
@@ -42,8 +44,8 @@ console.log(JSON.stringify(all));
 @pytest.fixture
 def page(run_folder, tmp_path, monkeypatch):
   """The exported page."""
-  arguments = ["prog", str(run_folder), f"--out={tmp_path}", "--format=web", "--theta=0.7"]
-  arguments += ["--patience=2"]
+  arguments = ["prog", str(run_folder), f"--out={tmp_path}", "--format=web"]
+  arguments += [f"--theta={RULE.theta}", f"--patience={RULE.patience}", "--refractory=0.3"]
   monkeypatch.setattr(sys, "argv", arguments)
   assert export_main.main() == 0
   return tmp_path / "index.html"
@@ -59,7 +61,7 @@ def test_a_thousand_chained_steps_have_the_probabilities_of_python(page, run_fol
   command = ["node", "-e", HEAR, code, tmp_path / "model.json", tmp_path / "audio"]
   done = subprocess.run(command, capture_output=True, text=True, check=True)
   found = json.loads(done.stdout)
-  spotter = make_run_spotter(load_speech_run(str(run_folder)), 0.7, 2)
+  spotter = make_run_spotter(load_speech_run(str(run_folder)), RULE)
   _, events, p = spotter.push(spotter.init(), audio)
   assert 1000 < len(p) == len(found["steps"])
   np.testing.assert_allclose(found["steps"], p, atol=1e-5)
@@ -71,7 +73,7 @@ def test_a_thousand_chained_steps_have_the_probabilities_of_python(page, run_fol
 
 def test_a_class_name_cannot_end_the_script(page, run_folder, tmp_path):
   run = load_speech_run(str(run_folder))._replace(class_names=("</script><b>", "no", "unknown"))
-  (text,) = web.write_page(tmp_path / "odd", run, 0.7, 1)
+  (text,) = web.write_page(tmp_path / "odd", run, RULE)
   assert "</script><b>" not in text.read_text()
   assert page.read_text().count("</script>") == text.read_text().count("</script>") == 3
 
@@ -115,7 +117,7 @@ def test_the_page_hears_a_microphone(page, run_folder, tmp_path):
     server.shutdown()
     server.server_close()
   said = re.findall(r"<li>[\d.]+ s  (\w+)  [\d.]+</li>", done.stdout)
-  spotter = make_run_spotter(load_speech_run(str(run_folder)), 0.7, 2)
+  spotter = make_run_spotter(load_speech_run(str(run_folder)), RULE)
   _, events, _ = spotter.push(spotter.init(), audio)
   status = re.search(r'<p id="status".*?</p>', done.stdout)
   assert len(events) > 4 and len(said) > 3, status
