@@ -2,9 +2,10 @@
 
   python -m benchmarks.live_cost RUN [--hours=1] [--json]
 
-A spotter hears synthesized noise, made piece by piece, in pieces of half a second and of 10 ms:
-microseconds a frame of 10 ms, how many times faster than real time that is, and the peak of the
-process's memory after a tenth of the time and at its end. Where the package onnxruntime is there
+A spotter hears synthesized noise, made piece by piece, in pieces of half a second and of 10 ms, and
+100 streams in pieces of 0.1 s: microseconds a frame of 10 ms of one stream, how many times faster
+than real time that is, and the peak of the process's memory after a tenth of the time and at its
+end. Where the package onnxruntime is there
 (extra `onnx`), the exported graphs hear the first minute, too. What was measured:
 docs/results/live.md.
 """
@@ -28,30 +29,34 @@ from deploy.export.functions import make_front_end, make_network
 from deploy.export.graphs import write_graphs
 from deploy.run_files import Run
 
-PIECES_S = {"Python, pieces of 0.5 s": 0.5, "Python, pieces of 10 ms": 0.01}
+PIECES = {  # seconds, streams
+  "Python, pieces of 0.5 s": (0.5, 1),
+  "Python, pieces of 10 ms": (0.01, 1),
+  "100 streams, pieces of 0.1 s": (0.1, 100),
+}
 
 
-def listen(run: Run, piece_s: float, seconds: float) -> dict[str, float]:
-  """Lets a spotter hear so many seconds of noise.
+def listen(run: Run, piece_s: float, streams: int, seconds: float) -> dict[str, float]:
+  """Lets a spotter hear so many seconds of noise, in all streams.
 
   Returns:
     `us_per_frame`, `times_real_time`, and the peak of memory in MiB, early and at the end.
   """
   spotter, rng = make_run_spotter(run), np.random.default_rng(0)
-  noise = 0.02 * rng.normal(size=SAMPLE_RATE).astype(np.float32)
+  noise = 0.02 * rng.normal(size=(streams, SAMPLE_RATE)).astype(np.float32)
   size = round(piece_s * SAMPLE_RATE)
-  state, _, _ = spotter.push(spotter.init(), noise)  # compiles
-  state, _, _ = spotter.push(state, noise[:size])
+  state, _, _ = spotter.push(spotter.init(streams), noise)  # compiles
+  state, _, _ = spotter.push(state, noise[:, :size])
   pieces, early, started = int(seconds / piece_s), 0.0, time.perf_counter()
   for k in range(pieces):
     at = k * size % (SAMPLE_RATE - size + 1)
-    state, _, _ = spotter.push(state, noise[at : at + size])
+    state, _, _ = spotter.push(state, noise[:, at : at + size])
     if k == pieces // 10:
       early = _peak_mib()
   took = time.perf_counter() - started
   return {
-    "us_per_frame": 1e6 * took / (pieces * size / HOP),
-    "times_real_time": pieces * piece_s / took,
+    "us_per_frame": 1e6 * took / (streams * pieces * size / HOP),
+    "times_real_time": streams * pieces * piece_s / took,
     "early_mib": early,
     "end_mib": _peak_mib(),
   }
@@ -105,21 +110,21 @@ def main() -> int:
   run = run._replace(rule=rule_of(run, given))
   seconds = 3600 * given.hours
   measures: dict[str, Callable[[], dict[str, float] | None]] = {
-    name: functools.partial(listen, run, piece_s, seconds if piece_s > 0.1 else 60)
-    for name, piece_s in PIECES_S.items()
+    name: functools.partial(listen, run, piece_s, streams, seconds if piece_s > 0.1 else 60)
+    for name, (piece_s, streams) in PIECES.items()
   }
   measures["ONNX Runtime, one core"] = functools.partial(listen_onnx, run, 60)
   rows = {name: measure() for name, measure in measures.items()}
   if given.json:
     print(json.dumps(rows, indent=2))
     return 0
-  print(f"{'':26s} us a frame  times real time  peak memory, MiB: early, end")
+  print(f"{'':28s} us a frame  times real time  peak memory, MiB: early, end")
   for name, row in rows.items():
     if row is None:
-      print(f"{name:26s} (not installed)")
+      print(f"{name:28s} (not installed)")
       continue
     memory = f"{row['early_mib']:10.0f} {row['end_mib']:6.0f}" if "end_mib" in row else ""
-    print(f"{name:26s} {row['us_per_frame']:10.1f} {row['times_real_time']:16.0f} {memory}")
+    print(f"{name:28s} {row['us_per_frame']:10.1f} {row['times_real_time']:16.0f} {memory}")
   return 0
 
 
