@@ -134,7 +134,13 @@ def load_data(run: Run, data: dict[str, Any], *, progress: bool = True) -> speec
     ValueError: as `speech.load`; or data that has other classes.
   """
   keywords = [name for name in run.class_names if name != speech.UNKNOWN]
-  loaded = speech.load(keywords=keywords, progress=progress, **run.reading, **data)
+  try:
+    loaded = speech.load(keywords=keywords, progress=progress, **run.reading, **data)
+  except TypeError as error:
+    raise ValueError(
+      f"the run read its data in a way that this version does not know ({error}); install the "
+      "version that trained it, or a newer one"
+    ) from error
   if loaded.class_names != run.class_names:
     raise ValueError(
       f"the data has the classes {', '.join(loaded.class_names)}, the run has "

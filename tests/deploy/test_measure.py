@@ -240,6 +240,10 @@ def test_calibration_on_the_clips_of_a_data_set(run_folder, monkeypatch, tmp_pat
   with pytest.raises(ValueError, match=r"broken\.wav"):
     call(calibrate, monkeypatch, run_folder, "--max_mean_ms=1013", *data)
   described = json.loads((run_folder / "model.json").read_text())
+  described["reading"] = {"smell": "sweet"}
+  (run_folder / "model.json").write_text(json.dumps(described))
+  with pytest.raises(ValueError, match=r"this version does not know .*smell"):
+    call(calibrate, monkeypatch, run_folder, "--max_mean_ms=1013", *data)
   described["reading"] = {"on_bad_file": "skip"}  # as its training read it
   (run_folder / "model.json").write_text(json.dumps(described))
   assert call(calibrate, monkeypatch, run_folder, "--max_mean_ms=1013", *data) == 0
