@@ -7,6 +7,7 @@ python -m tests.survival damage
 import argparse
 import os
 import pathlib
+import random
 import signal
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from absl import flags, logging
 
 from experiments.harness import compile_cache
 from tests.survival import damage
-from tests.survival.kills import KINDS, run_kills
+from tests.survival.kills import KINDS, draw_kinds, run_kills
 from tests.survival.starts import make_context
 
 COMMAND = (
@@ -55,7 +56,8 @@ def _report_damage(given, root):
 def _report_kills(given, root):
   """Kills, prints the tally, and returns the faults."""
   arguments = [*COMMAND, f"--epochs={given.epochs}", f"--compile_cache={root / 'compiled'}"]
-  tally = run_kills(make_context(), root, arguments, given.kills, given.seed)
+  rng = random.Random(given.seed)
+  tally = run_kills(make_context(), root, arguments, draw_kinds(rng, given.kills), rng)
   for kind in KINDS:
     print(f"{tally.kills[kind]:6d}  {kind}")
   print(f"{tally.saved[0]:6d}  of them left half a checkpoint")

@@ -1,8 +1,6 @@
 """A run that is killed again and again, by every kind of kill, and gone on with to its end."""
 
 import collections
-import itertools
-import random
 import shutil
 import signal
 import time
@@ -36,14 +34,14 @@ class Tally(NamedTuple):
   faults: list[str]
 
 
-def kill_until_the_end(folder, start, kills, kinds, rng, tally, longest_s):
+def kill_until_the_end(folder, start, kinds, rng, tally, longest_s):
   """Starts a run anew after each kill, and lets it end when no kinds are left.
 
   Args:
     folder: workdir of the run, which does not exist.
     start: begins a process of the run's command.
-    kills: their number in all runs, after which this one may end.
-    kinds: iterator of kinds, without an end.
+    kinds: of the kills in all runs, after which this one may end. One that comes too late, since
+      the run has ended, is the first of the next run.
     rng: of the moments.
     tally: is added to.
     longest_s: into the training, of a kill there.
@@ -53,8 +51,8 @@ def kill_until_the_end(folder, start, kills, kinds, rng, tally, longest_s):
   """
   while True:
     process, kind = start(), "no kill"
-    if sum(tally.kills.values()) < kills:
-      kind = next(kinds)
+    if (done := sum(tally.kills.values())) < len(kinds):
+      kind = kinds[done]
       _kill(process, folder, kind, rng, longest_s)
     status = process.wait()
     output = process.read_output()
@@ -109,20 +107,23 @@ def has_half_a_save(folder):
   return any("tmp" in path.name for path in (folder / "checkpoints").glob("*"))
 
 
-def run_kills(context, root, arguments, kills, seed, kinds=None, longest_s=2.5):
-  """Kills runs so many times in all, and compares every end with that of an undisturbed run.
+def draw_kinds(rng, kills):
+  """Kinds of so many kills."""
+  return rng.choices(KINDS, WEIGHTS, k=kills)
+
+
+def run_kills(context, root, arguments, kinds, rng, longest_s=2.5):
+  """Kills runs in these ways, and compares every end with that of an undisturbed run.
 
   Args:
     context: of `make_context`.
     root: an empty folder for the runs.
     arguments: of the command, but for the workdir.
-    kills: their number.
-    seed: of their kinds and moments.
-    kinds: the kinds, again and again; None draws them.
+    kinds: one for each kill.
+    rng: of their moments.
     longest_s: into the training, of a kill there.
   """
-  rng, tally = random.Random(seed), Tally(collections.Counter(), [0], [0], [])
-  drawn = itertools.cycle(kinds) if kinds else iter(lambda: rng.choices(KINDS, WEIGHTS)[0], None)
+  tally = Tally(collections.Counter(), [0], [0], [])
   make = lambda folder: (
     lambda: Start(context, [*arguments, f"--workdir={folder}"], folder.with_suffix(".log"))
   )
@@ -130,9 +131,9 @@ def run_kills(context, root, arguments, kills, seed, kinds=None, longest_s=2.5):
   if undisturbed.wait() != 0:
     raise RuntimeError(undisturbed.read_output())
   expected = read_end(root / "undisturbed")
-  while sum(tally.kills.values()) < kills and len(tally.faults) < MOST_FAULTS:
+  while sum(tally.kills.values()) < len(kinds) and len(tally.faults) < MOST_FAULTS:
     folder = root / f"killed{tally.ends[0] + len(tally.faults)}"
-    if kill_until_the_end(folder, make(folder), kills, drawn, rng, tally, longest_s):
+    if kill_until_the_end(folder, make(folder), kinds, rng, tally, longest_s):
       tally.ends[0] += 1
       if differences := list_differences(read_end(folder), expected):
         tally.faults.append(f"{folder.name} ended otherwise: {', '.join(differences)}")
