@@ -69,6 +69,9 @@ flags.DEFINE_float(
   "lead_in_seconds", 0.0, "Put up to so much sound before each training clip; 0: as in the paper."
 )
 flags.DEFINE_float(
+  "lead_out_seconds", 0.0, "Let each training clip be followed by up to so much sound."
+)
+flags.DEFINE_float(
   "negatives", 0.0, "Share of training sequences without a keyword: sound, cut and other words."
 )
 flags.DEFINE_bool(
@@ -76,7 +79,9 @@ flags.DEFINE_bool(
 )
 
 _READING_FLAGS = ("pad_short", "speaker_pattern", "on_bad_file", "clip_at")
-_SCENE_FLAGS = ("background", "snr_db", "lead_in_seconds", "negatives", "other_speech")
+_SCENE_FLAGS = (
+  *("background", "snr_db", "lead_in_seconds", "lead_out_seconds", "negatives", "other_speech"),
+)
 
 
 def _defaults(values: Values) -> dict[str, Any]:
@@ -213,8 +218,8 @@ def _describe_scenes(settings: Settings, class_names: Sequence[str]) -> speech.S
   given, last = settings.flags, class_names[-1]
   if settings.model == "cnn" or not given["pad_short"] or not given["data_on_device"]:
     raise ValueError(
-      "--background, --lead_in_seconds and --negatives do not fit --model=cnn, --pad_short=false "
-      "or --data_on_device=false; leave one or the other out"
+      "--background, --lead_in_seconds, --lead_out_seconds and --negatives do not fit "
+      "--model=cnn, --pad_short=false or --data_on_device=false; leave one or the other out"
     )
   if not 0 <= given["negatives"] < 1 or (given["negatives"] and last != speech.UNKNOWN):
     raise ValueError(
@@ -230,6 +235,8 @@ def _describe_scenes(settings: Settings, class_names: Sequence[str]) -> speech.S
       f"--lead_in_seconds is {given['lead_in_seconds']}; give 0, or 0.3 (the tail of another word) "
       "to 10"
     )
+  if not 0 <= given["lead_out_seconds"] <= 10:
+    raise ValueError(f"--lead_out_seconds is {given['lead_out_seconds']}; give 0 to 10")
   try:
     low, high = (float(value) for value in given["snr_db"])
   except ValueError:
@@ -240,6 +247,7 @@ def _describe_scenes(settings: Settings, class_names: Sequence[str]) -> speech.S
     )
   return speech.Scenes(
     given["lead_in_seconds"],
+    given["lead_out_seconds"],
     (low, high),
     given["negatives"],
     len(class_names) - 1,

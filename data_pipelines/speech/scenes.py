@@ -2,7 +2,8 @@
 
 A clip begins with its word, and a network that is trained on clips learns that a word is near. Live
 sound has no beginning. So a scene puts something in front of the clip: the tail of another word, as
-it is heard after a decision, and a gap. Background is mixed into the samples of all of it. Some
+it is heard after a decision, and a gap; and it may go on after the clip, so that a network which
+was not sure in time may still say the word. Background is mixed into the samples of all of it. Some
 scenes have no keyword: background alone, speech of other words, a clip backwards, or halves of two
 clips. They belong to the class "unknown".
 
@@ -51,6 +52,7 @@ class Scenes(NamedTuple):
 
   Attributes:
     lead_in_s: seconds, at most, in front of a clip; at least `_TAIL_S[1] + _AFTER_S` or 0.
+    lead_out_s: seconds, at most, after a clip.
     snr_db: lowest and highest signal-to-noise ratio of speech and background, in dB.
     negatives: share of scenes without a keyword, 0 to 1.
     unknown: label of the class "unknown"; not read where `negatives` is 0.
@@ -58,6 +60,7 @@ class Scenes(NamedTuple):
   """
 
   lead_in_s: float
+  lead_out_s: float
   snr_db: tuple[float, float]
   negatives: float
   unknown: int
@@ -65,13 +68,17 @@ class Scenes(NamedTuple):
 
   @property
   def num_samples(self) -> int:
-    """Samples of a scene: the longest lead-in, and a clip."""
-    return round(self.lead_in_s * SAMPLE_RATE / HOP) * HOP + NUM_SAMPLES
+    """Samples of a scene: the longest lead-in, a clip, and the longest lead-out."""
+    return (_hops(self.lead_in_s) + _hops(self.lead_out_s)) * HOP + NUM_SAMPLES
 
   @property
   def num_steps(self) -> int:
     """Steps of the longest scene."""
     return int(num_frames(self.num_samples)) - 2 * CONTEXT
+
+
+def _hops(seconds: float) -> int:
+  return round(seconds * SAMPLE_RATE / HOP)
 
 
 class Sounds(NamedTuple):
@@ -169,7 +176,7 @@ def compose(key: Key, batch: Batch, *, scenes: Scenes) -> Batch:
 def compose_samples(key: Key, batch: Batch, *, scenes: Scenes) -> tuple[Array, Array, Array]:
   """Makes scenes as samples `[B, L]` float32, with labels `[B]` and lengths in steps `[B]`.
 
-  A scene of n steps ends with its clip, at sample `160 * (n + 19)`; what follows is background.
+  A scene of n steps ends at sample `160 * (n + 19)`; what follows is background.
   The arguments are those of `compose`.
   """
   sounds = {name: part.astype(jnp.float32) / 32768 for name, part in batch.inputs.items()}
@@ -203,7 +210,8 @@ def _compose_scene(
 ) -> tuple[Array, Array, Array]:
   """Makes one scene: samples `[L]`, label and number of steps."""
   length = scenes.num_samples
-  front_key, negative_key, kind_key, level_key, snr_key, none_key = jax.random.split(key, 6)
+  keys = jax.random.split(key, 7)
+  front_key, negative_key, kind_key, level_key, snr_key, none_key, out_key = keys
   loudness, _ = _measure(clip)
   is_negative = jax.random.uniform(negative_key) < scenes.negatives
   # Half of them are other speech, where there is any; the rest are of the other kinds alike.
@@ -228,15 +236,15 @@ def _compose_scene(
   reference = jnp.where(kind == _SOUND, _QUIET_LEVEL, loudness)
   noise_level = jnp.where(has_background, reference * 10 ** (-snr / 20), 0)
   samples = samples + background * (noise_level / LEVEL)
-  steps = (start + NUM_SAMPLES) // HOP + 1 - 2 * CONTEXT
+  out = jax.random.randint(out_key, (), 0, _hops(scenes.lead_out_s) + 1)
+  steps = (start + NUM_SAMPLES) // HOP + out + 1 - 2 * CONTEXT
   label = jnp.where(is_negative, scenes.unknown, label).astype(jnp.int32)
   return jnp.clip(samples, -1, 1), label, steps.astype(jnp.int32)
 
 
 def _make_front(key: Key, before: Array, scenes: Scenes) -> tuple[Array, Array]:
   """Makes what is heard before a clip: samples `[L]`, and the sample at which the clip begins."""
-  length = scenes.num_samples
-  longest = length - NUM_SAMPLES
+  length, longest = scenes.num_samples, _hops(scenes.lead_in_s) * HOP
   if not longest:
     return jnp.zeros(length), jnp.int32(0)
   tail_key, no_tail_key, gap_key, no_gap_key = jax.random.split(key, 4)

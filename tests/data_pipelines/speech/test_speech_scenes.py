@@ -10,7 +10,7 @@ from data_pipelines import speech
 from data_pipelines.speech import background, features, other_speech, scenes, texts
 
 RATE = speech.SAMPLE_RATE
-QUIET = speech.Scenes(0.0, (0.0, 40.0), 0.0, 2, False)
+QUIET = speech.Scenes(0.0, 0.0, (0.0, 40.0), 0.0, 2, False)
 
 
 def make_sounds(number=6, background_s=0.0, speech_s=0.0):
@@ -66,6 +66,14 @@ def test_a_clip_comes_last_and_the_tail_of_the_one_before_first():
       word = clips[row - 1][: int(0.6 * RATE)]
       np.testing.assert_array_equal(front[:end], word[len(word) - end :][: len(front[:end])])
   assert 15 <= tails <= 35
+
+
+def test_a_scene_goes_on_after_its_clip_for_up_to_the_lead_out():
+  index, samples, _, lengths = compose_all(make_sounds(60), QUIET._replace(lead_out_s=0.5))
+  clips = np.asarray(make_sounds(60).clips)[index].astype(np.float32) / 32768
+  np.testing.assert_array_equal(samples, np.pad(clips, ((0, 0), (0, RATE // 2))))
+  after = lengths - features.NUM_STEPS
+  assert 0 <= after.min() < 10 and 40 < after.max() <= 50
 
 
 def test_background_has_the_ratio_that_is_asked_for():
