@@ -87,8 +87,8 @@ async function listen() {
     const code = `registerProcessor("take", class extends AudioWorkletProcessor {
       process(inputs) { if (inputs[0][0]) this.port.postMessage(inputs[0][0].slice()); return true; }
     })`;
-    await context.audioWorklet.addModule(
-      URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
+    // A page that is opened as a file may not load a blob as a module.
+    await context.audioWorklet.addModule(`data:text/javascript,${encodeURIComponent(code)}`);
     const sound = await navigator.mediaDevices.getUserMedia({ audio: {
       echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
     const take = new AudioWorkletNode(context, "take");

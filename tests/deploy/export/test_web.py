@@ -78,17 +78,12 @@ def test_a_class_name_cannot_end_the_script(page, run_folder, tmp_path):
   assert page.read_text().count("</script>") == text.read_text().count("</script>") == 3
 
 
-class Server(http.server.BaseHTTPRequestHandler):
-  """Serves the page with a picture that comes late: Chromium prints a page when it is complete."""
+class LatePicture(http.server.BaseHTTPRequestHandler):
+  """Answers late: Chromium prints a page when all of it is there."""
 
   def do_GET(self):
-    if self.path == "/late.png":
-      time.sleep(SECONDS + 3)
-    self.send_response(200)
-    self.send_header("Content-Type", "text/html")
-    self.end_headers()
-    if self.path.startswith("/?"):
-      self.wfile.write(self.server.page + b"<img src=late.png>")
+    time.sleep(SECONDS + 3)
+    self.send_error(404)
 
   def log_message(self, *given):
     pass
@@ -97,19 +92,20 @@ class Server(http.server.BaseHTTPRequestHandler):
 @needs_chromium
 @pytest.mark.slow  # in real time
 def test_the_page_hears_a_microphone(page, run_folder, tmp_path):
-  """Chromium's fake microphone plays a file; what the page lists are words of Python's."""
+  """Opened as a file; Chromium's fake microphone plays, and the page lists words of Python's."""
   audio = sound(SECONDS)
   soundfile.write(tmp_path / "microphone.wav", audio, 16_000, subtype="PCM_16")
-  server = http.server.ThreadingHTTPServer(("localhost", 0), Server)
-  server.page = page.read_bytes()
+  server = http.server.ThreadingHTTPServer(("localhost", 0), LatePicture)
   threading.Thread(target=server.serve_forever, daemon=True).start()
+  opened = tmp_path / "opened.html"
+  opened.write_text(f"{page.read_text()}<img src='http://localhost:{server.server_port}/'>")
   command = [
     *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),
     *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
     f"--use-file-for-fake-audio-capture={tmp_path / 'microphone.wav'}%noloop",
     f"--user-data-dir={tmp_path / 'profile'}",
     "--autoplay-policy=no-user-gesture-required",
-    f"http://localhost:{server.server_port}/?listen",
+    f"{opened.as_uri()}?listen",
   ]
   try:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
