@@ -212,22 +212,21 @@ def _compose_scene(
   length = scenes.num_samples
   keys = jax.random.split(key, 7)
   front_key, negative_key, kind_key, level_key, snr_key, none_key, out_key = keys
-  loudness, _ = _measure(clip)
+  loudness, _, _ = _measure(clip)
   is_negative = jax.random.uniform(negative_key) < scenes.negatives
   # Half of them are other speech, where there is any; the rest are of the other kinds alike.
   kinds = [_SOUND, _REVERSED, _SPLICED] + 3 * [_SPEECH] * scenes.other_speech
   kind = jnp.where(is_negative, jax.random.choice(kind_key, jnp.asarray(kinds, jnp.int32)), -1)
   # Halves of one word are that word: then the clip is reversed instead.
   kind = jnp.where((kind == _SPLICED) & (label == other_label), _REVERSED, kind)
-  half = jnp.arange(NUM_SAMPLES, dtype=jnp.int32) < NUM_SAMPLES // 2
   clip = jnp.select(
     [kind == _SOUND, kind == _REVERSED, kind == _SPLICED],
-    [jnp.zeros_like(clip), clip[::-1], jnp.where(half, clip, other)],
+    [jnp.zeros_like(clip), clip[::-1], _splice(clip, other)],
     clip,
   )
   front, start = _make_front(front_key, before, scenes)
   samples = front + _place(clip, start, length)
-  spoken_loudness, _ = _measure(speech)
+  spoken_loudness, _, _ = _measure(speech)
   gain = 10 ** (jax.random.uniform(level_key, minval=_OTHER_DB[0], maxval=_OTHER_DB[1]) / 20)
   samples = jnp.where(kind == _SPEECH, speech * (gain * loudness / spoken_loudness), samples)
   low, high = scenes.snr_db
@@ -250,7 +249,7 @@ def _make_front(key: Key, before: Array, scenes: Scenes) -> tuple[Array, Array]:
   tail_key, no_tail_key, gap_key, no_gap_key = jax.random.split(key, 4)
   low, high = (round(s * SAMPLE_RATE) for s in _TAIL_S)
   after = round(_AFTER_S * SAMPLE_RATE)
-  _, end = _measure(before)
+  _, _, end = _measure(before)
   tail = jax.random.randint(tail_key, (), low, high + 1) + after
   tail = jnp.where(jax.random.uniform(no_tail_key) < NO_TAIL, 0, tail)
   # The square: short gaps are more frequent, as between words that follow one another.
@@ -262,20 +261,28 @@ def _make_front(key: Key, before: Array, scenes: Scenes) -> tuple[Array, Array]:
   return jnp.where(jnp.arange(length, dtype=jnp.int32) < tail, heard, 0), tail + gap
 
 
+def _splice(clip: Array, other: Array) -> Array:
+  """Goes over from one word to another `[16000]` in the middle of each, so that neither is whole."""
+  (_, start, end), (_, other_start, other_end) = _measure(clip), _measure(other)
+  cut, other_cut = (start + end) // 2, (other_start + other_end) // 2
+  is_first = jnp.arange(NUM_SAMPLES, dtype=jnp.int32) < cut
+  return jnp.where(is_first, clip, _place(other, cut - other_cut, NUM_SAMPLES))
+
+
 def _place(clip: Array, start: Array, length: int) -> Array:
   """Puts samples `[16000]` at a start in -16000..length of `[length]` zeros; the rest is cut."""
   padded = jnp.pad(clip, (length, length + NUM_SAMPLES))
   return jax.lax.dynamic_slice(padded, (length - start,), (length,))
 
 
-def _measure(samples: Array) -> tuple[Array, Array]:
-  """Does what `find_word` does, on the device: loudness of speech `[n]`, and its end."""
+def _measure(samples: Array) -> tuple[Array, Array, Array]:
+  """Does what `find_word` does, on the device: loudness of speech `[n]`, its start and its end."""
   frames = jnp.reshape(samples[: len(samples) // HOP * HOP], (-1, HOP))
   power = jnp.mean(frames**2, axis=1)
   loud = power > LOUD**2 * jnp.max(power)
-  last = jnp.max(jnp.where(loud, jnp.arange(len(power), dtype=jnp.int32), 0))
+  first, last = jnp.argmax(loud).astype(jnp.int32), len(loud) - 1 - jnp.argmax(loud[::-1])
   mean = jnp.sum(jnp.where(loud, power, 0)) / jnp.maximum(jnp.sum(loud.astype(jnp.float32)), 1)
-  return jnp.sqrt(jnp.maximum(mean, 1e-12)), (last + 1) * HOP
+  return jnp.sqrt(jnp.maximum(mean, 1e-12)), first * HOP, (last + 1).astype(jnp.int32) * HOP
 
 
 def load_clips(audio: Callable[[str, int], np.ndarray], number: int, progress: bool) -> np.ndarray:

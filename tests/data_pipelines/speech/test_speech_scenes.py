@@ -105,6 +105,15 @@ def test_scenes_without_a_keyword_belong_to_unknown():
   assert not spoken[labels != 2].any()
 
 
+def test_halves_of_two_words_hold_neither_whole():
+  t = np.arange(RATE) / RATE
+  word = lambda start, end: ((t >= start) & (t < end)) * np.sin(2 * np.pi * 50 * t)
+  spliced = np.asarray(scenes._splice(jnp.asarray(word(0.0, 0.3)), jnp.asarray(word(0.5, 0.9))))
+  np.testing.assert_allclose(spliced[:2400], word(0.0, 0.3)[:2400], atol=1e-6)
+  np.testing.assert_allclose(spliced[2400:5600], word(0.5, 0.9)[11200:14400], atol=1e-6)
+  assert not spliced[5600:].any()
+
+
 def test_a_batch_depends_on_its_number_and_the_seed_alone():
   sounds = make_sounds(background_s=3)
   first, again = (speech.draw_excerpts(sounds, QUIET, 2, 7) for _ in range(2))
