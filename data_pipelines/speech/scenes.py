@@ -262,7 +262,7 @@ def _make_front(key: Key, before: Array, scenes: Scenes) -> tuple[Array, Array]:
 
 
 def _splice(clip: Array, other: Array) -> Array:
-  """Goes over from one word to another `[16000]` in the middle of each, so that neither is whole."""
+  """Goes from one word `[16000]` to another in the middle of each, so that neither is whole."""
   (_, start, end), (_, other_start, other_end) = _measure(clip), _measure(other)
   cut, other_cut = (start + end) // 2, (other_start + other_end) // 2
   is_first = jnp.arange(NUM_SAMPLES, dtype=jnp.int32) < cut
