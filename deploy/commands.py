@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from data_pipelines import speech
-from deploy.front_end import make_front_end
+from deploy.front_end import check_statistics, make_front_end
 from deploy.rule import Rule, check_rule
 from deploy.run_files import Run, load_run
 from deploy.spotter import Spotter, make_spotter
@@ -30,6 +30,12 @@ def load_speech_run(workdir: str) -> Run:
       f"{workdir} is a network of whole clips (--model=cnn), which cannot decide while it listens; "
       "give a run of --model=lstm or dense_lstm"
     )
+  try:
+    check_statistics(run.statistics.get("mean"), run.statistics.get("std"))
+  except (TypeError, ValueError) as error:
+    raise ValueError(
+      f"the statistics in {workdir} are damaged ({error}); train the run again"
+    ) from error
   return run
 
 

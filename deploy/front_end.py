@@ -14,6 +14,7 @@ import numpy as np
 from data_pipelines.speech import features
 
 HALF = features.WINDOW // 2
+_LARGEST = 32768  # that is taken for a sample
 
 
 class FrontEndState(NamedTuple):
@@ -51,8 +52,11 @@ def make_front_end(mean: Any, std: Any) -> FrontEnd:
   Returns:
     FrontEnd(init, push). `push` raises ValueError where samples are integers, have another shape or
     are not finite; they are taken for 16 kHz in [-1, 1].
+
+  Raises:
+    ValueError: mean or std are not such numbers.
   """
-  mean, std = (np.asarray(a, np.float32) for a in (mean, std))
+  mean, std = check_statistics(mean, std)
   window, filters = features.hamming_window(), features.mel_filters()
 
   def init(streams: int | None = None) -> FrontEndState:
@@ -87,6 +91,23 @@ def make_front_end(mean: Any, std: Any) -> FrontEnd:
   return FrontEnd(init, push)
 
 
+def check_statistics(mean: Any, std: Any) -> tuple[np.ndarray, np.ndarray]:
+  """Returns mean and standard deviation of the log-mel bands, `[20]` float32 each.
+
+  Raises:
+    ValueError: another shape, a number that is not finite, or a standard deviation of 0 or less.
+  """
+  mean, std = (np.asarray(a, np.float32) for a in (mean, std))
+  for name, table in (("mean", mean), ("std", std)):
+    if table.shape != (features.NUM_BANDS,) or not np.isfinite(table).all():
+      raise ValueError(
+        f"{name} has shape {list(table.shape)}; give {features.NUM_BANDS} finite numbers"
+      )
+  if not (std > 0).all():
+    raise ValueError(f"std is {std.min()} for a band; it must be above 0")
+  return mean, std
+
+
 def _check_samples(samples: np.ndarray, rows: tuple[int, ...]) -> np.ndarray:
   """Samples as float32; raises ValueError as `FrontEnd.push`."""
   samples = np.asarray(samples)
@@ -96,7 +117,11 @@ def _check_samples(samples: np.ndarray, rows: tuple[int, ...]) -> np.ndarray:
   if not samples.ndim or samples.shape[:-1] != rows:
     wanted = f"[{rows[0]}, n]" if rows else "[n]"
     raise ValueError(f"samples have shape {list(samples.shape)}; give {wanted}")
-  if not np.isfinite(samples).all():
-    where = f" of stream {np.argwhere(~np.isfinite(samples))[0, 0]}" if rows else ""
-    raise ValueError(f"samples{where} are not finite; give numbers in [-1, 1]")
+  # Beyond this the power of a window may overflow, which the network's state would keep.
+  bad = np.argwhere(~(np.abs(samples) <= _LARGEST))
+  if bad.size:
+    where = f" of stream {bad[0, 0]}" if rows else ""
+    raise ValueError(
+      f"samples{where} hold {samples[tuple(bad[0])]}; give finite numbers in [-1, 1]"
+    )
   return samples

@@ -10,6 +10,7 @@ events. Ctrl-C ends it.
 """
 
 import argparse
+import collections
 import contextlib
 import json
 import pathlib
@@ -46,7 +47,8 @@ class Heard:
 
   def __init__(self, is_kept: bool):
     self._is_kept = is_kept
-    self._pieces: list[tuple[np.ndarray, np.ndarray]] = []
+    self._pieces: collections.deque[tuple[np.ndarray, np.ndarray]] = collections.deque()
+    self._kept = 0  # samples in them
     self.events: list[Event] = []
     self.seconds = 0.0
 
@@ -56,9 +58,11 @@ class Heard:
     if not self._is_kept:
       return
     self._pieces.append((samples, probabilities))
-    self.events += events
-    while sum(len(s) for s, _ in self._pieces[1:]) > PLOTTED_S * SAMPLE_RATE:
-      self._pieces.pop(0)
+    self._kept += len(samples)
+    while self._kept - len(self._pieces[0][0]) > PLOTTED_S * SAMPLE_RATE:
+      self._kept -= len(self._pieces.popleft()[0])
+    start = self.seconds - self._kept / SAMPLE_RATE
+    self.events = [event for event in self.events + events if event.seconds >= start]
 
   def draw(self, path: str, class_names: tuple[str, ...], theta: float) -> None:
     """Draws waveform, probabilities and events over time.
@@ -82,10 +86,9 @@ class Heard:
     bottom.axhline(theta, linestyle=":", color="0.5")
     bottom.set(xlabel="seconds", ylabel="probability", ylim=(0, 1.02))
     for event in self.events:
-      if event.seconds >= start:
-        top.axvline(event.seconds, color="C3", linewidth=0.8)
-        at = {"xycoords": ("data", "axes fraction"), "rotation": 50, "fontsize": 8}
-        top.annotate(event.word, (event.seconds, 1.01), **at)
+      top.axvline(event.seconds, color="C3", linewidth=0.8)
+      at = {"xycoords": ("data", "axes fraction"), "rotation": 50, "fontsize": 8}
+      top.annotate(event.word, (event.seconds, 1.01), **at)
     try:
       figure.savefig(path, dpi=120)
     except (OSError, ValueError) as error:
@@ -100,7 +103,7 @@ def hear_microphone(device: str | None, heard_late: list[int]) -> Iterator[np.nd
     heard_late: its one number counts the pieces that were lost because they were read too late.
 
   Raises:
-    ValueError: there is no microphone, or no library to reach it.
+    ValueError: there is no microphone, no library to reach it, or the microphone went away.
   """
   try:
     import sounddevice
@@ -109,7 +112,7 @@ def hear_microphone(device: str | None, heard_late: list[int]) -> Iterator[np.nd
       f"the microphone needs sounddevice and PortAudio ({error}): pip install 'rc-jax[deploy]', or "
       "give --input=FILE.wav"
     ) from error
-  arrived: queue.Queue[np.ndarray] = queue.Queue()
+  arrived: queue.Queue[np.ndarray | None] = queue.Queue()
 
   def take(samples: np.ndarray, frames: int, time: Any, status: Any) -> None:
     del frames, time
@@ -120,13 +123,25 @@ def hear_microphone(device: str | None, heard_late: list[int]) -> Iterator[np.nd
   try:
     rate = int(sounddevice.query_devices(number, "input")["default_samplerate"])
     stream = sounddevice.InputStream(
-      rate, device=number, channels=1, dtype="float32", callback=take
+      rate,
+      device=number,
+      channels=1,
+      dtype="float32",
+      callback=take,
+      finished_callback=lambda: arrived.put(None),
     )
+    stream.start()
   except (sounddevice.PortAudioError, ValueError) as error:
     raise ValueError(f"no microphone can be opened ({error}); give --input=FILE.wav") from error
   with stream:
     print("listening; Ctrl-C ends", file=sys.stderr)
-    yield from resample(iter(arrived.get, None), rate, "the microphone")
+    yield from resample(_take_all(arrived), rate, "the microphone")
+    raise ValueError("the microphone went away; connect it and start again")
+
+
+def _take_all(arrived: queue.Queue[np.ndarray | None]) -> Iterator[np.ndarray]:
+  while (samples := arrived.get()) is not None:
+    yield samples
 
 
 def listen(

@@ -200,6 +200,10 @@ def open_recording(run: Run, given: argparse.Namespace) -> tuple[np.ndarray, lis
   """
   if bool(given.recording) == bool(given.synthesize):
     raise ValueError("give --recording=FILE or --synthesize=MINUTES, one of them")
+  if given.recording and given.snr_db is not None:
+    raise ValueError("--snr_db adds noise to a made recording; leave it out, or give --synthesize")
+  if given.synthesize and given.labels:
+    raise ValueError("--labels are of --recording; a made recording has its own")
   if given.recording:
     samples = np.concatenate(list(read_pieces(pathlib.Path(given.recording))))
     return samples, read_words(given.labels, len(samples) / SAMPLE_RATE) if given.labels else []

@@ -167,11 +167,16 @@ def main() -> int:
   run = load_speech_run(given.run)
   rule = rule_of(run, given)
   thetas = np.unique([*THETAS, rule.theta] if given.theta is None else [rule.theta])
+  thetas = thetas[thetas > 1 / len(run.class_names)]
   if given.plot:
     load_pyplot()
   if given.save and given.recording:
     raise ValueError("--save keeps a made recording; leave it out, or give --synthesize")
   samples, words = open_recording(run, given)
+  if given.plot and not any(
+    word.word in run.class_names and word.word != UNKNOWN for word in words
+  ):
+    raise ValueError("--plot draws misses of keywords, and the recording has none; leave it out")
   if given.save:
     save_recording(given.save, samples, words)
   options = {"patience": rule.patience, "refractory_s": rule.refractory_s}
@@ -182,11 +187,13 @@ def main() -> int:
   )
   print("theta   right   wrong  repeated  false alarms/h (95 % bound)  after the end, s")
   for theta, one in zip(thetas, scores, strict=True):
-    print(
-      f"{theta:<6.4g} {100 * one.recall:5.1f} % {100 * one.wrong:5.1f} %"
-      f"  {100 * one.repeated:5.1f} %  {one.per_hour:14.1f} ({one.per_hour_bound:.1f})"
-      f" {one.delay_end_s:17.2f}"
+    right, wrong, repeated = (
+      "      -" if np.isnan(share) else f"{100 * share:5.1f} %"
+      for share in (one.recall, one.wrong, one.repeated)
     )
+    delay = "-" if np.isnan(one.delay_end_s) else f"{one.delay_end_s:.2f}"
+    rate = f"{one.per_hour:14.1f} ({one.per_hour_bound:.1f})"
+    print(f"{theta:<6.4g} {right} {wrong}  {repeated}  {rate} {delay:>17}")
   if given.json:
     lines = [
       {**rule._replace(theta=float(theta))._asdict(), **one.to_json()}

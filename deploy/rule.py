@@ -42,9 +42,9 @@ def check_patience(patience: int) -> None:
 
 
 def check_refractory(refractory_s: float) -> None:
-  """Raises ValueError for a refractory time that is negative or no number."""
+  """Raises ValueError for a refractory time that is no number from 0 to below an hour."""
   if isinstance(refractory_s, bool) or not 0 <= refractory_s < 3600:
-    raise ValueError(f"refractory time is {refractory_s!r}; give seconds, 0 or more")
+    raise ValueError(f"refractory time is {refractory_s!r}; give seconds, 0 to below 3600")
 
 
 def is_refractory(seconds: float, refractory_s: float) -> bool:

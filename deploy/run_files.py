@@ -127,6 +127,7 @@ def load_run(workdir: str | pathlib.Path) -> Run:
     raise ValueError(f"{folder / MODEL} is damaged ({error!r}); train the run again") from error
   classifier = build(model)
   params = _read_params(folder, classifier, shape)
+  _check_classes(folder, classifier, params, shape, names)
   rule = _read_calibration(folder, names) or Rule(theta)
   check_rule(rule, len(names))
   return Run(classifier, params, names, rule, statistics, experiment, model, shape, reading)
@@ -166,13 +167,15 @@ def _read_description(folder: pathlib.Path) -> dict[str, Any]:
   return said
 
 
-def _read_json(path: pathlib.Path) -> dict[str, Any]:
+def _read_json(path: pathlib.Path, advice: str = "train the run again") -> dict[str, Any]:
   try:
     value = json.loads(path.read_bytes())
-  except (OSError, ValueError) as error:
-    raise ValueError(f"{path} cannot be read ({error}); train the run again") from error
+  except OSError as error:
+    raise ValueError(f"{path} cannot be read ({error.strerror}); make it readable") from error
+  except ValueError as error:
+    raise ValueError(f"{path} is damaged ({error}); {advice}") from error
   if not isinstance(value, dict):
-    raise ValueError(f"{path} is damaged: it holds no JSON object; train the run again")
+    raise ValueError(f"{path} is damaged: it holds no JSON object; {advice}")
   return value
 
 
@@ -195,13 +198,34 @@ def _read_params(folder: pathlib.Path, classifier: Classifier, shape: tuple[int,
   return jax.tree.map(jnp.asarray, params)
 
 
+def _check_classes(
+  folder: pathlib.Path,
+  classifier: Classifier,
+  params: Params,
+  shape: tuple[int, ...],
+  names: tuple[str, ...],
+) -> None:
+  """Raises ValueError if there are not as many names as the network has classes."""
+
+  def logits(params: Params, x: Any) -> Any:
+    encoded = classifier.encode(params, x)
+    _, output = classifier.step(params, classifier.initial_carry(params), encoded)
+    return classifier.decode(params, output)
+
+  classes = jax.eval_shape(logits, params, jnp.zeros(shape)).shape[-1]
+  if classes != len(names):
+    raise ValueError(
+      f"{folder / MODEL} names {len(names)} classes, the network has {classes}; train the run again"
+    )
+
+
 def _read_calibration(folder: pathlib.Path, class_names: tuple[str, ...]) -> Rule | None:
   """The calibrated rule, where there is one."""
   path = folder / CALIBRATION
   if not path.is_file():
     return None
-  calibration = _read_json(path)
-  if tuple(calibration.get("class_names", ())) != class_names:
+  calibration = _read_json(path, "calibrate again, or delete it")
+  if calibration.get("class_names") != list(class_names):
     raise ValueError(f"{path} is for other classes than the run's; calibrate again, or delete it")
   given = {name: calibration[name] for name in Rule._fields if name in calibration}
   try:

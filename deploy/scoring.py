@@ -29,9 +29,9 @@ class Score(NamedTuple):
 
   Attributes:
     words: number of keywords in the recording.
-    recall: share of them that were said, right.
-    wrong: share of them for which only another word was said.
-    repeated: share of the recalled ones that were said more than once.
+    recall: share of them that were said, right; NaN where there are none.
+    wrong: share of them for which only another word was said; NaN where there are none.
+    repeated: share of the recalled ones that were said more than once; NaN where there are none.
     false_alarms: events that lie at no keyword.
     per_hour: the same, an hour.
     per_hour_bound: upper bound on their rate an hour, with 95 % confidence.
@@ -71,7 +71,7 @@ def score(
     keywords: that may be said.
     hours: length of the recording, > 0.
   """
-  wanted = [word for word in words if word.word in set(keywords)]
+  wanted = sorted(word for word in words if word.word in set(keywords))
   first: dict[int, float] = {}
   hits, wrong, false_alarms = np.zeros(len(wanted), int), set(), 0
   starts = np.array([word.start for word in wanted])
@@ -88,12 +88,13 @@ def score(
       false_alarms += 1
   said = np.array(sorted(first), int)
   times = np.array([first[k] for k in said])
+  share = lambda count, total: count / total if total else float("nan")
   median = lambda values: float(np.median(values)) if len(values) else float("nan")
   return Score(
     words=len(wanted),
-    recall=len(said) / max(len(wanted), 1),
-    wrong=len(wrong - set(first)) / max(len(wanted), 1),
-    repeated=float(np.mean(hits[said] > 1)) if len(said) else 0.0,
+    recall=share(len(said), len(wanted)),
+    wrong=share(len(wrong - set(first)), len(wanted)),
+    repeated=share(int(np.sum(hits[said] > 1)), len(said)),
     false_alarms=false_alarms,
     per_hour=false_alarms / hours,
     per_hour_bound=bound_rate(false_alarms, hours),

@@ -187,7 +187,7 @@ def make_loop(
   if timeout_s is not None and not timeout_s > 0:
     raise ValueError(f"timeout_s is {timeout_s}; give seconds above 0, or None")
   never = np.iinfo(np.int32).max
-  limit = never if timeout_s is None else max(1, round(timeout_s / _step_s()))
+  limit = max(1, round(min(timeout_s or never, never * _step_s()) / _step_s()))
 
   def init() -> NetworkState:
     return classifier.initial_carry(params), jnp.int32(0), jnp.int32(-1), jnp.int32(0)

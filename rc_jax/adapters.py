@@ -27,7 +27,7 @@ def from_linen(cell: Any, head: Any, *, input_shape: tuple[int, ...] = (1,)) -> 
 
   Raises:
     ValueError: the cell takes an input of another rank than `input_shape`; at `init`, a module has
-      variables besides its parameters.
+      variables besides its parameters, or the cell would silently promote a step's integers.
   """
   axes = getattr(cell, "num_feature_axes", len(input_shape))
   if axes != len(input_shape):
@@ -42,6 +42,7 @@ def from_linen(cell: Any, head: Any, *, input_shape: tuple[int, ...] = (1,)) -> 
     head_variables = head.init(head_key, output)
     _check_stateless(cell, variables)
     _check_stateless(head, head_variables)
+    _check_promotion(cell, lambda x: cell.apply(variables, initial_carry(None), x), x)
     return {"cell": variables, "head": head_variables}
 
   def initial_carry(params: Params) -> Carry:
@@ -81,7 +82,8 @@ def from_nnx(
 
   Raises:
     ValueError: something other than a constructor, or a module that has state besides parameters;
-      at a step, a module that draws random numbers.
+      at `init`, a cell that would silently promote a step's integers; at a step, a module that
+      draws random numbers.
   """
   if isinstance(cell, nnx.Module) or isinstance(head, nnx.Module):
     raise ValueError(
@@ -91,10 +93,11 @@ def from_nnx(
   apply_cell, apply_head = map(_make_apply, example)
 
   def init(key: Key, x: Array) -> Params:
-    del x
     cell_key, head_key = jax.random.split(key)
     modules = (cell(nnx.Rngs(cell_key)), head(nnx.Rngs(head_key)))
-    return nnx.to_pure_dict(nnx.state(modules, nnx.Param))
+    params: Params = nnx.to_pure_dict(nnx.state(modules, nnx.Param))
+    _check_promotion(example[0], lambda x: apply_cell(params[0], initial_carry(params), x), x)
+    return params
 
   def initial_carry(params: Params) -> Carry:
     del params
@@ -161,12 +164,12 @@ def with_encoder(classifier: Classifier, encoder: Any) -> Classifier:
     encoder_key, classifier_key = jax.random.split(key)
     variables = encoder.init(encoder_key, x)
     _check_stateless(encoder, variables)
-    _check_promotion(encoder, variables, x)
+    _check_promotion(encoder, lambda x: encoder.apply(variables, x), x)
     inner = classifier.init(classifier_key, encoder.apply(variables, x))
     return {"encoder": variables, "classifier": inner}
 
   def encode(params: Params, x: Inputs) -> Encoded:
-    _check_promotion(encoder, params["encoder"], x)
+    _check_promotion(encoder, lambda x: encoder.apply(params["encoder"], x), x)
     return classifier.encode(params["classifier"], encoder.apply(params["encoder"], x))
 
   return Classifier(
@@ -235,24 +238,24 @@ def _count_draws(module: Any) -> list[Array]:
   return jax.tree.leaves(nnx.state(module, nnx.RngCount))
 
 
-def _check_promotion(encoder: Any, variables: Any, x: Inputs) -> None:
-  """Raises ValueError if the encoder would silently promote integers, such as an image's bytes.
+def _check_promotion(module: Any, apply: Callable[[Inputs], Any], x: Inputs) -> None:
+  """Raises ValueError if a module would silently promote integers, such as an image's bytes.
 
-  An embedding takes integers and a module may cast them itself, so the encoder is traced without
+  An embedding takes integers and a module may cast them itself, so the module is traced without
   implicit promotion: it is refused only if floats then pass and the integers do not.
   """
   for leaf in jax.tree.leaves(x):
     if jnp.issubdtype(leaf.dtype, jnp.floating):
       continue
     floats = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, jnp.float32), x)
-    if _passes_strictly(encoder, variables, floats) and not _passes_strictly(encoder, variables, x):
-      check_float(type(encoder).__name__, leaf)
+    if _passes_strictly(apply, floats) and not _passes_strictly(apply, x):
+      check_float(type(module).__name__, leaf)
 
 
-def _passes_strictly(encoder: Any, variables: Any, x: Inputs) -> bool:
+def _passes_strictly(apply: Callable[[Inputs], Any], x: Inputs) -> bool:
   try:
     with jax.numpy_dtype_promotion("strict"):
-      jax.eval_shape(encoder.apply, variables, x)
+      jax.eval_shape(apply, x)
   except (TypeError, ValueError):
     return False
   return True

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from rc_jax.checks import check_shapes
+from rc_jax.checks import check_shapes, read_lengths
 from rc_jax.engine import initial_carries, starts_at_zero
 from rc_jax.engines import Engine
 from rc_jax.losses import check_row_loss, read_labels, spike_losses
@@ -133,8 +133,7 @@ def make_loss_of_objective(
     params: Params, batch: Batch, step: Array, key: Key | None = None
   ) -> tuple[Array, Metrics]:
     rows, steps = check_shapes(batch)
-    # Traced lengths cannot be checked; as in `unroll_to_spike`.
-    batch = batch._replace(lengths=jnp.clip(jnp.asarray(batch.lengths, jnp.int32), 1, steps))
+    batch = batch._replace(lengths=read_lengths(batch.lengths, steps))
     keys = _draw_keys(key, rows, axis_name)
     theta_now = theta(step) if callable(theta) else theta
     to_end = not objective.until_spike
@@ -176,7 +175,7 @@ def _find_losses(objective: Objective, outputs: Array, batch: Batch, keys: Key |
   outputs = jnp.where(heard[..., None], outputs, 0) * valid[:, None, None]
   one_row = (outputs[0], labels[0], batch.lengths[0])
   key = None if keys is None else keys[0]
-  described = f"one row, outputs float32{list(outputs.shape[1:])}, label and length int32[]"
+  described = f"a key, one row's outputs float32{list(outputs.shape[1:])}, label and length int32[]"
   check_row_loss(objective.loss, (key, *one_row), described)
   rows = jax.vmap(objective.loss, (None if keys is None else 0, 0, 0, 0))
   return rows(keys, outputs, labels, batch.lengths).astype(jnp.float32) * valid

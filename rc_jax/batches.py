@@ -33,8 +33,8 @@ def pad_batches(
     A batch of as many rows as the largest one so far, and how many of its rows are true ones.
 
   Raises:
-    ValueError: no row in all batches, something that is no batch, shapes that disagree, labels,
-      lengths or theta out of range.
+    ValueError: no row in all batches, something that is no batch, traced parameters or batches,
+      shapes that disagree, labels, lengths or theta out of range.
   """
   size = first = classes = 0
   shardings: list[Any] = []
@@ -43,6 +43,7 @@ def pad_batches(
       raise ValueError(
         f"batches holds a {type(batch).__name__}; give one Batch, or an iterable of Batch"
       )
+    _refuse_traced((params, batch))
     if not np.size(batch.labels):
       continue
     rows, steps = check_shapes(batch)
@@ -65,6 +66,14 @@ def pad_batches(
     raise ValueError("there is nothing to evaluate: batches is empty")
 
 
+def _refuse_traced(tree: Any) -> None:
+  if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree)):
+    raise ValueError(
+      "a trained network is read on the host, batch by batch; call this outside of jit, vmap and "
+      "grad (in a loop over members), or use unroll and rank_code"
+    )
+
+
 def _place(batch: Batch, shardings: list[Any]) -> Batch:
   """Spreads a batch over several devices, where that is how another one lies."""
   leaves, structure = jax.tree.flatten(batch)
@@ -80,6 +89,12 @@ def concatenate_rows(parts: list[tuple[int, tuple[Array, ...]]]) -> list[np.ndar
   """Joins results of padded batches, each with its number of true rows, column by column."""
   columns = zip(*([_fetch(a)[:rows] for a in arrays] for rows, arrays in parts), strict=True)
   return [np.concatenate(column) for column in columns]
+
+
+def check_one_length(steps: set[int]) -> None:
+  """Raises ValueError if batches have several numbers of steps, where results join step by step."""
+  if len(steps) > 1:
+    raise ValueError(f"the batches have T of {sorted(steps)}; pad them to one T, and give lengths")
 
 
 def _fetch(array: Array) -> np.ndarray:

@@ -7,9 +7,10 @@ labels and lengths are checked on the host, where data enters.
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from rc_jax.types import Batch, Inputs
+from rc_jax.types import Array, Batch, Inputs
 
 
 def check_theta(theta: Any, num_classes: int | None = None, num_steps: int | None = None) -> None:
@@ -66,11 +67,24 @@ def check_lengths(lengths: Any, num_steps: int) -> None:
     )
 
 
-def check_inputs(inputs: Inputs) -> tuple[int, int]:
+def read_lengths(lengths: Any, num_steps: int) -> Array:
+  """Lengths as int32, checked; traced ones, which cannot be, are clipped to `1..T`.
+
+  A length of 0 would never end a row, one of T + 1 would read its neighbour.
+
+  Raises:
+    ValueError: as `check_lengths`.
+  """
+  check_lengths(lengths, num_steps)
+  return jnp.clip(jnp.asarray(lengths, jnp.int32), 1, num_steps)
+
+
+def check_inputs(inputs: Inputs, name: str = "inputs") -> tuple[int, int]:
   """Checks the shapes of inputs, at trace time.
 
   Args:
     inputs: `[B, T, ...]`, or a tree of such arrays.
+    name: what they are called, for messages.
 
   Returns:
     B and T.
@@ -81,18 +95,18 @@ def check_inputs(inputs: Inputs) -> tuple[int, int]:
   """
   leaves = jax.tree_util.tree_leaves_with_path(inputs)
   if not leaves:
-    raise ValueError("inputs is an empty tree; give at least one array [B, T, ...]")
+    raise ValueError(f"{name} is an empty tree; give at least one array [B, T, ...]")
   first, rows_and_steps = "", None
   for path, leaf in leaves:
-    name, shape = f"inputs{jax.tree_util.keystr(path)}", np.shape(leaf)
+    one, shape = f"{name}{jax.tree_util.keystr(path)}", np.shape(leaf)
     if len(shape) < 2 or not shape[1]:
-      raise ValueError(f"{name} has shape {shape}; give [B, T, ...], T >= 1")
+      raise ValueError(f"{one} has shape {shape}; give [B, T, ...], T >= 1")
     if rows_and_steps is None:
-      first, rows_and_steps = name, shape[:2]
+      first, rows_and_steps = one, shape[:2]
     if shape[:2] != rows_and_steps:
       rows, steps = rows_and_steps
       raise ValueError(
-        f"{name} has shape {shape}, but {first} has {rows} rows of {steps} steps; give all inputs "
+        f"{one} has shape {shape}, but {first} has {rows} rows of {steps} steps; give all of them "
         "the same B and T"
       )
   assert rows_and_steps is not None
@@ -109,13 +123,14 @@ def check_shapes(batch: Batch) -> tuple[int, int]:
     B and T.
 
   Raises:
-    ValueError: shapes disagree, or labels or lengths are not whole numbers.
+    ValueError: shapes disagree, or labels or lengths are no array of whole numbers.
   """
   rows, steps = check_inputs(batch.inputs)
   for name, array in (("labels", batch.labels), ("lengths", batch.lengths)):
-    dtype = array.dtype if hasattr(array, "dtype") else np.asarray(array).dtype
-    if not np.issubdtype(dtype, np.integer):
-      raise ValueError(f"{name} are {dtype}; give whole numbers")
+    if not hasattr(array, "dtype"):
+      raise ValueError(f"{name} is a {type(array).__name__}; give an array [{rows}]")
+    if not np.issubdtype(array.dtype, np.integer):
+      raise ValueError(f"{name} are {array.dtype}; give whole numbers")
     if np.shape(array) != (rows,):
       raise ValueError(f"{name} has shape {np.shape(array)}; inputs have {rows} rows, so [{rows}]")
   return rows, steps
@@ -151,7 +166,7 @@ def check_float(name: str, x: Any) -> None:
     raise ValueError(
       f"{name} takes one array a step, but a step is {jax.tree.structure(x)}; join its leaves first"
     )
-  if not jax.numpy.issubdtype(x.dtype, jax.numpy.floating):
+  if not jnp.issubdtype(x.dtype, jnp.floating):
     scaled = x.dtype == np.uint8  # an image's bytes
     cast = "x.astype(jnp.float32) / 255" if scaled else "x.astype(jnp.float32)"
     raise ValueError(

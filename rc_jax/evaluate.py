@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rc_jax.batches import Batches, concatenate_rows, pad_batches
+from rc_jax.batches import Batches, check_one_length, concatenate_rows, pad_batches
 from rc_jax.checks import check_theta
 from rc_jax.engine import read_to_spike
 from rc_jax.rank_code import at_step, first_crossing, rank_code
@@ -94,8 +94,10 @@ def evaluate(
 ) -> Evaluation:
   """Reads every example once, at its first spike and at its last step.
 
+  It runs on the host and calls compiled programs; it cannot be jitted or mapped itself.
+
   Args:
-    classifier: any `Classifier`.
+    classifier: any `Classifier`. Make it once: each new one is compiled anew.
     params: of the classifier.
     batches: one `Batch`, or an iterable of batches of any sizes; a short one is padded, so that one
       compiled program reads all of them.
@@ -170,18 +172,19 @@ def accuracy_at_step(classifier: Classifier, params: Params, batches: Batches) -
   Args:
     classifier: any `Classifier`.
     params: of the classifier.
-    batches: one `Batch`, or an iterable of batches of any sizes.
+    batches: one `Batch`, or an iterable of batches of any number of rows, and one T.
 
   Returns:
     `[T]`; entry t reads each row at zero-based step t, or at its last step where it ends sooner.
 
   Raises:
-    ValueError: as `evaluate`.
+    ValueError: as `evaluate`, or batches of several T.
   """
   parts = [
     (rows, _compare_at_each_step(classifier, params, batch))
     for batch, rows in pad_batches(batches, classifier, params, None)
   ]
+  check_one_length({right.shape[1] for _, (right, _) in parts})
   right, finite = concatenate_rows(parts)
   _check_finite(finite)
   return np.mean(right, axis=0)

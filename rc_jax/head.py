@@ -29,6 +29,8 @@ def make_head(
   Raises:
     ValueError: sizes below 1, less than two classes, or a single output for other than two.
   """
+  if isinstance(hidden, int):
+    raise ValueError(f"hidden is {hidden}; give the widths of all layers, as ({hidden},)")
   check_sizes(num_classes=num_classes, **{f"hidden[{i}]": n for i, n in enumerate(hidden)})
   if num_classes < 2 or (single_output and num_classes != 2):
     raise ValueError(

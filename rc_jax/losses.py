@@ -7,13 +7,17 @@ import jax.numpy as jnp
 import optax
 
 from rc_jax.checks import check_beta
+from rc_jax.run_checks import describe
 from rc_jax.types import Array, Loss
 
 
 def entropy(logits: Array) -> Array:
-  """Entropy of the softmax in nats: `[..., C]` logits -> `[...]` float32."""
+  """Entropy of the softmax in nats: `[..., C]` logits -> `[...]` float32.
+
+  A class whose logit is -inf, which a network may mask, adds nothing.
+  """
   log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
-  return -jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
+  return -jnp.sum(jnp.exp(log_p) * jnp.where(log_p > -jnp.inf, log_p, 0), axis=-1)
 
 
 def cross_entropy(logits: Array, labels: Array) -> Array:
@@ -110,5 +114,4 @@ def check_row_loss(loss: Any, arguments: tuple[Any, ...], row: str) -> None:
   except (TypeError, ValueError, IndexError) as error:
     raise ValueError(f"loss cannot take {row}: {error}") from error
   if not hasattr(value, "dtype") or value.shape or not jnp.issubdtype(value.dtype, jnp.floating):
-    given = jax.tree.map(lambda a: f"{a.dtype}{list(a.shape)}", value)
-    raise ValueError(f"loss gives {given} for {row}; give one float scalar")
+    raise ValueError(f"loss gives {describe(value)} for {row}; give one float scalar")

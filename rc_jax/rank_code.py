@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rc_jax.checks import check_lengths, check_theta
+from rc_jax.checks import check_theta, read_lengths
 from rc_jax.types import Array, RankCode
 
 
@@ -64,8 +64,7 @@ def first_crossing(logits: Array, theta: Any, lengths: Array | None = None) -> t
   crossed = confidence(logits) >= jnp.broadcast_to(thresholds(theta, steps, classes), shape)
   last = jnp.full(shape[:-1], steps - 1, jnp.int32)
   if lengths is not None:
-    check_lengths(lengths, steps)
-    last = jnp.broadcast_to(jnp.asarray(lengths, jnp.int32) - 1, shape[:-1])
+    last = jnp.broadcast_to(read_lengths(lengths, steps) - 1, shape[:-1])
     step = jnp.broadcast_to(jnp.arange(steps, dtype=jnp.int32), shape)
     crossed &= step <= last[..., None]
   spiked = jnp.any(crossed, axis=-1)

@@ -5,15 +5,33 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rc_jax.checks import check_lengths
+from rc_jax.checks import check_inputs, check_lengths
 from rc_jax.types import Array, Carry, Decode, Params, Step, identity
+
+
+def describe(tree: Any) -> str:
+  """Type and shape of an array, as `float32[3]`; of a tree, its structure with those in it."""
+  leaves, structure = jax.tree.flatten(tree)
+  words = [f"{leaf.dtype}{list(leaf.shape)}" for leaf in leaves]
+  parts = str(structure).removeprefix("PyTreeDef(").removesuffix(")").split("*")
+  if len(parts) != len(words) + 1:  # a key has a star in it
+    return ", ".join(words)
+  return parts[0] + "".join(word + part for word, part in zip(words, parts[1:], strict=True))
+
+
+def _are_alike(one: Any, other: Any) -> bool:
+  """Whether two trees have the same structure, and their leaves the same types and shapes."""
+  structure: Any = jax.tree.structure(one)
+  if structure != jax.tree.structure(other):
+    return False
+  pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+  return all(a.dtype == b.dtype and a.shape == b.shape for a, b in pairs)
 
 
 def check_step(
   step: Step, decode: Decode, params: Params, carry: Carry, first: Any
 ) -> jax.ShapeDtypeStruct:
   """Checks one step of one sequence, and returns the shape and dtype of its logits."""
-  describe = lambda tree: jax.tree.map(lambda a: f"{a.dtype}{list(a.shape)}", tree)
   before, first = jax.eval_shape(lambda *trees: trees, carry, first)
   try:
     after, output = jax.eval_shape(step, params, carry, first)
@@ -21,7 +39,7 @@ def check_step(
     raise ValueError(
       f"step cannot take carry {describe(before)} with encoded input {describe(first)}: {error}"
     ) from error
-  if describe(after) != describe(before):
+  if not _are_alike(after, before):
     raise ValueError(f"step turns a carry {describe(before)} into {describe(after)}; keep it alike")
   logits = output
   if decode is not identity:
@@ -46,10 +64,9 @@ def check_step(
 
 def check_act(step: Any, state: Any, outputs: Array, classes: int) -> None:
   """Raises ValueError if one step of an `Act` gives no logits `[C]` or another state."""
-  describe = lambda tree: jax.tree.map(lambda a: f"{a.dtype}{list(a.shape)}", tree)
   before, row = jax.eval_shape(lambda *trees: trees, state, outputs)
   after, logits = jax.eval_shape(step, state, outputs)
-  if describe(after) != describe(before):
+  if not _are_alike(after, before):
     raise ValueError(f"act turns a state {describe(before)} into {describe(after)}; keep it alike")
   if describe(logits) != f"float32[{classes}]":
     raise ValueError(
@@ -60,16 +77,9 @@ def check_act(step: Any, state: Any, outputs: Array, classes: int) -> None:
 
 def check_rows(carry: Carry, xs: Any, lengths: Array | None) -> tuple[int, int]:
   """Checks leading axes, and returns B and T."""
-  leaves = jax.tree.leaves(xs)
-  for leaf in leaves:
-    if leaf.ndim < 2 or not all(leaf.shape[:2]):
-      raise ValueError(f"xs has shape {list(leaf.shape)}; give [B, T, ...], B and T >= 1")
-    if leaf.shape[:2] != leaves[0].shape[:2]:
-      shapes = " and ".join(str(list(a.shape)) for a in (leaves[0], leaf))
-      raise ValueError(f"xs has leaves of shapes {shapes}; give all of them the same B and T")
-  if not leaves:
-    raise ValueError("xs is an empty tree; give [B, T, ...] inputs")
-  count, steps = leaves[0].shape[:2]
+  count, steps = check_inputs(xs, "xs")
+  if not count:
+    raise ValueError("xs has no row; give [B, T, ...], B >= 1")
   rows = {leaf.shape[:1] for leaf in jax.tree.leaves(carry)} | {(count,)}
   if lengths is not None:
     rows.add(jnp.shape(lengths))

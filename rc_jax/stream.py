@@ -47,10 +47,10 @@ class StreamState(NamedTuple):
 
 
 class Stream(NamedTuple):
-  """Three pure functions; jit them.
+  """Three pure functions; jit `push` and `reset`, whose programs hold the parameters as constants.
 
   Attributes:
-    init: `rows -> StreamState`.
+    init: `rows -> StreamState`, of a Python number of rows.
     push: `(state, xs) -> (state, Decision)`; `xs` is one step's input of every row: `[rows, ...]`,
       or a tree of such arrays.
     reset: `(state, which [rows] bool) -> state`; those rows begin a new sequence.

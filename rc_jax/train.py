@@ -75,7 +75,9 @@ def make_train(
 
   Args:
     classifier: any `Classifier`.
-    optimizer: any optax optimizer.
+    optimizer: an optax optimizer. It is given the loss as `value`, which those that watch it read,
+      as `optax.contrib.reduce_on_plateau`; those that search along a line, as `optax.lbfgs`, need
+      more than that.
     objective: "rc" puts the loss at the first spike (Algorithm 1), "eos" at the last step; an
       `Objective`, as those of `rc_jax.objectives`, where it needs more than one step of a row; it
       runs every step, unless it is one of `objectives.until_spike`.
@@ -85,7 +87,8 @@ def make_train(
     beta: weight of the entropy reward (eq. 7) of "rc" and "eos", which is subtracted from `loss`; a
       number, or an optax schedule of the update count.
     theta: threshold in (1/C, 1); a scalar, `[T]`, or a schedule of the update count.
-    augment: `(key, batch) -> batch`, applied inside `update`.
+    augment: `(key, batch) -> batch`, applied inside `update`. With `axis_name` each device augments
+      its rows with a key of its own.
     axis_name: of a mapped axis over which gradients and metrics are averaged.
     engine: as `unroll_to_spike`. "eos" and most of `rc_jax.objectives` need every step up to a
       row's length; early exit then stores less than the full scan and is the faster for it. Under
@@ -96,10 +99,13 @@ def make_train(
 
   Raises:
     ValueError: an unknown objective or engine, theta or beta out of range, a loss that is no
-      function, a beta or a loss beside an `Objective`; at the first update, a loss that gives no
+      function, no optax optimizer, a beta or a loss beside an `Objective`; at `init`, a parameter
+      that is not of floats; at the first update, a loss that gives no
       float scalar, or shapes that disagree.
   """
   _check_options(objective, loss, beta, theta, engine)
+  if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+    raise ValueError(f"optimizer is {optimizer!r}; give one of optax, as optax.adam(1e-3)")
   if axis_name is not None:
     first = classifier.initial_carry
     classifier = classifier._replace(initial_carry=lambda params: _vary(first(params), axis_name))
@@ -108,6 +114,7 @@ def make_train(
   def init(key: Key, x: Inputs) -> TrainState:
     params_key, run_key = jax.random.split(key)
     params = classifier.init(params_key, x)
+    _check_params(params)
     return TrainState(params, optimizer.init(params), jnp.int32(0), run_key)
 
   update = _make_update(loss_fn, optimizer, augment, axis_name)
@@ -123,6 +130,11 @@ def _check_options(objective: Any, loss: Any, beta: Any, theta: Any, engine: Any
         "until_spike needs an objective whose decisions read the network's outputs as they are, "
         "such as every_step(); this one has an act or extra_outputs"
       )
+    if objective.extra_outputs and objective.act is None:
+      raise ValueError(
+        f"the objective has {objective.extra_outputs} extra_outputs and no act; give it an Act, "
+        "which says what a decision reads of all outputs"
+      )
   elif objective not in names:
     raise ValueError(f"objective is {objective!r}; choose one of {names} or give an Objective")
   if not callable(loss):
@@ -132,6 +144,16 @@ def _check_options(objective: Any, loss: Any, beta: Any, theta: Any, engine: Any
     check_theta(theta)
   if not callable(beta):
     check_beta(beta)
+
+
+def _check_params(params: Params) -> None:
+  """Raises ValueError for a parameter that has no gradient."""
+  for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+    if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+      raise ValueError(
+        f"params{jax.tree_util.keystr(path)} is {jnp.result_type(leaf)}; parameters are floats, so "
+        "keep what is not trained out of them, as a constant of step or encode"
+      )
 
 
 def _check_alone(loss: Any, beta: Any) -> None:
@@ -191,7 +213,8 @@ def _make_update(
   def update(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     key = jax.random.fold_in(state.key, state.step)
     if augment is not None:
-      batch = augment(key, batch)
+      own = key if axis_name is None else jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+      batch = augment(own, batch)
     params = state.params
     if axis_name is not None:
       params = _vary(params, axis_name)
@@ -201,7 +224,9 @@ def _make_update(
     if axis_name is not None:
       metrics = metrics._replace(finite=metrics.loss)  # a bool has no mean; it is formed below
       gradient, metrics = jax.lax.pmean((gradient, metrics), axis_name)
-    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    updates, opt_state = optax.with_extra_args_support(optimizer).update(
+      gradient, state.opt_state, state.params, value=metrics.loss
+    )
     params = optax.apply_updates(state.params, updates)
     # The barrier keeps XLA from sharing the squares with Adam's: it would write them all to memory
     # and sum them from there (temporal MNIST on a CPU: Adam and the norm 1.6 instead of 1.4 ms).

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from rc_jax.checks import read_lengths
 from rc_jax.engine import initial_carries, run_to_spike, vary_alike
 from rc_jax.engines import EarlyExit, Engine, check_engine, choose_engine
 from rc_jax.rank_code import rank_code, thresholds
@@ -147,8 +148,7 @@ def unroll_and_count(
   check_engine(engine)
   rows, steps = check_rows(carry, xs, lengths)
   if lengths is not None:
-    # Traced ones cannot be checked: 0 would never end a row, T + 1 would read its neighbour.
-    lengths = jnp.clip(jnp.asarray(lengths, jnp.int32), 1, steps)
+    lengths = read_lengths(lengths, steps)
   if engine == "auto":
     engine = choose_engine(rows, steps)
   decode = decode or identity

@@ -13,6 +13,7 @@ import numpy as np
 
 from data_pipelines.speech import UNKNOWN, features
 from deploy.export.networks import Layer, Network, read_network
+from deploy.front_end import check_statistics
 from deploy.rule import Rule, check_rule
 from rc_jax.types import Params
 
@@ -62,9 +63,14 @@ def write_c(
   names = _check_names(class_names)
   check_rule(rule, len(names))
   network = read_network(constructor, params, len(names))
-  statistics = _check_statistics(mean, std)
+  mean, std = check_statistics(mean, std)
 
-  tables: dict[str, np.ndarray] = {**_front_end(), **statistics, **_layers(network, weights)}
+  tables: dict[str, np.ndarray] = {
+    **_front_end(),
+    "rc_mean": mean,
+    "rc_std": std,
+    **_layers(network, weights),
+  }
   tables["rc_is_event"] = np.array([name not in not_reported for name in names], np.int16)
   header = _write_header(network, names, rule)
   source = _write_source(network, names, weights, tables)
@@ -88,18 +94,6 @@ def _check_names(class_names: Sequence[str]) -> list[str]:
   if len(class_names) < 2:
     raise ValueError(f"class_names has {len(class_names)} entries; a network has 2 or more classes")
   return list(class_names)
-
-
-def _check_statistics(mean: Any, std: Any) -> dict[str, np.ndarray]:
-  tables = {"rc_mean": np.asarray(mean, np.float32), "rc_std": np.asarray(std, np.float32)}
-  for name, table in tables.items():
-    if table.shape != (features.NUM_BANDS,) or not np.isfinite(table).all():
-      raise ValueError(
-        f"{name[3:]} has shape {list(table.shape)}; give {features.NUM_BANDS} finite numbers"
-      )
-  if not (tables["rc_std"] > 0).all():
-    raise ValueError(f"std is {tables['rc_std'].min()} for a band; it must be above 0")
-  return tables
 
 
 def _front_end() -> dict[str, np.ndarray]:

@@ -74,5 +74,8 @@ def _to_onnx(name: str, function: Function) -> bytes:
 
 def _to_stablehlo(name: str, function: Function) -> bytes:
   del name
-  exported = export.export(jax.jit(function.call), platforms=PLATFORMS)(*function.shapes)
+  # By default a GPU or TPU rounds the factors of products, which the logarithm of a quiet band and
+  # a network's state show.
+  with jax.default_matmul_precision("highest"):
+    exported = export.export(jax.jit(function.call), platforms=PLATFORMS)(*function.shapes)
   return bytes(exported.serialize())

@@ -67,7 +67,8 @@ def read_network(constructor: str, params: Params, num_classes: int) -> Network:
   """
   if constructor not in CONSTRUCTORS:
     raise ValueError(
-      f"constructor is {constructor!r}; only {' and '.join(CONSTRUCTORS)} can be written as C"
+      f"constructor is {constructor!r}; only {' and '.join(CONSTRUCTORS)} can be written as C or "
+      "as a page"
     )
   try:
     network = _read_dense_lstm(params) if constructor == "dense_lstm" else _read_lstm(params, ())

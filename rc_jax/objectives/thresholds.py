@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rc_jax.batches import Batches
+from rc_jax.batches import Batches, check_one_length
 from rc_jax.checks import check_batch
 from rc_jax.types import Batch
 
@@ -43,7 +43,7 @@ def learn_thresholds(recorded: Batches, cost: float) -> np.ndarray:
     `[T]` float32 in (1/C, 1), to be given to `evaluate` as theta.
 
   Raises:
-    ValueError: a negative cost, no row, or labels or lengths out of range.
+    ValueError: a negative cost, no row, batches of several T, or labels or lengths out of range.
   """
   if not cost >= 0:
     raise ValueError(f"cost is {cost}; a step costs 0 or more")
@@ -53,7 +53,7 @@ def learn_thresholds(recorded: Batches, cost: float) -> np.ndarray:
   worth = rows.right - cost * np.arange(1, steps + 1)
   value = lambda knots: np.mean(_take(worth, _find_stops(rows, lines @ knots)))
   lowest = 1 / rows.classes + 1e-6  # every confidence reaches it, but for rounding
-  theta = _sigmoid(lines @ _search(value, rows.log_odds, float(_log_odds(lowest))))
+  theta = _sigmoid(lines @ _search(value, _heard(rows), float(_log_odds(lowest))))
   return np.clip(theta, lowest, _HIGHEST).astype(np.float32)
 
 
@@ -99,10 +99,12 @@ class _Rows(NamedTuple):
 
 def _read_rows(recorded: Batches) -> _Rows:
   batches = [recorded] if isinstance(recorded, Batch) else list(recorded)
+  batches = [batch for batch in batches if len(batch.labels)]
   if not batches:
     raise ValueError("there is nothing to learn thresholds from: recorded is empty")
   for batch in batches:
     check_batch(batch, num_classes=batch.inputs.shape[-1])
+  check_one_length({batch.inputs.shape[1] for batch in batches})
   logits = np.concatenate([np.asarray(batch.inputs, np.float64) for batch in batches])
   labels = np.concatenate([np.asarray(batch.labels) for batch in batches])
   lengths = np.concatenate([np.asarray(batch.lengths) for batch in batches])
@@ -114,13 +116,18 @@ def _read_rows(recorded: Batches) -> _Rows:
   return rows._replace(right=calibrated) if _holds(rows, calibrated) else rows
 
 
+def _heard(rows: _Rows) -> np.ndarray:
+  """The log odds `[n]` of all steps before the rows' lengths."""
+  return rows.log_odds[np.arange(rows.log_odds.shape[1]) < rows.lengths[:, None]]
+
+
 def _holds(rows: _Rows, calibrated: np.ndarray) -> bool:
   """Whether probabilities `[N, T]` are those of being right where constant thresholds stop.
 
   Of a network whose confidence rises too late, a row that has just crossed a threshold is right
   more often than one that stays at the same confidence.
   """
-  for constant in _list_constants(rows.log_odds):
+  for constant in _list_constants(_heard(rows)):
     stops = _find_stops(rows, np.full(calibrated.shape[1], constant))
     error = _take(rows.right - calibrated, stops)
     if abs(np.mean(error)) > _MOST_ERRORS * np.std(error) / np.sqrt(len(error)):

@@ -1,5 +1,6 @@
 """Live decisions against those of whole clips: the same, whatever pieces the sound comes in."""
 
+import contextlib
 import json
 import sys
 
@@ -118,7 +119,7 @@ def test_streams_side_by_side_decide_as_each_alone():
   broken[1, 3] = np.nan
   for samples, message in (
     (audio[:2, :10], r"samples have shape \[2, 10\]; give \[3, n\]"),
-    (broken, "samples of stream 1 are not finite"),
+    (broken, "samples of stream 1 hold nan; give finite numbers"),
     (np.zeros((3, 10), np.int16), "samples are int16; give floats"),
   ):
     with pytest.raises(ValueError, match=message):
@@ -152,6 +153,15 @@ def test_a_spotter_refuses_options_out_of_range(theta, options):
     make_spotter(build(MODEL), drawn_params(), NAMES, theta, make_front_end(MEAN, STD), **options)
 
 
+def test_a_timeout_without_end_is_none():
+  make = lambda **given: make_spotter(
+    build(MODEL), drawn_params(), NAMES, 0.6, make_front_end(MEAN, STD), **given
+  )
+  audio = sound(2)
+  want, got = (one.push(one.init(), audio) for one in (make(), make(timeout_s=float("inf"))))
+  assert [e.seconds for e in want[1]] == [e.seconds for e in got[1]] != []
+
+
 def test_a_run_is_loaded_where_it_was_moved_to(run_folder, tmp_path):
   moved = run_folder.rename(tmp_path / "elsewhere")
   run = load_run(moved)
@@ -175,7 +185,14 @@ BAD_RUNS = {
     "trained with --objective=sprt, whose decisions read more than",
     None,
   ),
-  "not JSON": (lambda f: (f / "model.json").write_text("{"), "cannot be read", None),
+  "not JSON": (lambda f: (f / "model.json").write_text("{"), "is damaged .*train the run", None),
+  "a name is missing": (lambda f: change(f, class_names=NAMES[:2]), "names 2 classes, the", None),
+  "no statistics": (lambda f: change(f, statistics={}), "statistics in .* are damaged", None),
+  "bands of one value": (
+    lambda f: change(f, statistics={"mean": [0.0] * 20, "std": [0.0] * 20}),
+    "std is 0.0 for a band",
+    None,
+  ),
   "a field is missing": (lambda f: change(f, arguments=None), "do not fit", None),
   "unknown network": (lambda f: change(f, constructor="os.system"), "is unknown", None),
   "other arguments": (lambda f: change(f, arguments={"units": 4, "size": 1}), "do not fit", None),
@@ -192,6 +209,16 @@ BAD_RUNS = {
   "no parameters": (lambda f: (f / "params.msgpack").unlink(), "cannot be read", None),
   "calibrated for others": (
     lambda f: save_calibration(f, {"theta": 0.9, "class_names": ["a", "b", "c"]}),
+    "other classes",
+    None,
+  ),
+  "half a calibration": (
+    lambda f: (f / "calibration.json").write_text("{"),
+    "is damaged .*; calibrate again, or delete it",
+    None,
+  ),
+  "calibrated for nobody": (
+    lambda f: save_calibration(f, {"theta": 0.9, "class_names": None}),
     "other classes",
     None,
   ),
@@ -318,10 +345,39 @@ def test_listen_hears_the_same_in_a_file_and_in_raw_samples(
   assert of_raw.out == said.out
 
 
+class UnpluggedMicrophone:
+  """Takes the place of sounddevice: a microphone that is gone after a tenth of a second."""
+
+  class PortAudioError(Exception):
+    pass
+
+  class InputStream(contextlib.nullcontext):
+    def __init__(self, rate, *, callback, finished_callback, **options):
+      super().__init__()
+      self.started = lambda: (
+        callback(np.zeros((rate // 10, 1), np.float32), 0, None, Status),
+        finished_callback(),
+      )
+
+    def start(self):
+      self.started()
+
+  @staticmethod
+  def query_devices(device, kind):
+    return {"default_samplerate": 48_000.0}
+
+
+class Status:
+  input_overflow = False
+
+
 def test_listen_says_what_is_missing(run_folder, monkeypatch, capsys):
   monkeypatch.setitem(sys.modules, "sounddevice", None)
   with pytest.raises(ValueError, match=r"the microphone needs sounddevice .* give --input"):
     command(monkeypatch, capsys, listen.main, run_folder)
   assert "theta 0.8 is that of the training; python -m deploy.calibrate" in capsys.readouterr().err
+  monkeypatch.setitem(sys.modules, "sounddevice", UnpluggedMicrophone)
+  with pytest.raises(ValueError, match="the microphone went away; connect it and start again"):
+    command(monkeypatch, capsys, listen.main, run_folder)
   with pytest.raises(ValueError, match="--log=/nowhere/x cannot be written"):
     command(monkeypatch, capsys, listen.main, run_folder, "--input=x.wav", "--log=/nowhere/x")

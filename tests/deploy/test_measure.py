@@ -48,6 +48,14 @@ def test_events_are_matched_to_words():
   assert found.delay_end_s == pytest.approx(-0.2)
 
 
+def test_labels_may_come_in_any_order_and_where_there_is_no_word_nothing_is_missed():
+  words, events = [Word(1.0, 1.5, "yes"), Word(1.7, 2.2, "yes")], [(1.4, "yes"), (2.0, "yes")]
+  assert score(events, words, ("yes",), 0.5) == score(events, words[::-1], ("yes",), 0.5)
+  none = score(events, [], ("yes",), 0.5)
+  assert none.false_alarms == 2 and np.isnan([none.recall, none.wrong, none.repeated]).all()
+  assert none.to_json()["recall"] is None
+
+
 def test_nothing_heard_in_half_an_hour_proves_less_than_six_an_hour():
   assert bound_rate(0, 0.5) == pytest.approx(-np.log(0.05) / 0.5)
   assert score([], [], ("yes",), 0.5).per_hour_bound == pytest.approx(5.99, abs=0.01)
@@ -190,6 +198,15 @@ def test_measure_writes_numbers_and_picture(run_folder, recording, monkeypatch, 
   assert [one["theta"] for one in scores] == list(measure.THETAS)
   assert all(one["per_hour"] == pytest.approx(100 * one["false_alarms"]) for one in scores)
   assert picture.stat().st_size > 5_000
+  assert call(measure, monkeypatch, run_folder, given[0]) == 0
+  assert "      -       -" in capsys.readouterr().out  # no keyword is labelled
+  for more, words in (
+    (given[:1] + given[-1:], "--plot draws misses of keywords"),
+    ([given[0], "--snr_db=10"], "--snr_db adds noise to a made recording"),
+    (["--synthesize=1", given[1]], "--labels are of --recording"),
+  ):
+    with pytest.raises(ValueError, match=words):
+      call(measure, monkeypatch, run_folder, *more)
   labels.write_text("1.0\t2.0\tyes\n1.5 1.8 no\n")
   with pytest.raises(ValueError, match=r"line 2 of .* is '1.5 1.8 no'; give start, end"):
     call(measure, monkeypatch, run_folder, *given)

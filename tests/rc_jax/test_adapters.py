@@ -159,6 +159,21 @@ def test_bytes_that_an_encoder_would_promote_are_refused():
     classifier.encode(params, image)
 
 
+@jax.numpy_dtype_promotion("standard")
+@pytest.mark.parametrize(
+  "classifier",
+  [
+    rc_jax.from_linen(linen.GRUCell(4), linen.Dense(3)),
+    rc_jax.from_nnx(
+      lambda rngs: nnx.GRUCell(6, 4, rngs=rngs), lambda rngs: nnx.Linear(4, 3, rngs=rngs)
+    ),
+  ],
+)
+def test_bytes_that_a_cell_would_promote_are_refused(classifier):
+  with pytest.raises(ValueError, match=r"GRUCell takes float inputs, but a step is uint8\[6\]"):
+    classifier.init(jax.random.key(0), jnp.zeros(6, jnp.uint8))
+
+
 @pytest.mark.parametrize(
   "encoder, x",
   [

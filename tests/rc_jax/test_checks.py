@@ -23,6 +23,7 @@ def test_a_good_batch():
     (batch(labels=(0, 1, -1)), r"labels\[2\] is -1; it must lie in 0\.\.2"),
     (batch(lengths=(0, 1, 1)), r"lengths\[0\] is 0; it must lie in 1\.\.4"),
     (batch(lengths=(4, 1, 5)), r"lengths\[2\] is 5; it must lie in 1\.\.4"),
+    (batch()._replace(labels=[0, 1, 1]), r"labels is a list; give an array \[3\]"),
     (batch(labels=(0, 1)), r"labels has shape \(2,\); inputs have 3 rows, so \[3\]"),
     (batch(lengths=((1, 1, 1),)), r"lengths has shape \(1, 3\); inputs have 3 rows, so \[3\]"),
   ],
@@ -49,7 +50,7 @@ def test_a_good_batch_of_a_tree():
     ),
     (
       tree_batch(imu=(2, 4)),
-      r"inputs\['imu'\] has shape \(2, 4\), but .*; give all inputs the same",
+      r"inputs\['imu'\] has shape \(2, 4\), but .*; give all of them the same",
     ),
     (tree_batch(audio=(3,)), r"inputs\['audio'\] has shape \(3,\); give \[B, T, \.\.\.\], T >= 1"),
     (batch()._replace(inputs=()), "inputs is an empty tree; give at least one array"),

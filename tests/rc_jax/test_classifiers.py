@@ -423,6 +423,10 @@ def test_recurrent_weights_start_orthogonal():
     (lambda: rc_jax.gru(-1, 3), "units is -1; it must be 1 or more"),
     (lambda: rc_jax.conv_lstm(0, 3, (4, 4)), "units is 0; it must be 1 or more"),
     (lambda: rc_jax.lstm(4, 1), "num_classes is 1; a head has 2 or more"),
+    (
+      lambda: rc_jax.lstm(4, 3, hidden=32),
+      r"hidden is 32; give the widths of all layers, as \(32,\)",
+    ),
     (lambda: rc_jax.gru(4, 0), "num_classes is 0; it must be 1 or more"),
     (lambda: rc_jax.lstm(4, 3, single_output=True), "num_classes is 3; .* one sigmoid output has"),
     (lambda: rc_jax.lstm(4, 3, hidden=(8, 0)), r"hidden\[1\] is 0; it must be 1 or more"),

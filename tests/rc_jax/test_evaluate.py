@@ -392,6 +392,18 @@ def test_one_example_without_an_axis_of_rows():
     rc_jax.evaluate(READER, PARAMS, single, 0.8)
 
 
+def test_reading_under_a_transformation_is_refused():
+  members = jnp.stack([PARAMS, PARAMS])
+  with pytest.raises(ValueError, match="call this outside of jit, vmap and grad"):
+    jax.vmap(lambda params: rc_jax.evaluate(READER, params, DATA, 0.8).step)(members)
+
+
+def test_steps_of_several_lengths_have_no_one_curve():
+  short = DATA._replace(inputs=DATA.inputs[:, :4], lengths=np.minimum(DATA.lengths, 4))
+  with pytest.raises(ValueError, match=r"the batches have T of \[4, 6\]; pad them to one T"):
+    rc_jax.accuracy_at_step(READER, PARAMS, [DATA, short])
+
+
 @pytest.mark.parametrize("batches", [[], cut(DATA, 0, 13)[:1]])
 @pytest.mark.parametrize("read", [rc_jax.evaluate, rc_jax.frontier])
 def test_nothing_to_evaluate(read, batches):

@@ -61,6 +61,15 @@ def test_the_beta_whose_loss_is_least_at_theta(classes, theta):
   assert np.all(others >= rc_jax.rc_loss(logits, labels[0], beta))
 
 
+def test_a_masked_class_adds_nothing():
+  """A logit of -inf: value and gradient are those without the class."""
+  loss = jax.value_and_grad(lambda z: rc_jax.rc_loss(z, jnp.int32(0), 0.3))
+  value, gradient = loss(jnp.array([2.0, 0.5, -jnp.inf]))
+  expected, of_two = loss(jnp.array([2.0, 0.5]))
+  np.testing.assert_allclose(value, expected, rtol=1e-6)
+  np.testing.assert_allclose(gradient, [*of_two, 0], rtol=1e-6)
+
+
 def test_large_logits_do_not_overflow():
   logits = jnp.array([[1e4, -1e4], [1e4, 1e4]])
   np.testing.assert_allclose(rc_jax.entropy(logits), [0, np.log(2)], atol=1e-6)

@@ -352,13 +352,14 @@ def test_bad_hyperparameters(make_objective, message):
 def test_what_does_not_go_with_an_objective():
   every = objectives.every_step()
   own = rc_jax.Objective(lambda key, z, y, n: z)
-  few = rc_jax.Objective(lambda key, z, y, n: z[0, 0], extra_outputs=2)
+  first = rc_jax.Act(lambda n: (), lambda s, z: (s, z[:1]))
+  few = rc_jax.Objective(lambda key, z, y, n: z[0, 0], first, extra_outputs=2)
   other = rc_jax.Objective(every.loss, rc_jax.Act(lambda n: (), lambda s, z: (s, z[:2])))
   _, params, batch, _ = make("every_step")
   for options, message in (
     ({"objective": every, "beta": 0.1}, r"beta is 0\.1; the entropy reward is for .* leave it 0"),
     ({"objective": every, "loss": lambda z, y: z[0]}, "an Objective has a loss of its own"),
-    ({"objective": own}, r"loss gives float32\[5, 3\] for one row, outputs float32\[5, 3\]"),
+    ({"objective": own}, r"loss gives float32\[5, 3\] for a key, one row.s outputs float32\[5, 3\]"),
     ({"objective": objectives.until_spike(objectives.sprt())}, "this one has an act or extra"),
     ({"objective": few}, "the network has 3 outputs, of which the objective takes 2"),
     ({"objective": other}, r"act gives float32\[2\] for outputs float32\[3\]; give logits"),
@@ -428,8 +429,22 @@ def test_no_constant_is_better_on_the_rows_that_thresholds_are_learnt_from(seed,
   assert all(value(np.full(4, constant)) <= best + 0.02 for constant in constants[::6])
 
 
+def test_learnt_thresholds_do_not_read_padding():
+  rng = np.random.default_rng(0)
+  batch = recorded(0.5 + 0.49 * rng.beta(2, 2, size=(30, 8)), rng.uniform(size=(30, 8)) < 0.7)
+  batch = batch._replace(lengths=np.full(30, 5, np.int32))
+  padded = batch.inputs.copy()
+  padded[:, 5:] = np.nan
+  expected = rc_jax.learn_thresholds(batch, 0.01)
+  np.testing.assert_array_equal(
+    rc_jax.learn_thresholds(batch._replace(inputs=padded), 0.01), expected
+  )
+
+
 def test_bad_costs_and_records():
   with pytest.raises(ValueError, match="cost is -1; a step costs 0 or more"):
     rc_jax.learn_thresholds(recorded([[0.9]], [[True]]), -1)
   with pytest.raises(ValueError, match="nothing to learn thresholds from"):
     rc_jax.learn_thresholds([], 0.1)
+  with pytest.raises(ValueError, match=r"the batches have T of \[1, 2\]; pad them to one T"):
+    rc_jax.learn_thresholds([recorded([[0.9] * n], [[True] * n]) for n in (1, 2)], 0.1)

@@ -173,6 +173,13 @@ def test_logits_without_steps(shape):
     rc_jax.first_crossing(jnp.zeros(shape), 0.6)
 
 
+def test_traced_lengths_are_clipped():
+  """They cannot be checked, and step -1 would be read from the row's end."""
+  logits = jnp.zeros((2, 4, 3))
+  step = jax.jit(lambda lengths: rc_jax.rank_code(logits, 0.6, lengths).step)(jnp.array([0, 9]))
+  assert step.tolist() == [0, 3]
+
+
 @pytest.mark.parametrize(
   "lengths, message",
   [

@@ -10,6 +10,7 @@ import pytest
 from jax.sharding import PartitionSpec
 
 import rc_jax
+from rc_jax.objectives import Objective
 
 B, T, C = 8, 5, 3
 
@@ -185,7 +186,7 @@ def test_a_loss_gets_float32_logits():
   [
     (lambda z, y: z, r"loss gives float32\[3\] for one row, .*; give one float scalar"),
     (lambda z, y: y, r"loss gives int32\[\] for one row, logits float32\[3\] and label int32"),
-    (lambda z, y: (z[0], y), r"loss gives \('float32\[\]', 'int32\[\]'\) for one row"),
+    (lambda z, y: (z[0], y), r"loss gives \(float32\[\], int32\[\]\) for one row"),
     (lambda z: z[0], r"loss cannot take one row, logits float32\[3\] and label int32\[\]: "),
   ],
 )
@@ -335,6 +336,34 @@ def test_augment_draws_from_the_runs_key_and_the_update_count():
   assert len(set(losses)) == 3
 
 
+def test_on_a_mapped_axis_each_device_augments_with_a_key_of_its_own():
+  drawn = []
+
+  def augment(key, data):
+    jax.debug.callback(lambda k: drawn.append(k.tolist()), jax.random.key_data(key))
+    return data
+
+  train = rc_jax.make_train(scripted, optax.sgd(0.0), augment=augment, axis_name="devices")
+  halves = jax.tree.map(lambda a: a.reshape(2, -1, *a.shape[1:]), batch())
+  jax.vmap(train.update, (None, 0), axis_name="devices")(start(train), halves)
+  jax.effects_barrier()
+  assert len(drawn) == 2 and drawn[0] != drawn[1]
+
+
+@jax.numpy_dtype_promotion("standard")  # which that optimizer needs
+def test_an_optimizer_that_watches_the_loss():
+  watching = optax.chain(optax.sgd(0.1), optax.contrib.reduce_on_plateau(accumulation_size=1))
+  train = rc_jax.make_train(scripted, watching, theta=0.6)
+  state, metrics = train.update(start(train), batch())
+  assert state.opt_state[1].best_value == metrics.loss
+
+
+def test_parameters_without_a_gradient_are_refused():
+  counting = scripted._replace(init=lambda key, x: {"shift": jnp.zeros_like(x), "n": jnp.int32(3)})
+  with pytest.raises(ValueError, match=r"params\['n'\] is int32; parameters are floats"):
+    start(rc_jax.make_train(counting, optax.sgd(0.1)))
+
+
 def test_init_keys():
   train = rc_jax.make_train(elman, optax.sgd(0.1))
   one, same, other = (start(train, seed=s) for s in (0, 0, 1))
@@ -473,11 +502,13 @@ def test_padding_does_not_reach_the_parameters():
     ({"theta": np.full((2, 2), 0.9)}, r"theta has shape \(2, 2\)"),
     ({"beta": -0.1}, r"beta is -0\.1; .* must be 0 or more"),
     ({"loss": "focal"}, r"loss is 'focal'; give a function of one row"),
+    ({"optimizer": 1e-3}, r"optimizer is 0\.001; give one of optax"),
+    ({"objective": Objective(lambda *row: 0.0, extra_outputs=1)}, "1 extra_outputs and no act"),
   ],
 )
 def test_bad_options(options, message):
   with pytest.raises(ValueError, match=message):
-    rc_jax.make_train(scripted, optax.sgd(0.1), **options)
+    rc_jax.make_train(scripted, **({"optimizer": optax.sgd(0.1)} | options))
 
 
 @pytest.mark.parametrize("objective", ["rc", "eos"])

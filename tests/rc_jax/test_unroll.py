@@ -298,6 +298,29 @@ def test_a_step_that_does_not_keep_its_contract(step, message):
     rc_jax.unroll_to_spike(step, None, jnp.zeros((2, 3)), xs, 0.9)
 
 
+@jax.tree_util.register_pytree_node_class
+class Bag:
+  """A carry whose class says of no two that they are equal."""
+
+  def __init__(self, h):
+    self.h = h
+
+  def tree_flatten(self):
+    return (self.h,), None
+
+  @classmethod
+  def tree_unflatten(cls, _, leaves):
+    return cls(*leaves)
+
+
+def test_a_carry_of_ones_own_class():
+  step = lambda p, c, x: (Bag(c.h + x), c.h + x)
+  found = rc_jax.unroll(step, None, Bag(jnp.zeros(3)), jnp.ones((4, 3)))
+  np.testing.assert_array_equal(found[:, 0], [1, 2, 3, 4])
+  with pytest.raises(ValueError, match=r"carry .*Bag.*float32\[3\].* into .*Bag.*float32\[\]"):
+    rc_jax.unroll(lambda p, c, x: (Bag(x[0]), x), None, Bag(jnp.zeros(3)), jnp.ones((4, 3)))
+
+
 def test_an_encode_whose_result_the_step_cannot_take():
   with pytest.raises(ValueError, match=r"step cannot take carry .* encoded input float32\[6\]"):
     rc_jax.unroll(
@@ -311,7 +334,7 @@ def test_an_encode_whose_result_the_step_cannot_take():
     ((2, 3), (3, 4, 3), None, r"xs has 3 rows, but carry and lengths have \[\(2,\)\]"),
     ((3, 3), (3, 4, 3), (2,), r"xs has 3 rows, but carry and lengths have \[\(2,\)\]"),
     ((3, 3), (3, 4, 3), (3, 1), "give all of them the same leading axis"),
-    ((3,), (3,), None, r"xs has shape \[3\]; give \[B, T, \.\.\.\]"),
+    ((3,), (3,), None, r"xs has shape \(3,\); give \[B, T, \.\.\.\]"),
   ],
 )
 def test_rows_that_disagree(carry, xs, lengths, message):

@@ -53,7 +53,8 @@ class Spotter {
     const { window, hop, sampleRate, refractory, classNames, notReported } = this.model;
     const events = [], steps = [];
     for (const sample of samples) {
-      this.samples.push(sample);
+      // What is no sample would stay in the network's state for ever.
+      this.samples.push(Math.abs(sample) <= 32768 ? sample : 0);
       this.heard += 1;
       if (this.samples.length < window) continue;
       this.frames.push(this.computeFrame());

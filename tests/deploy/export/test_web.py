@@ -71,6 +71,22 @@ def test_a_thousand_chained_steps_have_the_probabilities_of_python(page, run_fol
   ]
 
 
+@needs_node
+def test_what_is_no_sample_is_silence_to_the_page(page, tmp_path):
+  audio = sound(2)
+  (tmp_path / "model.json").write_text(
+    re.search(r'id="model">(.*?)</script>', page.read_text(), re.S)[1]
+  )
+  code = f"{web.__file__.removesuffix('web.py')}page/spotter.js"
+  heard = []
+  for bad in ([0, 0], [np.nan, 1e20]):
+    audio[8000:8002] = bad
+    (tmp_path / "audio").write_bytes(audio.astype("<f4").tobytes())
+    command = ["node", "-e", HEAR, code, tmp_path / "model.json", tmp_path / "audio"]
+    heard.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+  assert heard[0] == heard[1] and "null" not in heard[0]
+
+
 def test_a_class_name_cannot_end_the_script(page, run_folder, tmp_path):
   run = load_speech_run(str(run_folder))._replace(class_names=("</script><b>", "no", "unknown"))
   (text,) = web.write_page(tmp_path / "odd", run, RULE)
