@@ -18,8 +18,10 @@ def require_network(url: str, otherwise: str, timeout: float = 10.0) -> None:
   Raises:
     ValueError: if no connection can be made.
   """
-  scheme = urllib.parse.urlsplit(url).scheme
-  parts = urllib.parse.urlsplit(urllib.request.getproxies().get(scheme, url))
+  parts = urllib.parse.urlsplit(url)
+  proxy = urllib.request.getproxies().get(parts.scheme)
+  if proxy and not urllib.request.proxy_bypass(parts.netloc):
+    parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
   port = parts.port or {"https": 443}.get(parts.scheme, 80)
   try:
     socket.create_connection((parts.hostname or "", port), timeout=timeout).close()

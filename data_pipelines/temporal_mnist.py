@@ -246,7 +246,9 @@ def _make_split(images: np.ndarray, labels: np.ndarray, name: str) -> Split:
 
 def _read_mnist(data_dir: str | None) -> list[tuple[np.ndarray, np.ndarray]]:
   """Reads images and labels of MNIST, for training and for testing."""
-  paths = _download() if data_dir is None else {n: pathlib.Path(data_dir) / n for n in MD5}
+  paths = (
+    _download() if data_dir is None else {n: pathlib.Path(data_dir).expanduser() / n for n in MD5}
+  )
   return [
     (
       _read_idx(f"{part}-images-idx3-ubyte.gz", paths, IMAGE_SHAPE),
@@ -261,14 +263,15 @@ def _download() -> dict[str, pathlib.Path]:
 
   TFDS downloads them, but does not prepare them: for that its own builder needs TensorFlow.
   """
-  require_network(
-    URL,
-    "Without a network, give the folder of the four archives with --data_dir, or use "
-    "--dataset=digits.",
-  )
   import tensorflow_datasets as tfds
 
   folder = pathlib.Path("~/tensorflow_datasets/downloads/mnist").expanduser()
+  if len(list(folder.glob("*.gz"))) < len(MD5):
+    require_network(
+      URL,
+      "Without a network, give the folder of the four archives with --data_dir, or use "
+      "--dataset=digits.",
+    )
   manager = tfds.download.DownloadManager(download_dir=folder, register_checksums=False)
   return manager.download({name: URL + name for name in MD5})
 

@@ -21,7 +21,7 @@ from experiments.harness.settings import Settings
 from experiments.harness.task import Task
 from experiments.registry import Binary, load_binary, run_command
 
-flags.DEFINE_list("seeds", ["0"], "Seeds of the members.")
+flags.DEFINE_list("seeds", None, "Seeds of the members. Default: --seed.")
 flags.DEFINE_list("betas", None, "Betas of the members, each with every seed. Default: --beta.")
 
 
@@ -40,7 +40,8 @@ def main(experiment: str) -> int:
   binary = load_binary(experiment)
   settings = read_settings(binary.EXPERIMENT)
   root = pathlib.Path(os.path.expanduser(FLAGS.workdir or f"runs/{experiment}-population"))
-  return run_together(make_members(binary, settings, FLAGS.seeds, FLAGS.betas, root))
+  seeds = [str(settings.seed)] if FLAGS.seeds is None else FLAGS.seeds
+  return run_together(make_members(binary, settings, seeds, FLAGS.betas, root))
 
 
 def make_members(

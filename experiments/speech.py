@@ -21,6 +21,7 @@ LSTM 285,447.
 """
 
 import functools
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,13 +55,25 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_string("cache_dir", None, "Of decoded audio. Default: rc_jax in the user's cache.")
 flags.DEFINE_integer(
-  "shift_frames", 0, "Move each training clip by up to so many frames of 10 ms, 0 as in the paper."
+  "shift_frames",
+  0,
+  "Move each training clip by up to so many frames of 10 ms, 0 as in the paper.",
+  0,
+  100,
 )
-flags.DEFINE_float("stretch", 0.0, "Play each training clip faster or slower by up to this share.")
-flags.DEFINE_float("gain", 0.0, "Change each training clip's loudness by up to so many nats.")
-flags.DEFINE_float("noise", 0.0, "Gaussian noise on training log-mel values, in nats, at most.")
-flags.DEFINE_integer("mask_frames", 0, "Widest gap in time in each training clip, in frames.")
-flags.DEFINE_integer("mask_bands", 0, "Widest gap in frequency in each training clip, in bands.")
+flags.DEFINE_float(
+  "stretch", 0.0, "Play each training clip faster or slower by up to this share.", 0.0, 0.5
+)
+flags.DEFINE_float("gain", 0.0, "Change each training clip's loudness by up to so many nats.", 0.0)
+flags.DEFINE_float(
+  "noise", 0.0, "Gaussian noise on training log-mel values, in nats, at most.", 0.0
+)
+flags.DEFINE_integer(
+  "mask_frames", 0, "Widest gap in time in each training clip, in frames.", 0, 100
+)
+flags.DEFINE_integer(
+  "mask_bands", 0, "Widest gap in frequency in each training clip, in bands.", 0, 19
+)
 flags.DEFINE_string(
   "background", None, "Sound mixed into training samples: synthetic, or a folder of recordings."
 )
@@ -157,6 +170,8 @@ def setup(settings: Settings) -> Task:
 
 def _load(settings: Settings) -> speech.Speech:
   given = settings.flags
+  if given["dataset"] == "speech_commands" and given["data_dir"]:
+    _refuse_own_recordings(pathlib.Path(given["data_dir"]).expanduser(), given["keywords"])
   return speech.load(
     given["dataset"],
     data_dir=given["data_dir"],
@@ -165,6 +180,16 @@ def _load(settings: Settings) -> speech.Speech:
     progress=settings.progress,
     **{name: given[name] for name in _READING_FLAGS},
   )
+
+
+def _refuse_own_recordings(folder: pathlib.Path, keywords: Sequence[str]) -> None:
+  """Raises ValueError for a folder of words, which --dataset=folder reads."""
+  words = [word for word in keywords if (folder / word).is_dir()]
+  if words:
+    raise ValueError(
+      f"--data_dir={folder} has a folder {words[0]!r}, as recordings of one's own have; give "
+      "--dataset=folder, too"
+    )
 
 
 def _make_augmentation(settings: Settings) -> speech.Augmentation:
@@ -209,7 +234,8 @@ def _train_on_scenes(task: Task, data: speech.Speech, settings: Settings) -> Tas
     fetch=functools.partial(speech.cut_excerpts, scenes=scenes),
     data=sounds,
     augment=augment,
-    fingerprint=task.fingerprint | {"background": identify_samples(background)},
+    fingerprint=task.fingerprint
+    | {"background": identify_samples(background), "other speech": identify_samples(spoken)},
   )
 
 

@@ -20,9 +20,9 @@ from absl import flags
 from experiments.harness.figures import BLUE, COLUMN, RED, STYLE
 from experiments.harness.flags import FLAGS, read_settings
 from experiments.harness.run import run
-from experiments.harness.settings import Settings
+from experiments.harness.settings import FREE_FLAGS, LOCAL_FLAGS, Settings
 from experiments.harness.tables import format_table
-from experiments.harness.workdir import read_metrics, read_result, write_text
+from experiments.harness.workdir import LENGTHS, read_metrics, read_result, to_plain, write_text
 from experiments.registry import Binary, load_binary, run_command
 
 try:
@@ -56,15 +56,22 @@ def main(experiment: str) -> int:
   low, high = _parse_range(FLAGS.beta_range)
   binary = load_binary(experiment)
   settings = read_settings(binary.EXPERIMENT)
+  _check_held_out(settings)
   study = _open(experiment, root, FLAGS.storage)
+  _refuse_other(study, settings, (low, high))
   _take_up(study)
   while len(study.get_trials(states=(State.COMPLETE, State.RUNNING))) < FLAGS.trials:
-    study.sampler = optuna.samplers.RandomSampler(settings.seed * 10_000 + len(study.trials))
+    # A trial that was stopped does not count, so that those after it draw what they would have.
+    number = sum(trial.state != State.FAIL for trial in study.trials)
+    study.sampler = optuna.samplers.RandomSampler(settings.seed * 10_000 + number)
     if status := _make_trial(study, binary, settings, root, (low, high)):
       return status
     _report(study, root)
   _report(study, root)
-  print((root / "sweep.md").read_text())
+  if (root / "sweep.md").exists():
+    print((root / "sweep.md").read_text())
+  else:
+    print("all trials run in other processes, and none is done yet; the same command reports them")
   return 0
 
 
@@ -85,6 +92,9 @@ def _make_trial(
   try:
     own = settings.replace(beta=beta, workdir=str(root / folder))
     status = run(binary.setup(own), own)
+  except (KeyboardInterrupt, OSError):  # the same command goes on with this trial
+    _give_up(study, trial.number)
+    raise
   except BaseException:
     study.tell(trial, state=State.FAIL)
     raise
@@ -93,6 +103,36 @@ def _make_trial(
   else:
     study.tell(trial, _read_validation(trial, root / folder))
   return status
+
+
+def _check_held_out(settings: Settings) -> None:
+  """Raises ValueError where what chooses beta would be a part of what trains."""
+  for name in ("holdout", "validation_share"):
+    if settings.flags.get(name) == 0:
+      raise ValueError(
+        f"--{name} is 0, and the sweep chooses beta on what is held out; leave it out"
+      )
+
+
+def _refuse_other(study: optuna.Study, settings: Settings, beta_range: tuple[float, float]) -> None:
+  """Keeps what all trials share, and raises ValueError if the study was begun with something else.
+
+  Raises:
+    ValueError: other settings, or another range of beta.
+  """
+  free = {*FREE_FLAGS, *LOCAL_FLAGS, "beta"} - LENGTHS
+  shared = to_plain({k: v for k, v in settings.flags.items() if k not in free})
+  shared["beta_range"] = list(beta_range)
+  before = study.user_attrs.get("settings")
+  if before is None:
+    study.set_user_attr("settings", shared)
+    return
+  names = sorted(k for k in {**before, **shared} if before.get(k) != shared.get(k))
+  if names:
+    difference = ", ".join(f"{k} was {before.get(k)!r}, is {shared.get(k)!r}" for k in names)
+    raise ValueError(
+      f"the study has trials with other settings ({difference}); choose another --workdir"
+    )
 
 
 def _parse_range(given: list[str]) -> tuple[float, float]:
@@ -177,6 +217,8 @@ def _read_validation(trial: optuna.Trial, workdir: pathlib.Path) -> float:
 def _report(study: optuna.Study, root: pathlib.Path) -> None:
   """Writes sweep.md and sweep.png from the trials that are done."""
   done = sorted(study.get_trials(states=(State.COMPLETE,)), key=lambda trial: trial.params["beta"])
+  if not done:
+    return  # all trials run elsewhere
   best = study.best_trial
   columns = ("beta", "validation accuracy", "mean step", "test accuracy", "mean step", "folder")
   text = [

@@ -142,33 +142,42 @@ def make_loss_of_objective(
     )
     assert outputs is not None
     outputs = outputs.astype(jnp.float32)
+    classes = _count_classes(objective, outputs)
     if to_end:
-      code = _read_decisions(objective, outputs, batch, theta_now)
+      code = _read_decisions(objective, outputs, classes, batch, theta_now)
       lengths = batch.lengths
     else:
       lengths = code.step + 1
-    losses = _find_losses(objective, outputs, batch._replace(lengths=lengths), keys)
+    losses = _find_losses(objective, outputs, classes, batch._replace(lengths=lengths), keys)
     mean_loss = jnp.mean(losses)
     return mean_loss, _make_metrics(mean_loss, code, computed, batch)
 
   return loss_fn
 
 
-def _read_decisions(objective: Objective, outputs: Array, batch: Batch, theta: Any) -> RankCode:
-  """The decisions of the rows, from their outputs `[B, T, O]`."""
-  classes = outputs.shape[-1] - objective.extra_outputs
-  read = lambda row: run_act(objective.act, row, classes)
-  return rank_code(jax.vmap(read)(jax.lax.stop_gradient(outputs)), theta, batch.lengths)
-
-
-def _find_losses(objective: Objective, outputs: Array, batch: Batch, keys: Key | None) -> Array:
-  """The loss `[B]` of each row; NaN, like its gradient, where the label is out of range."""
+def _count_classes(objective: Objective, outputs: Array) -> int:
+  """Returns C of outputs `[B, T, O]`; raises ValueError if fewer than two are left."""
   classes = outputs.shape[-1] - objective.extra_outputs
   if classes < 2:
     raise ValueError(
       f"the network has {outputs.shape[-1]} outputs, of which the objective takes "
       f"{objective.extra_outputs} for itself; give it 2 or more for classes beside them"
     )
+  return classes
+
+
+def _read_decisions(
+  objective: Objective, outputs: Array, classes: int, batch: Batch, theta: Any
+) -> RankCode:
+  """The decisions of the rows, from their outputs `[B, T, O]`."""
+  read = lambda row: run_act(objective.act, row, classes)
+  return rank_code(jax.vmap(read)(jax.lax.stop_gradient(outputs)), theta, batch.lengths)
+
+
+def _find_losses(
+  objective: Objective, outputs: Array, classes: int, batch: Batch, keys: Key | None
+) -> Array:
+  """The loss `[B]` of each row; NaN, like its gradient, where the label is out of range."""
   labels, valid = read_labels(batch.labels, classes)
   heard = jnp.arange(outputs.shape[1])[None] < batch.lengths[:, None]
   # What lies in the padding depends on nothing, so that no loss can let it matter by mistake.

@@ -113,7 +113,17 @@ def _find_in_folder(folder: pathlib.Path) -> Paths:
     if not found[pattern]:
       other = found[pair[0] if pattern == pair[1] else pair[1]][0].name
       raise ValueError(f"{folder} has {other} but no {pattern}; looked for {sought}")
-  return Paths(found[pair[0]][0], found[pair[1]][0])
+  train, test = (found[pattern][0] for pattern in pair)
+  of_train, of_test = (
+    path.name.removesuffix(pattern.removeprefix("*"))
+    for path, pattern in zip((train, test), pair, strict=True)
+  )
+  if of_train != of_test:
+    raise ValueError(
+      f"{folder} has {train.name} and {test.name}, which are of two data sets; name the files with "
+      "--train and --test"
+    )
+  return Paths(train, test)
 
 
 def _find_packaged(dataset: str) -> Paths:

@@ -6,6 +6,7 @@ which every channel is NaN are taken for padding, as tslearn and others pad.
 
 import pathlib
 import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
@@ -151,7 +152,7 @@ def _load(path: pathlib.Path) -> Any:
   except OSError as error:
     reason = error.strerror or error
     raise ValueError(f"{path} cannot be read ({reason}); give a file of np.savez") from error
-  except (ValueError, EOFError, zipfile.BadZipFile) as error:
+  except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
     if "allow_pickle" in str(error):
       raise ValueError(
         f"{path}:{reading} holds objects, or is no file of NumPy; give arrays of numbers or text, "

@@ -60,6 +60,7 @@ def folder_source(data_dir, speaker_pattern: str, clip_at: str = "start") -> Sou
     read=read,
     missing=assigned.missing,
     shared_speakers=assigned.shared_speakers,
+    unnamed=assigned.unnamed,
     ignored=ignored,
   )
 

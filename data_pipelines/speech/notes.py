@@ -16,6 +16,7 @@ class Notes(NamedTuple):
     skipped: one line for each file that could not be used, which names it and says why.
     missing: entries of the split lists that have no file.
     shared_speakers: speakers whom the split lists put into more than one split.
+    unnamed: names of recordings that tell no speaker, so that splits may share one.
     ignored: names of files and folders among the recordings that are not read.
     long: names of recordings longer than a second, of which a second was taken.
     silent: names of recordings whose samples are zero, but for one unit of 16 bits.
@@ -25,6 +26,7 @@ class Notes(NamedTuple):
   skipped: tuple[str, ...]
   missing: tuple[str, ...]
   shared_speakers: tuple[str, ...]
+  unnamed: tuple[str, ...]
   ignored: tuple[str, ...]
   long: tuple[str, ...]
   silent: tuple[str, ...]
@@ -40,6 +42,7 @@ class Notes(NamedTuple):
       ("bad files skipped", self.skipped),
       ("list entries without a file", self.missing),
       ("speakers in more than one split", self.shared_speakers),
+      ("names without a speaker (--speaker_pattern), who may be in several splits", self.unnamed),
       ("files and folders that are no .wav, .flac or .ogg, not read", self.ignored),
       ("recordings longer than a second, of which one second is taken (--clip_at)", self.long),
       ("recordings that are silent", self.silent),
@@ -90,6 +93,7 @@ def take_notes(
     entry.skipped,
     source.missing,
     source.shared_speakers,
+    source.unnamed,
     source.ignored,
     named("seconds", lambda seconds: seconds > 1),
     named("silent", bool),

@@ -81,7 +81,7 @@ def _write_lines(
   kind: Kind, keywords: Sequence[str], split: str, number: int, rng: np.random.Generator
 ) -> list[espeak.Utterance]:
   """Draws what is said: text, voice, speed and pitch of each utterance."""
-  heard = {like for word in keywords for like in (word, *texts.HOMOPHONES.get(word, ()))}
+  heard = {like for word in keywords for like in texts.list_homophones(word.lower())}
   words = [word for word in texts.WORDS if word not in heard]
   half = texts.SENTENCES[split == "test" :: 2]
   sentences = [s for s in half if not heard & set(re.findall("[a-z]+", s.lower()))]

@@ -42,6 +42,7 @@ class Source(NamedTuple):
       `UnreadableError` where the system could not read it.
     missing: entries of the split lists that have no file.
     shared_speakers: speakers whom the split lists put into more than one split.
+    unnamed: clips whose name tells no speaker, and so may share one across splits.
     ignored: names of what lies among the recordings and is not read.
   """
 
@@ -51,6 +52,7 @@ class Source(NamedTuple):
   read: Callable[[str, int], Clip]
   missing: tuple[str, ...] = ()
   shared_speakers: tuple[str, ...] = ()
+  unnamed: tuple[str, ...] = ()
   ignored: tuple[str, ...] = ()
 
 

@@ -25,11 +25,13 @@ class Assignment(NamedTuple):
     names: for each of `SPLITS` its clips, `word/file`, sorted.
     missing: entries of the lists that have no file.
     shared_speakers: speakers who are in more than one split. With the hash rule there are none.
+    unnamed: clips whose name tells no speaker, where the hash rule took each for one of its own.
   """
 
   names: dict[str, list[str]]
   missing: tuple[str, ...]
   shared_speakers: tuple[str, ...]
+  unnamed: tuple[str, ...]
 
 
 def hashed_split(speaker: str) -> str:
@@ -99,7 +101,8 @@ def assign(
     homes[who].add(split)
   missing = tuple(sorted(set(split_of) - existing))
   shared = tuple(sorted(who for who, splits in homes.items() if len(splits) > 1))
-  return Assignment(result, missing, shared)
+  alone = (name for name in sorted(existing) if speaker(name) == pathlib.PurePath(name).stem)
+  return Assignment(result, missing, shared, tuple(alone) if listed is None else ())
 
 
 def parse_list(text: str) -> list[str]:

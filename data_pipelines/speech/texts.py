@@ -4,17 +4,16 @@ The words train, the sentences measure. Most sentences are Harvard sentences (IE
 Practice for Speech Quality Measurements, 1969).
 """
 
-# Words that sound like another one which may be a keyword.
-HOMOPHONES = {
-  "two": ("to", "too"),
-  "four": ("for", "fore"),
-  "one": ("won",),
-  "eight": ("ate",),
-  "no": ("know",),
-  "right": ("write", "rite"),
-  "off": ("of",),
-  "zero": ("xero",),
-}
+_HOMOPHONES = (
+  *({"two", "to", "too"}, {"four", "for", "fore"}, {"one", "won"}, {"eight", "ate"}),
+  *({"no", "know"}, {"right", "write", "rite"}, {"off", "of"}, {"zero", "xero"}),
+)
+
+
+def list_homophones(word: str) -> set[str]:
+  """Returns a word in lower case and those that a listener takes for it."""
+  return {word}.union(*(alike for alike in _HOMOPHONES if word in alike))
+
 
 WORDS = """
 the a of and in that it was his with as at be this had not are but from they have which you were

@@ -29,5 +29,7 @@ def test_a_proxy_is_asked_in_its_place(without_proxy, monkeypatch):
   with socket.create_server(("127.0.0.1", 0)) as proxy:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.getsockname()[1]}")
     require_network(f"http://127.0.0.1:{closed_port()}/archive", "")
+    monkeypatch.setenv("http_proxy", f"127.0.0.1:{proxy.getsockname()[1]}")  # as many write it
+    require_network(f"http://127.0.0.1:{closed_port()}/archive", "")
   with pytest.raises(ValueError, match="cannot be reached"):
     require_network(f"http://127.0.0.1:{closed_port()}/archive", "")

@@ -140,6 +140,7 @@ def test_scenes_are_trained_on_and_gone_on_with(words, tmp_path, no_pictures):
     ({"snr_db": "10,20"}, "--snr_db is of --background"),
     ({"lead_in_seconds": "0.2"}, "give 0, or 0.3"),
     ({"lead_out_seconds": "-1"}, "give 0 to 10"),
+    ({"dataset": "speech_commands"}, "has a folder .low., as recordings .* give --dataset=folder"),
     ({"lead_in_seconds": "1", "model": "cnn"}, "do not fit --model=cnn"),
     ({"background": "synthetic", "snr_db": "30,10"}, "--snr_db is 30,10; give the lowest"),
     ({"background": "nowhere"}, "nowhere is no folder"),

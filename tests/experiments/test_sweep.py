@@ -49,6 +49,13 @@ def test_stopped_and_taken_up(tmp_path, monkeypatch, capsys):
   capsys.readouterr()
   assert search(tmp_path, trials="2", epochs="2") == 0  # no more to do
   assert "trial-002" not in capsys.readouterr().out
+  with pytest.raises(ValueError, match=r"other settings \(units was 4, is 5\); choose another"):
+    search(tmp_path, trials="2", epochs="2", units="5")
+  drawn = {row[2]: float(row[0]) for row in rows}
+  for number, name in enumerate(("trial-000", "trial-001")):  # as if nobody had stopped it
+    sampler = optuna.samplers.RandomSampler(number)
+    beta = optuna.create_study(sampler=sampler).ask().suggest_float("beta", 0.15, 2)
+    assert drawn[name] == pytest.approx(beta, abs=1e-4)
 
 
 def test_trials_of_a_process_that_is_gone_are_taken_up(tmp_path):
@@ -68,6 +75,7 @@ def test_trials_of_a_process_that_is_gone_are_taken_up(tmp_path):
   [
     ({"beta_range": "2,0.15"}, "--beta_range is '2,0.15'; give the lowest and the highest"),
     ({"beta_range": "high"}, "--beta_range is 'high'; give"),
+    ({"holdout": "0"}, "--holdout is 0, and the sweep chooses beta on what is held out"),
     ({"storage": "nothing"}, "--storage=nothing cannot be opened"),
   ],
 )

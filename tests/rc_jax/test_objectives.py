@@ -359,7 +359,10 @@ def test_what_does_not_go_with_an_objective():
   for options, message in (
     ({"objective": every, "beta": 0.1}, r"beta is 0\.1; the entropy reward is for .* leave it 0"),
     ({"objective": every, "loss": lambda z, y: z[0]}, "an Objective has a loss of its own"),
-    ({"objective": own}, r"loss gives float32\[5, 3\] for a key, one row.s outputs float32\[5, 3\]"),
+    (
+      {"objective": own},
+      r"loss gives float32\[5, 3\] for a key, one row.s outputs float32\[5, 3\]",
+    ),
     ({"objective": objectives.until_spike(objectives.sprt())}, "this one has an act or extra"),
     ({"objective": few}, "the network has 3 outputs, of which the objective takes 2"),
     ({"objective": other}, r"act gives float32\[2\] for outputs float32\[3\]; give logits"),

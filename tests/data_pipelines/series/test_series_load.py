@@ -230,6 +230,8 @@ def test_what_was_looked_for_is_said(tmp_path):
   (tmp_path / "test.npz").unlink()
   write_ts(tmp_path / "c_TEST.ts", *good)
   find("has b_TEST.ts, c_TEST.ts; name the files with --train", data_dir=str(tmp_path))
+  (tmp_path / "b_TEST.ts").unlink()
+  find("has b_TRAIN.ts and c_TEST.ts, which are of two data sets", data_dir=str(tmp_path))
 
 
 def test_aeon_that_is_absent_is_named(monkeypatch):

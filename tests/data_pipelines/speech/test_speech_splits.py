@@ -124,6 +124,14 @@ def test_lists_decide_and_what_they_lack_is_noted():
   assert assigned.shared_speakers == ("s",)
 
 
+def test_names_that_tell_no_speaker_are_noted():
+  names = ["a/anna_1.wav", "a/anna_2.wav", "a/s_nohash_0.wav"]
+  assert assign(names, None, speaker_finder(SPEAKER_PATTERN)).unnamed == tuple(names[:2])
+  assert assign(names, None, speaker_finder("^([^_]+)_")).unnamed == ()
+  listed = {"validation": names[:1], "test": names[1:2]}
+  assert assign(names, listed, speaker_finder(SPEAKER_PATTERN)).unnamed == ()
+
+
 def test_a_clip_on_both_lists_is_an_error():
   with pytest.raises(ValueError, match=r"a/x\.wav is on validation_list\.txt and on testing_list"):
     assign(["a/x.wav"], {"validation": ["a/x.wav"], "test": ["a/x.wav"]}, lambda name: name)
