@@ -28,9 +28,9 @@ class Source {
     else this.closers.push(close);
   }
 
-  /** Opens an audio context at the network's rate, and says a text while it runs. */
-  openContext(text) {
-    const context = new AudioContext({ sampleRate: model.sampleRate });
+  /** Opens an audio context, and says a text while it runs. */
+  openContext(text, options = {}) {
+    const context = new AudioContext(options);
     // Browsers let no sound begin before somebody has clicked on the page.
     const resume = () => context.resume();
     const tell = () => say(context.state === "running" ? text : "Click on the page to begin.");
@@ -132,7 +132,9 @@ async function listen() {
       channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
     mine.keep(() => sound.getTracks().forEach((one) => one.stop()));
     sound.getTracks()[0].onended = () => mine.stop("The microphone is gone.");
+    // At the rate of the microphone, since Firefox resamples none.
     const context = mine.openContext("listening");
+    const resampler = new Resampler(context.sampleRate, model.sampleRate);
     const code = `registerProcessor("take", class extends AudioWorkletProcessor {
       process(inputs) { if (inputs[0][0]) this.port.postMessage(inputs[0][0].slice()); return true; }
     })`;
@@ -140,7 +142,7 @@ async function listen() {
     await context.audioWorklet.addModule(`data:text/javascript,${encodeURIComponent(code)}`);
     const take = new AudioWorkletNode(
       context, "take", { channelCount: 1, channelCountMode: "explicit" });
-    take.port.onmessage = (message) => mine.hear(Array.from(message.data));
+    take.port.onmessage = (message) => mine.hear(resampler.push(Array.from(message.data)));
     context.createMediaStreamSource(sound).connect(take);
   } catch (error) {
     mine.stop(`The microphone cannot be used (${error.message}); choose a recording instead.`);
@@ -150,7 +152,7 @@ async function listen() {
 /** Hears a recording while it is played. */
 async function play(file) {
   const mine = new Source();
-  const context = mine.openContext(`playing ${file.name}`);
+  const context = mine.openContext(`playing ${file.name}`, { sampleRate: model.sampleRate });
   let sound;
   try {
     sound = await context.decodeAudioData(await file.arrayBuffer());

@@ -128,4 +128,38 @@ function apply(layer, x) {
   return y;
 }
 
-if (typeof module !== "undefined") module.exports = { Spotter };
+/** Brings samples to another rate as they arrive: a sinc under a Hann window, 16 zeros to a side. */
+class Resampler {
+  constructor(from, to) {
+    this.step = from / to;
+    this.cutoff = 0.95 * Math.min(1, to / from); // of the band that is kept, to half of `from`
+    this.reach = Math.ceil(16 / this.cutoff);
+    this.samples = new Array(this.reach).fill(0);
+    this.at = this.reach; // of the next sample within `samples`
+  }
+
+  push(samples) {
+    if (this.step === 1) return samples;
+    for (const sample of samples) this.samples.push(sample);
+    const found = [];
+    for (; this.at + this.reach < this.samples.length; this.at += this.step) {
+      found.push(this.compute(this.at));
+    }
+    const done = Math.floor(this.at) - this.reach;
+    this.samples.splice(0, done);
+    this.at -= done;
+    return found;
+  }
+
+  compute(at) {
+    let sum = 0;
+    for (let n = Math.ceil(at - this.reach); n <= at + this.reach; n++) {
+      const angle = Math.PI * (n - at);
+      const sinc = angle === 0 ? this.cutoff : Math.sin(this.cutoff * angle) / angle;
+      sum += this.samples[n] * sinc * (0.5 + 0.5 * Math.cos(angle / this.reach));
+    }
+    return sum;
+  }
+}
+
+if (typeof module !== "undefined") module.exports = { Resampler, Spotter };

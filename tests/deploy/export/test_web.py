@@ -71,6 +71,37 @@ def test_a_thousand_chained_steps_have_the_probabilities_of_python(page, run_fol
   ]
 
 
+RESAMPLE = """
+const { Resampler } = require(process.argv[1]);
+const heard = (from, frequency, size) => {
+  const resampler = new Resampler(from, 16000), found = [];
+  const turn = (2 * Math.PI * frequency) / from;
+  const tone = Array.from({ length: from / 5 }, (_, n) => Math.sin(turn * n));
+  for (let at = 0; at < tone.length; at += size) {
+    found.push(...resampler.push(tone.slice(at, at + size)));
+  }
+  return found;
+};
+console.log(JSON.stringify([
+  heard(48000, 1000, 128), heard(48000, 1000, 4800), heard(44100, 1000, 128),
+  heard(48000, 9000, 128), heard(8000, 1000, 128), heard(16000, 1000, 128),
+]));
+"""
+
+
+@needs_node
+def test_the_page_brings_a_microphone_to_its_rate():
+  """Tones of 1 kHz stay as they are, in any pieces; one above the new band goes."""
+  code = f"{web.__file__.removesuffix('web.py')}page/spotter.js"
+  done = subprocess.run(["node", "-e", RESAMPLE, code], capture_output=True, text=True, check=True)
+  found = [np.array(one) for one in json.loads(done.stdout)]
+  np.testing.assert_array_equal(found[0], found[1])
+  for k, one in enumerate(found):
+    tone = 0 if k == 3 else np.sin(2 * np.pi * 1000 * np.arange(len(one)) / 16_000)
+    assert 3100 < len(one) <= 3200
+    np.testing.assert_allclose(one[100:], np.broadcast_to(tone, len(one))[100:], atol=2e-3)
+
+
 @needs_node
 def test_what_is_no_sample_is_silence_to_the_page(page, tmp_path):
   audio = sound(2)
