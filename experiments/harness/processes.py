@@ -63,13 +63,14 @@ def join(address: str | None, number: int | None, index: int | None) -> None:
       initialization_timeout=_JOIN_SECONDS,
       heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
     )
+    lost = process_loss.describe("JAX tells more above")  # asks the others for their devices
   except (ValueError, RuntimeError) as error:
     if set(given.values()) == {None} and "should be defined" in str(error):
       signal.signal(signal.SIGABRT, signal.SIG_DFL)
       return  # a TPU of one host
     text = process_loss.shorten(error)
     raise ValueError(f"this process cannot join the others: {text}") from error
-  process_loss.say_at_abort(process_loss.describe("JAX tells more above"))
+  process_loss.say_at_abort(lost)
 
 
 def _is_on_cluster() -> bool:
