@@ -131,6 +131,7 @@ async function listen() {
     const sound = await navigator.mediaDevices.getUserMedia({ audio: {
       channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
     mine.keep(() => sound.getTracks().forEach((one) => one.stop()));
+    if (mine.isStopped) return; // while the user was asked
     sound.getTracks()[0].onended = () => mine.stop("The microphone is gone.");
     // At the rate of the microphone, since Firefox resamples none.
     const context = mine.openContext("listening");
