@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.fft
 
 from data_pipelines.speech import features
 
@@ -74,8 +75,9 @@ def make_front_end(mean: Any, std: Any) -> FrontEnd:
     frames = state.frames
     if number:
       windows = np.lib.stride_tricks.sliding_window_view(samples, features.WINDOW, axis=-1)
-      spectrum = np.fft.rfft(windows[..., : number * features.HOP : features.HOP, :] * window)
-      power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
+      # SciPy's transform rounds as XLA's does, NumPy's does not.
+      spectrum = scipy.fft.rfft(windows[..., : number * features.HOP : features.HOP, :] * window)
+      power = spectrum.real**2 + spectrum.imag**2
       new = (np.log(power @ filters + np.float32(features.LOG_OFFSET)) - mean) / std
       frames = np.concatenate([frames, new.astype(np.float32)], axis=-2)
     span = 2 * features.CONTEXT + 1

@@ -208,9 +208,7 @@ def _check_classes(
   """Raises ValueError if there are not as many names as the network has classes."""
 
   def logits(params: Params, x: Any) -> Any:
-    encoded = classifier.encode(params, x)
-    _, output = classifier.step(params, classifier.initial_carry(params), encoded)
-    return classifier.decode(params, output)
+    return classifier.run_step(params, classifier.initial_carry(params), x)[1]
 
   classes = jax.eval_shape(logits, params, jnp.zeros(shape)).shape[-1]
   if classes != len(names):

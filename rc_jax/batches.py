@@ -107,8 +107,6 @@ def _fetch(array: Array) -> np.ndarray:
 def _count_classes(classifier: Classifier, params: Params, batch: Batch) -> int:
   def logits(params: Params, inputs: Inputs) -> Array:
     x = jax.tree.map(lambda a: a[0, 0], inputs)
-    encoded = classifier.encode(params, x)
-    output = classifier.step(params, classifier.initial_carry(params), encoded)[1]
-    return classifier.decode(params, output)
+    return classifier.run_step(params, classifier.initial_carry(params), x)[1]
 
   return jax.eval_shape(logits, params, batch.inputs).shape[-1]

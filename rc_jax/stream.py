@@ -1,5 +1,6 @@
 """Decides while the input arrives, a step at a time."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -95,15 +96,13 @@ def make_stream(
     spike = (jnp.zeros(rows, bool), none - 1, none, jnp.zeros(rows, jnp.float32))
     return StreamState(initial_carries(classifier, params, rows), none, spike)
 
-  def one_step(carry: Carry, x: Inputs) -> tuple[Carry, Array]:
-    carry, output = classifier.step(params, carry, classifier.encode(params, x))
-    return carry, classifier.decode(params, output)
+  step_rows = jax.vmap(functools.partial(classifier.run_step, params))
 
   def push(state: StreamState, xs: Inputs) -> tuple[StreamState, Decision]:
     _check_rows(xs, len(state.steps_seen))
     if reset_on_decision:
       state = reset(state, state.spike[0])
-    carry, logits = jax.vmap(one_step)(state.carry, xs)
+    carry, logits = step_rows(state.carry, xs)
     check_theta(theta, logits.shape[-1], logits.shape[-1] if per_class else None)
     step, label = state.steps_seen, jnp.argmax(logits, axis=-1).astype(jnp.int32)
     at = label if per_class else jnp.minimum(step, len(thresholds) - 1)

@@ -50,6 +50,11 @@ class Classifier(NamedTuple):
   encode: Encode = identity
   decode: Decode = identity
 
+  def run_step(self, params: Params, carry: Carry, x: Inputs) -> tuple[Carry, Array]:
+    """Takes one whole step of one sequence, from its input `x` to its logits `[C]`."""
+    carry, output = self.step(params, carry, self.encode(params, x))
+    return carry, self.decode(params, output)
+
 
 class RankCode(NamedTuple):
   """The first spike of a network: its time and its label (section 2, eq. 1).

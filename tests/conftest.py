@@ -2,6 +2,7 @@
 
 import gc
 import os
+import pathlib
 import tempfile
 from importlib.metadata import version
 
@@ -57,6 +58,15 @@ def strict_dtypes(request):
   mode = "standard" if "experiments" in request.path.parts else "strict"
   with jax.numpy_dtype_promotion(mode):
     yield
+
+
+@pytest.fixture
+def shared():
+  """The folder of real recordings of words, where a checkout has it."""
+  folder = pathlib.Path(__file__).parents[2] / "shared" / "data" / "speech_commands"
+  if not folder.is_dir():
+    pytest.skip("no ../shared/data/speech_commands beside this checkout")
+  return folder
 
 
 @pytest.fixture

@@ -53,8 +53,8 @@ def make_network(run: Run) -> Function:
 
   def one(x: jax.Array, *carry: jax.Array) -> tuple[jax.Array, ...]:
     inner = jax.tree.unflatten(structure, carry)
-    inner, output = classifier.step(params, inner, classifier.encode(params, x))
-    probabilities = jax.nn.softmax(classifier.decode(params, output).astype(jnp.float32))
+    inner, logits = classifier.run_step(params, inner, x)
+    probabilities = jax.nn.softmax(logits.astype(jnp.float32))
     return probabilities, *jax.tree.leaves(inner)
 
   def call(x: jax.Array, *carry: jax.Array) -> tuple[jax.Array, ...]:

@@ -138,11 +138,7 @@ def _work(
   """
   size = len(previous.labels)
 
-  def one_step(carry: Carry, x: Any) -> tuple[Carry, Array]:
-    carry, output = classifier.step(params, carry, classifier.encode(params, x))
-    return carry, classifier.decode(params, output)
-
-  step = jax.vmap(one_step)
+  step = jax.vmap(functools.partial(classifier.run_step, params))
   first = _inputs_at(present.inputs, pool.example, pool.t)
   classes = jax.eval_shape(step, pool.carry, first)[1].shape[-1]
   steps = jax.tree.leaves(present.inputs)[0].shape[1]

@@ -42,8 +42,16 @@ def test_the_front_end_equals_that_of_clips(size):
   found = np.concatenate(found)
   expected = batch_steps(audio)
   assert len(expected) - 2 <= len(found) <= len(expected)
-  np.testing.assert_allclose(found, expected[: len(found)], atol=1e-5)
+  np.testing.assert_allclose(found, expected[: len(found)], atol=2e-6)
   assert len(state.samples) < features.WINDOW and len(state.frames) == 20  # it does not grow
+
+
+def test_the_front_end_equals_that_of_recorded_words(shared):
+  front_end = make_front_end(MEAN, STD)
+  for path in sorted((shared / "five").glob("*.flac"))[:20]:
+    audio = soundfile.read(path, dtype="float32")[0]
+    _, steps = front_end.push(front_end.init(), audio)
+    np.testing.assert_allclose(steps, batch_steps(audio)[: len(steps)], atol=2e-6)
 
 
 def follow(classifier, params, steps, theta, patience=1, timeout=10**9, of_one_class=True):

@@ -1,13 +1,10 @@
 import itertools
-import pathlib
 
 import numpy as np
 import pytest
 import soundfile
 
 from data_pipelines.speech.split_rules import hashed_split
-
-SHARED = pathlib.Path(__file__).parents[4] / "shared" / "data" / "speech_commands"
 
 
 def _speakers(split, count):
@@ -48,11 +45,3 @@ def tree(tmp_path):
     return root
 
   return write
-
-
-@pytest.fixture
-def shared():
-  """The folder of real recordings, where a checkout has it."""
-  if not SHARED.is_dir():
-    pytest.skip("no ../shared/data/speech_commands beside this checkout")
-  return SHARED
