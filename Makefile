@@ -12,7 +12,11 @@ DEMO := runs/demo
 AS_USERS := COMPILE_AS_USERS=1
 SPOKEN := --dataset=synthetic --of=all --gap_s=0.5 --snr_db=20
 
-.PHONY: demo test test-slow fuzz test-survival test-newest test-onnx lint types docs lock clean help
+.DEFAULT_GOAL := help
+.PHONY: env demo test test-slow fuzz test-survival test-newest test-onnx lint types docs lock clean help
+
+env: $(VENV)/ready ## the virtual environment alone
+	@echo 'enter it by: . $(BIN)/activate'
 
 demo: $(VENV)/ready ## train on spoken words, without a download, and listen; about ten minutes
 	$(BIN)/python -m experiments.speech --dataset=synthetic --beta=0.2 --epochs=40 --workdir=$(DEMO)

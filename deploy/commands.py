@@ -31,12 +31,12 @@ def load_speech_run(workdir: str) -> Run:
       "give a run of --model=lstm or dense_lstm"
     )
   try:
-    check_statistics(run.statistics.get("mean"), run.statistics.get("std"))
+    mean, std = check_statistics(run.statistics.get("mean"), run.statistics.get("std"))
   except (TypeError, ValueError) as error:
     raise ValueError(
       f"the statistics in {workdir} are damaged ({error}); train the run again"
     ) from error
-  return run
+  return run._replace(statistics={"mean": mean, "std": std})
 
 
 def make_run_spotter(run: Run, rule: Rule | None = None, **options: Any) -> Spotter:

@@ -31,7 +31,8 @@ class Run(NamedTuple):
     params: its parameters, those that the run's result was read with.
     class_names: of the C classes.
     rule: when it decides: of the calibration where there is one, else with theta of the training.
-    statistics: `{"mean": [20], "std": [20]}` float32 of log-mel bands where the run hears, else {}.
+    statistics: `{"mean": [F], "std": [F]}` float64, of the log-mel bands of a run of speech or of
+      the channels of a run of series; {} of others.
     experiment: name of the experiment that trained it.
     model: the network in words.
     input_shape: of one step, e.g. (420,).
@@ -120,7 +121,7 @@ def load_run(workdir: str | pathlib.Path) -> Run:
     model = Model(said["constructor"], said["arguments"])
     names = tuple(said["class_names"])
     shape = tuple(int(size) for size in said["input_shape"])
-    statistics = {k: np.asarray(v, np.float32) for k, v in said["statistics"].items()}
+    statistics = {k: np.asarray(v, np.float64) for k, v in said["statistics"].items()}
     experiment, theta = str(said["experiment"]), float(said["theta"])
     reading = dict(said.get("reading", {}))  # runs of before have none
   except (KeyError, TypeError, ValueError, AttributeError) as error:

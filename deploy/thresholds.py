@@ -67,7 +67,7 @@ def choose_for_time(thetas: np.ndarray, mean_ms: np.ndarray, max_mean_ms: float)
   if not fast.size:
     raise ValueError(
       f"no threshold decides within {max_mean_ms:g} ms: the fastest takes {mean_ms.min():.0f} ms; "
-      "train with a larger --beta, or allow more"
+      "train with a smaller --beta, or allow more"
     )
   return float(thetas[fast[0]])
 

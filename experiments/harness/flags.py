@@ -121,7 +121,7 @@ flags.DEFINE_enum(
   None,
   ["best", "last"],
   "Report the checkpoint of the best validation accuracy at the spike, or the last one. Default: "
-  "two_sequence last, others best.",
+  "two_sequence and series last, others best, but last without held-out data.",
 )
 flags.DEFINE_bool(
   "early_stop",

@@ -31,7 +31,9 @@ class _Page(NamedTuple):
 
 PAGES = {
   "spotting": _Page("Spotting (section 3.1)", "Ceiling: an ideal observer, exact."),
-  "two_sequence": _Page("2-sequence (section 3.2)", "Ceiling: an ideal observer, exact."),
+  "two_sequence": _Page(
+    "2-sequence (section 3.2)", "Ceiling: an ideal observer, at a constant theta."
+  ),
   "mnist": _Page(
     "Temporal MNIST (section 3.3)",
     "Ceiling: a convolutional network that sees all pixels so far, at the same mean step.",

@@ -185,6 +185,12 @@ def change(folder, **values):
   (folder / "model.json").write_text(json.dumps(said | values))
 
 
+def test_statistics_of_a_channel_far_from_zero_keep_their_digits(run_folder):
+  change(run_folder, statistics={"mean": [1e9 + 0.5], "std": [1.0]})
+  statistics = load_run(run_folder).statistics
+  assert (1e9 + 1.5 - statistics["mean"]) / statistics["std"] == 1
+
+
 BAD_RUNS = {
   "not a run": (lambda f: None, "has no model.json", "the folder above"),
   "newer": (lambda f: change(f, format=3), "format 3", None),

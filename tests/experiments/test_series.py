@@ -80,9 +80,8 @@ def test_a_run_can_be_loaded_and_decides_about_values_of_its_own(finished, folde
     x = (rows - loaded.statistics["mean"]) / loaded.statistics["std"]
     carry, answer = loaded.classifier.initial_carry(loaded.params), None
     for step in x.astype(np.float32):
-      encoded = loaded.classifier.encode(loaded.params, step)
-      carry, output = loaded.classifier.step(loaded.params, carry, encoded)
-      probabilities = jax.nn.softmax(loaded.classifier.decode(loaded.params, output))
+      carry, logits = loaded.classifier.run_step(loaded.params, carry, step)
+      probabilities = jax.nn.softmax(logits)
       answer = loaded.class_names[int(probabilities.argmax())]
       if probabilities.max() >= loaded.theta:
         break
