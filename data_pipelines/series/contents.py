@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+NO_VALUE = frozenset(("", "?", "nan", "na"))  # in lower case: no value, and no label
+
 
 class SeriesFile(NamedTuple):
   """N labelled series of F channels, as one file has them.
@@ -45,6 +47,15 @@ def read_lines(path: pathlib.Path) -> Iterator[str]:
     raise ValueError(f"{path} cannot be read ({error.strerror}); give a file of series") from error
   if number == 0:
     raise ValueError(f"{path} is empty; give a file of series")
+
+
+def check_label(label: str, where: str) -> None:
+  """Raises ValueError if a label is missing, or cannot be printed; `where` it stands is named."""
+  if label.lower() in NO_VALUE:
+    said = f"{label!r}, which stands for a missing one" if label else "missing"
+    raise ValueError(f"{where}: the label is {said}; give every series one")
+  if not label.isprintable():
+    raise ValueError(f"{where}: the label {label!r} cannot be printed; give it another name")
 
 
 def parse_values(

@@ -11,9 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.series.contents import SeriesFile, parse_values, read_lines
-
-MISSING = frozenset(("", "?", "nan", "na"))
+from data_pipelines.series.contents import (
+  NO_VALUE,
+  SeriesFile,
+  check_label,
+  parse_values,
+  read_lines,
+)
 
 
 class _Open(NamedTuple):
@@ -83,8 +87,16 @@ def _check_columns(fields: list[str], where: str) -> list[str]:
       f"{where}: there are {len(names)} columns; give id, time, one or more channels, and label, "
       "separated by commas"
     )
-  if all(_is_number(name) for name in names[1:-1]):
-    raise ValueError(f"{where}: there are numbers where the first line has to name the columns")
+  if _is_time(names[1]):
+    raise ValueError(
+      f"{where}: there are values where the first line has to name the columns; put id, time, the "
+      "channels' names and label above them"
+    )
+  if "" in names:
+    raise ValueError(
+      f"{where}: column {names.index('') + 1} has no name; give it one, or leave it out if it is "
+      "an index"
+    )
   repeated = [name for name in names if names.count(name) > 1]
   if repeated:
     raise ValueError(f"{where}: the column {repeated[0]!r} is there more than once; rename one")
@@ -100,8 +112,7 @@ def _check_begin(name: str, label: str, first_line: dict[str, int], where: str) 
       f"{where}: the series {name!r} began in line {first_line[name]}, and others came between; "
       "give each series an id of its own, and keep its lines together"
     )
-  if not label:
-    raise ValueError(f"{where}: the label of series {name!r} is missing; give every line one")
+  check_label(label, f"{where}, series {name!r}")
 
 
 def _add_row(series: _Open, fields: list[str], columns: list[str], where: str) -> None:
@@ -118,7 +129,7 @@ def _add_row(series: _Open, fields: list[str], columns: list[str], where: str) -
       "of the line before; sort the lines of a series by time, each once"
     )
   series.times.append(time)
-  series.rows.append(parse_values(fields[2:-1], MISSING, _name_fields(columns), where))
+  series.rows.append(parse_values(fields[2:-1], NO_VALUE, _name_fields(columns), where))
 
 
 def _name_fields(columns: list[str]) -> list[str]:
@@ -139,6 +150,14 @@ def _parse_time(text: str, where: str) -> float:
   if stamp.tzinfo is None:  # hours of a local clock would repeat in autumn
     stamp = stamp.replace(tzinfo=datetime.UTC)
   return stamp.timestamp()
+
+
+def _is_time(text: str) -> bool:
+  try:
+    _parse_time(text, "")
+  except ValueError:
+    return False
+  return True
 
 
 def _is_number(text: str) -> bool:

@@ -85,8 +85,10 @@ def read_file(path: pathlib.Path) -> SeriesFile:
     path: of the file.
 
   Raises:
-    ValueError: another ending, or as the reader of the format.
+    ValueError: another ending, a name that is no text, or as the reader of the format.
   """
+  if not str(path).isprintable():
+    raise ValueError(f"the name {str(path)!r} cannot be printed; rename it")
   if path.suffix.lower() not in READERS:
     raise ValueError(f"{path} ends in {path.suffix!r}; give a file in {', '.join(READERS)}")
   return READERS[path.suffix.lower()](path)

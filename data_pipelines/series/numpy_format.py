@@ -5,13 +5,13 @@ which every channel is NaN are taken for padding, as tslearn and others pad.
 """
 
 import pathlib
-import zipfile
-import zlib
 from typing import Any
 
 import numpy as np
 
-from data_pipelines.series.contents import SeriesFile
+from data_pipelines.series.contents import SeriesFile, check_label
+
+_ARRAYS = ("X", "y", "lengths")
 
 
 def read_npz(path: pathlib.Path) -> SeriesFile:
@@ -32,7 +32,12 @@ def read_npz(path: pathlib.Path) -> SeriesFile:
         f"{path} has no array {name!r} (it has {', '.join(arrays) or 'none'}); save it with "
         "np.savez(path, X=X, y=y)"
       )
-  return from_arrays(path, arrays["X"], arrays["y"], arrays.get("lengths"))
+  file = from_arrays(path, *(arrays.get(name) for name in _ARRAYS))
+  others = [name for name in arrays if name not in _ARRAYS]
+  if others:
+    said = f"{path.name}: arrays that are not read: {', '.join(others)}"
+    file = file._replace(notes=(*file.notes, said))
+  return file
 
 
 def read_npy(path: pathlib.Path) -> SeriesFile:
@@ -51,9 +56,12 @@ def read_npy(path: pathlib.Path) -> SeriesFile:
     )
   beside = lambda name: path.with_name(name + path.name[1:])
   lengths = beside("lengths")
-  return from_arrays(
-    path, _load(path), _load(beside("y")), _load(lengths) if lengths.exists() else None
-  )
+  paths = [path, beside("y"), *([lengths] if lengths.exists() else [])]
+  arrays = [_load(one) for one in paths]
+  for one, array in zip(paths, arrays, strict=True):
+    if isinstance(array, dict):
+      raise ValueError(f"{one} is an .npz under another name; give it that ending")
+  return from_arrays(path, *arrays)
 
 
 def from_arrays(path: pathlib.Path, X: Any, y: Any, lengths: Any = None) -> SeriesFile:
@@ -89,11 +97,8 @@ def from_arrays(path: pathlib.Path, X: Any, y: Any, lengths: Any = None) -> Seri
       raise ValueError(f"{path}, row {i}: the series has no steps; remove it")
     if np.isinf(row).any():
       raise ValueError(f"{path}, row {i}: there is an infinite value; correct it")
-  labels = tuple(_to_text(label) for label in y.tolist())
-  for i, label in enumerate(labels):
-    if label in ("", "nan"):
-      raise ValueError(f"{path}, row {i}: the label is missing; give every series one")
-  channels = tuple(f"channel {i}" for i in range(values.shape[2]))
+  labels = tuple(_to_text(label, f"{path}, row {i}") for i, label in enumerate(y.tolist()))
+  channels = tuple(f"channel {i + 1}" for i in range(values.shape[2]))
   return SeriesFile(path, rows, labels, tuple(f"row {i}" for i in range(len(X))), channels, notes)
 
 
@@ -124,10 +129,13 @@ def _find_ends(
   return lengths, ()
 
 
-def _to_text(label: Any) -> str:
-  return (
-    label.decode("utf-8", "replace").strip() if isinstance(label, bytes) else str(label).strip()
-  )
+def _to_text(label: Any, where: str) -> str:
+  try:
+    text = (label.decode() if isinstance(label, bytes) else str(label)).strip()
+  except UnicodeDecodeError as error:
+    raise ValueError(f"{where}: the label {label!r} is no UTF-8; give text") from error
+  check_label(text, where)
+  return text
 
 
 def _load(path: pathlib.Path) -> Any:
@@ -147,12 +155,14 @@ def _load(path: pathlib.Path) -> Any:
       arrays = {}
       for name in stored.files:
         reading = f" array {name!r}"
-        arrays[name] = stored[name]
+        arrays[name] = stored[name] if name in _ARRAYS else None
+        if isinstance(arrays[name], bytes):
+          raise ValueError("it is no array of NumPy")
       return arrays
   except OSError as error:
     reason = error.strerror or error
     raise ValueError(f"{path} cannot be read ({reason}); give a file of np.savez") from error
-  except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+  except Exception as error:  # whatever a damaged file makes of the reader
     if "allow_pickle" in str(error):
       raise ValueError(
         f"{path}:{reading} holds objects, or is no file of NumPy; give arrays of numbers or text, "

@@ -54,12 +54,19 @@ def load(paths: Paths, *, missing: str = "hold", validation_share: float = 0.2) 
 
   Raises:
     ValueError: a file that cannot be read, files that do not fit together, a class of the test file
-      alone, or too few series. The message is one sentence that says what to do.
+      alone, too few series, or series of one step. The message is one sentence that says what to
+      do.
   """
   if not 0 <= validation_share <= 0.5:
     raise ValueError(f"--validation_share is {validation_share}; it has to lie in 0..0.5")
   train, test = (read_file(path) for path in paths)
   _check_pair(train, test)
+  steps = max(len(rows) for file in (train, test) for rows in file.values)
+  if steps == 1:
+    raise ValueError(
+      f"{train.path}: every series has one step, so that there is no time to decide in; give a "
+      "line a step (.csv, with the id of its series in the first column), or series along a row"
+    )
   class_names = _name_classes(train, test)
   labels = [np.array([class_names.index(label) for label in f.labels]) for f in (train, test)]
   every = np.arange(len(labels[0]))
@@ -70,9 +77,15 @@ def load(paths: Paths, *, missing: str = "hold", validation_share: float = 0.2) 
       "checkpoint; add series, or give --validation_share=0"
     )
   statistics = _compute_statistics([train.values[i] for i in of_train])
+  for channel, std in zip(train.channels, statistics.std, strict=True):
+    if not np.isfinite(std):
+      raise ValueError(
+        f"{train.path}: {channel} has values too large to be added up; correct them, or mark them "
+        "as missing"
+      )
   filled = [fill_missing(file, missing, statistics.mean) for file in (train, test)]
-  steps = max(len(rows) for file in (train, test) for rows in file.values)
-  padded = [_pad(one.values, statistics, steps) for one in filled]
+  pairs = zip((train, test), filled, strict=True)
+  padded = [_pad(file._replace(values=one.values), statistics, steps) for file, one in pairs]
 
   def make_split(of_file: int, index: np.ndarray, name: str) -> Split:
     inputs, lengths = (a[index] for a in padded[of_file])
@@ -137,9 +150,12 @@ def _compute_statistics(series: list[np.ndarray]) -> Statistics:
   values = np.concatenate(series)
   there = ~np.isnan(values)
   count = np.maximum(there.sum(axis=0), 1)
-  mean = np.where(there, values, 0.0).sum(axis=0) / count
-  square = np.where(there, values - mean, 0.0) ** 2
-  std = np.sqrt(square.sum(axis=0) / count)
+  with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
+    mean = np.where(there, values, 0.0).sum(axis=0) / count
+    distance = np.where(there, values - mean, 0.0)
+    largest = np.abs(distance).max(axis=0)
+    unit = np.where(largest == 0, 1.0, largest)  # squares of 1e200 overflow, of 1e-200 vanish
+    std = unit * np.sqrt(np.sum((distance / unit) ** 2, axis=0) / count)
   lowest = np.where(there, values, np.inf).min(axis=0)
   highest = np.where(there, values, -np.inf).max(axis=0)
   # The mean of equal values is rounded: left so, they would be tiny numbers and not zeros.
@@ -147,17 +163,27 @@ def _compute_statistics(series: list[np.ndarray]) -> Statistics:
   return Statistics(np.where(constant, lowest, mean), np.where(constant | (std == 0), 1.0, std))
 
 
-def _pad(
-  series: tuple[np.ndarray, ...], statistics: Statistics, steps: int
-) -> tuple[np.ndarray, np.ndarray]:
-  """Standardises series `[T, F]` in float64 and pads them: `[N, steps, F]` float32, lengths `[N]`.
+def _pad(file: SeriesFile, statistics: Statistics, steps: int) -> tuple[np.ndarray, np.ndarray]:
+  """Standardises series in float64 and pads them: `[N, steps, F]` float32, lengths `[N]`.
 
   Standardising after the rounding to float32 would lose what varies little about a large mean.
+
+  Raises:
+    ValueError: a value so far from the mean that float32 cannot hold it.
   """
-  lengths = np.array([len(rows) for rows in series], np.int32)
-  inputs = np.zeros((len(series), steps, len(statistics.mean)), np.float32)
-  for row, values in zip(inputs, series, strict=True):
-    row[: len(values)] = (values - statistics.mean) / statistics.std
+  lengths = np.array([len(rows) for rows in file.values], np.int32)
+  inputs = np.zeros((len(lengths), steps, len(statistics.mean)), np.float32)
+  for i, (row, values) in enumerate(zip(inputs, file.values, strict=True)):
+    with np.errstate(over="ignore"):
+      row[: len(values)] = (values - statistics.mean) / statistics.std
+    wrong = np.argwhere(~np.isfinite(row))
+    if wrong.size:
+      step, channel = wrong[0]
+      raise ValueError(
+        f"{file.path}, {file.places[i]}: step {step + 1} of {file.channels[channel]} is "
+        f"{values[step, channel]:g}, too far from the training series' mean, "
+        f"{statistics.mean[channel]:g}; correct it, or mark it as missing"
+      )
   return inputs, lengths
 
 

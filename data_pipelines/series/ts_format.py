@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.series.contents import SeriesFile, parse_values, read_lines
+from data_pipelines.series.contents import SeriesFile, check_label, parse_values, read_lines
 
 MISSING = frozenset(("?", "nan"))
 _Tags = dict[str, tuple[int, str, str]]  # lower case -> line, as written, what it says
@@ -68,16 +68,16 @@ def read_ts(path: pathlib.Path) -> SeriesFile:
       places.append(f"line {number}")
     elif text.lower() == "@data":
       header = _check_header(tags, path)
-    elif text[0] == "@":
-      name, _, said = text[1:].partition(" ")
-      tags[name.lower()] = (number, name, said.strip())
+    elif text[0] == "@" and text != "@":
+      name, *said = text[1:].split(None, 1)
+      tags[name.lower()] = (number, name, "".join(said))
     else:
       raise ValueError(f"{where}: there are values before a line @data; put the header above them")
   if header is None:
     raise ValueError(f"{path} has no line @data; give a whole .ts file")
   if not values:
     raise ValueError(f"{path} has no series after @data; give at least one")
-  channels = tuple(f"dimension {i + 1}" for i in range(values[0].shape[1]))
+  channels = tuple(f"channel {i + 1}" for i in range(values[0].shape[1]))
   return SeriesFile(path, tuple(values), tuple(labels), tuple(places), channels)
 
 
@@ -96,8 +96,10 @@ def _check_header(tags: _Tags, path: pathlib.Path) -> _Header:
     if name not in tags:
       return None
     number, written, said = tags[name]
-    if not said.isdecimal() or int(said) < 1:
-      raise ValueError(f"{path}, line {number}: @{written} is {said!r}; give a whole number")
+    if not said.isdecimal() or len(said) > 9 or int(said) < 1:
+      raise ValueError(
+        f"{path}, line {number}: @{written} is {said[:20]!r}; give a whole number of 1 or more"
+      )
     return int(said)
 
   if read_bool("timestamps"):
@@ -131,21 +133,23 @@ def _read_series(text: str, header: _Header, where: str) -> tuple[np.ndarray, st
   *dimensions, label = (part.strip() for part in text.split(":"))
   if not dimensions:
     raise ValueError(f"{where}: there is no ':' before a label; end the line with ':LABEL'")
-  if not label or label == "?":
-    raise ValueError(f"{where}: the label is missing; end the line with ':LABEL'")
+  check_label(label, where)
   if label not in header.classes:
+    advice = "write it without blanks" if " " in label else "correct one of them"
     raise ValueError(
       f"{where}: the label {label!r} is not in the header's @classLabel "
-      f"({', '.join(header.classes)}); correct one of them"
+      f"({', '.join(header.classes)}); {advice}"
     )
   number = len(dimensions)
-  promised = 1 if header.univariate else header.dimension
-  if promised is not None and number != promised:
-    said = "@univariate true" if header.univariate else f"@dimension {promised}"
-    raise ValueError(
-      f"{where}: the series has {number} dimensions, but the header says {said}; correct one of "
-      "them"
-    )
+  for promise, is_kept in (
+    (f"@univariate {str(header.univariate).lower()}", header.univariate in (None, number == 1)),
+    (f"@dimension {header.dimension}", header.dimension in (None, number)),
+  ):
+    if not is_kept:
+      raise ValueError(
+        f"{where}: the series has {number} dimensions, but the header says {promise}; correct one "
+        "of them"
+      )
   columns = []
   for k, dimension in enumerate(dimensions, 1):
     fields = dimension.split(",") if dimension else []

@@ -1,6 +1,7 @@
 """A file that cannot be used is told in one sentence, with file and line or row."""
 
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -52,7 +53,9 @@ TEXTS = {
     "line 10: the label 'c' is not in the header's @classLabel (a, b)",
   ),
   "no_label.ts": (ts("8:b", "8:"), "line 10: the label is missing"),
-  "unknown_label.ts": (ts("8:b", "8:?"), "line 10: the label is missing"),
+  "unknown_label.ts": (ts("8:b", "8:?"), "line 10: the label is '?', which stands for a missing"),
+  "blank_label.ts": (ts("8:b", "8:b b"), "line 10: the label 'b b' is not in the header's"),
+  "unprintable_label.ts": (ts("8:b", "8:b\x1b"), "line 10: the label 'b\\x1b' cannot be printed"),
   "no_colon.ts": (ts("5,6:7,8:b", "5,6"), "line 10: there is no ':' before a label"),
   "ragged.ts": (ts("7,8:b", "7:b"), "line 10: dimension 2 has 1 values, dimension 1 has 2"),
   "length_zero.ts": (ts("5,6:7,8:b", "::b"), "line 10: dimension 1 has no values"),
@@ -70,7 +73,7 @@ TEXTS = {
   ),
   "dimensions.ts": (
     ts("@dimension 2\n", "").replace("5,6:7,8:b", "5,6:b"),
-    "line 9: the series has 1 dimensions, those before have 2",
+    "line 9: the series has 1 dimensions, but the header says @univariate false",
   ),
   "length.ts": (
     ts("@seriesLength 2", "@seriesLength 3"),
@@ -80,6 +83,9 @@ TEXTS = {
     ts("@seriesLength 2\n", "").replace("5,6:7,8:b", "5:7:b"),
     "line 9: the series has 1 values, the first has 2, but the header says @equalLength true",
   ),
+  "no_dimension.ts": (ts("@dimension 2", "@dimension 0"), "@dimension is '0'; give a whole number"),
+  "digits.ts": (ts("@dimension 2", "@dimension " + 5000 * "2"), "give a whole number of 1 or more"),
+  "tab.ts": (ts("@dimension 2", "@dimension\t3"), "the header says @dimension 3"),
   "count.ts": (ts("@seriesLength 2", "@seriesLength two"), "line 6: @seriesLength is 'two'"),
   "bool.ts": (ts("@equalLength true", "@equalLength yes"), "line 5: @equalLength is 'yes'; give"),
   "stamps.ts": (ts("Stamps false", "Stamps true"), "line 2: values with time stamps are not read"),
@@ -87,12 +93,18 @@ TEXTS = {
   "blank.csv": ("\n\n", "blank.csv has no line below the names of its columns"),
   "names.csv": ("id,time,x,label\n", "names.csv has no line below the names of its columns"),
   "columns.csv": ("id;time;x;label\ns;0;1;a\n", "line 1: there are 1 columns; give id, time, one"),
-  "no_names.csv": ("s1,0,1,2,a\n", "line 1: there are numbers where the first line has to name"),
+  "no_names.csv": ("s1,0,1,2,a\n", "line 1: there are values where the first line has to name"),
+  "no_names_dates.csv": (
+    "s1,2024-05-01T12:00:00,0.0,a\ns1,2024-05-01T12:00:01,0.1,a\n",
+    "line 1: there are values where the first line has to name",
+  ),
+  "index.csv": (lines("id,time,x", ",id,time,x"), "line 1: column 1 has no name; give it one"),
   "same_names.csv": (lines("x,y", "x,x"), "line 1: the column 'x' is there more than once"),
   "ragged.csv": (lines("s1,1,3,4,a", "s1,1,3,a"), "line 3: there are 4 fields, the first line nam"),
   "number.csv": (lines("s1,1,3,4", "s1,1,3,four"), "line 3: column 'y' is 'four', which is no fin"),
   "infinite.csv": (lines("s1,1,3,4", "s1,1,-inf,4"), "line 3: column 'x' is '-inf', which is no"),
-  "no_label.csv": (lines("5,6,b", "5,6,"), "line 4: the label of series 's2' is missing"),
+  "no_label.csv": (lines("5,6,b", "5,6,"), "line 4, series 's2': the label is missing"),
+  "na_label.csv": (lines("5,6,b", "5,6,NA"), "the label is 'NA', which stands for a missing one"),
   "two_labels.csv": (
     lines("3,4,a", "3,4,b"),
     "line 3: the label is 'b', but series 's1' began with 'a' in line 2",
@@ -144,7 +156,11 @@ ARRAYS = {
   "no_channel": (dict(X=X[..., :0], y=Y), "X is [3, 4, 0], without a step or channel"),
   "infinite": (dict(X=np.where(np.eye(3, 4) > 0, np.inf, 0), y=Y), "row 0: there is an infinite"),
   "all_nan": (dict(X=np.stack([X[0], np.nan * X[0]]), y=Y[:2]), "row 1: the series has no steps"),
-  "nan_label": (dict(X=X, y=np.array([0, 1, np.nan])), "row 2: the label is missing"),
+  "nan_label": (dict(X=X, y=np.array([0, 1, np.nan])), "row 2: the label is 'nan', which stands"),
+  "bytes": (
+    dict(X=X, y=np.array([b"\xe9", b"\xe8", b"a"])),
+    "row 0: the label b'\\xe9' is no UTF-8",
+  ),
   "no_label": (dict(X=X, y=np.array(["a", "", "b"])), "row 1: the label is missing"),
   "lengths": (dict(X=X, y=Y, lengths=[4, 4]), "lengths is int64[2]; give a whole number for each"),
   "length": (dict(X=X, y=Y, lengths=[4, 0, 4]), "row 1: the length is 0; it has to lie in 1..4"),
@@ -168,6 +184,13 @@ def test_files_that_are_none_of_numpy(tmp_path):
   whole = (tmp_path / "cut.npz").read_bytes()
   (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
   check_sentence(tmp_path / "cut.npz", "cut.npz: cannot be read (File is not a zip file)")
+  with zipfile.ZipFile(tmp_path / "junk.npz", "w") as made:
+    made.writestr("X", b"abc")
+  check_sentence(tmp_path / "junk.npz", "array 'X' cannot be read (it is no array of NumPy)")
+  np.savez(tmp_path / "other.npz", X=X, y=Y)
+  (tmp_path / "other.npz").rename(tmp_path / "X_other.npy")
+  np.save(tmp_path / "y_other.npy", Y)
+  check_sentence(tmp_path / "X_other.npy", "is an .npz under another name; give it that ending")
   np.save(tmp_path / "X.npy", X)
   with pytest.raises(ValueError, match=r"y\.npy cannot be read \(No such file"):
     series.read_file(tmp_path / "X.npy")

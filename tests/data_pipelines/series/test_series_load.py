@@ -189,13 +189,39 @@ def test_files_that_do_not_fit_together(tmp_path):
   check("--validation_share is 0.7", good, good, validation_share=0.7)
   empty = [rows.copy() for rows in good[0]]
   empty[2][:, 1] = np.nan
-  check(
-    "a_TRAIN.ts, line 11: dimension 2 has no value in all of the series", (empty, good[1]), good
-  )
+  check("a_TRAIN.ts, line 11: channel 2 has no value in all of the series", (empty, good[1]), good)
   gap = ([GAPS[3:], *good[0]], ["a", *good[1]])
-  check("a_TEST.ts, line 9: step 2 of dimension 1 is missing; give --missing=hold", good, gap,
+  check("a_TEST.ts, line 9: step 2 of channel 1 is missing; give --missing=hold", good, gap,
         missing="error")  # fmt: skip
   check("missing is 'guess'; choose one of hold, interpolate, error", good, good, missing="guess")
+  single = ([rows[:1] for rows in good[0]], good[1])
+  check("a_TRAIN.ts: every series has one step", single, single)
+  far = [rows.copy() for rows in good[0]]
+  far[1][1, 0] = 1e40
+  check("a_TEST.ts, line 10: step 2 of channel 1 is 1e+40, too far from", good, (far, good[1]))
+  for rows in far:
+    rows[0, 0] = np.finfo(np.float64).max
+  check("a_TRAIN.ts: channel 1 has values too large to be added up", (far, good[1]), good)
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e200])
+def test_the_unit_of_a_channel_changes_nothing(tmp_path, unit):
+  values, labels = make([4, 4, 4, 4]), list("abab")
+  scaled = [unit * rows for rows in values]
+  plain, other = (
+    series.load(write_pair(tmp_path, (v, labels), (v, labels))).splits.test.inputs
+    for v in (values, scaled)
+  )
+  np.testing.assert_allclose(other, plain, rtol=1e-6)
+
+
+def test_two_formats_without_names_of_channels_fit_together(tmp_path):
+  made = make([3, 3, 3, 3]), list("abab")
+  paths = write_pair(tmp_path, made, made)
+  np.savez(tmp_path / "b.npz", X=np.stack(made[0]), y=np.array(made[1]), meta=np.zeros(2))
+  loaded = series.load(series.Paths(paths.train, tmp_path / "b.npz"))
+  assert loaded.channels == ("channel 1", "channel 2")
+  assert "b.npz: arrays that are not read: meta" in loaded.notes
 
 
 def test_channels_are_compared_by_name(tmp_path):
