@@ -122,7 +122,13 @@ def measure(
     words: of the recording.
     thetas: `[K]`.
     refractory_s: as `make_spotter`; None: the run's.
-    **options: of `find_decisions`.
+    **options: `patience`, `timeout_s` and `progress` of `find_decisions`.
+
+  Returns:
+    K scores, in the order of the thresholds.
+
+  Raises:
+    ValueError: a patience or a timeout out of range, or samples that are not finite.
   """
   keywords = [name for name in run.class_names if name != UNKNOWN]
   hours = len(samples) / SAMPLE_RATE / 3600

@@ -70,6 +70,9 @@ def score(
     words: of the recording; only those of `keywords` are to be said.
     keywords: that may be said.
     hours: length of the recording, > 0.
+
+  Returns:
+    Score; shares and delays are NaN where nothing is to be said.
   """
   wanted = sorted(word for word in words if word.word in set(keywords))
   first: dict[int, float] = {}

@@ -31,6 +31,9 @@ def choose_for_accuracy(
     max_loss: share of examples, in (0, 1).
     confidence: in (0, 1), over the draws of the N examples.
 
+  Returns:
+    One of `thetas`.
+
   Raises:
     ValueError: numbers out of range, or too few examples for any threshold; it says how many are
       needed.
@@ -60,6 +63,9 @@ def choose_for_time(thetas: np.ndarray, mean_ms: np.ndarray, max_mean_ms: float)
     mean_ms: `[K]`, mean milliseconds heard until the decision.
     max_mean_ms: that are allowed.
 
+  Returns:
+    One of `thetas`.
+
   Raises:
     ValueError: no threshold is as fast.
   """
@@ -83,6 +89,9 @@ def choose_for_rate(
     hours: length of the recording, > 0.
     max_rate: false alarms an hour that are allowed, > 0.
     confidence: in (0, 1), of the upper bound on their rate.
+
+  Returns:
+    One of `thetas`.
 
   Raises:
     ValueError: numbers out of range, or a recording that is too short, or too full of false alarms,

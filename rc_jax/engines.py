@@ -39,7 +39,15 @@ def choose_engine(rows: int, steps: int) -> Literal["full", "early_exit"]:
 
   Little is less than 4 of T steps or 512 row-steps of `[B, T]`: what it could save is less than it
   costs to compile a loop for every width. On a GPU early exit was slower for the paper's networks
-  (docs/results/gpu.md); within jit only `jax.default_backend()` tells the device.
+  (docs/results/gpu.md); within jit only `jax.default_backend()` tells the device. A TPU gets early
+  exit, which was not measured there.
+
+  Args:
+    rows: B.
+    steps: T.
+
+  Returns:
+    "full" or "early_exit", as `make_train` and `evaluate` take it.
   """
   on_gpu = jax.default_backend() == "gpu"
   return "full" if on_gpu or steps < 4 or rows * steps < 512 else "early_exit"

@@ -18,8 +18,16 @@ def max_pooling(background: int | None = None) -> Objective:
   row weighs the same.
 
   Args:
-    background: the class that is no keyword; None where all are keywords.
+    background: the class that is no keyword, in 0..C-1; None where all are keywords.
+
+  Returns:
+    Objective with the network's own logits to decide by.
+
+  Raises:
+    ValueError: background is negative; in training, a label of the background without a key.
   """
+  if background is not None and background < 0:
+    raise ValueError(f"background is {background}; give the class that is no keyword, from 0 on")
 
   def loss(key: Key | None, logits: Array, label: Array, length: Array) -> Array:
     cross_entropy = cross_entropies(logits, label)

@@ -367,6 +367,12 @@ def test_convolution_equals_xla(kernel):
   np.testing.assert_allclose(library + params["bias"].reshape(1, 1, -1), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(2, 2, 2, 3), (3, 1, 2, 3), (3, 3, 4, 3), (3, 3, 2)])
+def test_a_kernel_that_backends_would_place_differently_is_refused(shape):
+  with pytest.raises(ValueError, match=r"kernel has shape .*; give \[K, K, F, G\], K odd, F"):
+    rc_jax.convolve(jnp.zeros((6, 4, 2)), jnp.zeros(shape))
+
+
 @pytest.mark.parametrize("constructor", [rc_jax.lstm, rc_jax.gru])
 def test_heads(constructor):
   xs = steps_of(4)
