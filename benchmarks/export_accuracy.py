@@ -18,7 +18,7 @@ import tempfile
 import numpy as np
 
 from data_pipelines.speech import NUM_SAMPLES
-from deploy.commands import add_data, add_run, data_of, load_data, load_speech_run, rule_of
+from deploy.commands import add_data, add_run, data_of, load_data, load_speech_run, with_arguments
 from deploy.export.c import WEIGHTS, write_c
 from deploy.front_end import HALF
 from deploy.rule import Rule
@@ -79,8 +79,8 @@ def main() -> None:
   given = parser.parse_args()
   if shutil.which("cc") is None:
     parser.error("there is no C compiler, cc")
-  run = load_speech_run(given.run)
-  rule = rule_of(run, given)
+  run = with_arguments(load_speech_run(given.run), given)
+  rule = run.rule
   data = load_data(run, data_of(given))
   labels = getattr(data.splits, given.split).labels
   clips = np.zeros((len(labels), NUM_SAMPLES + HALF), np.float32)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_pipelines.speech import SAMPLE_RATE
-from deploy.commands import add_data, data_of, load_speech_run, rule_of
+from deploy.commands import add_data, add_unknown_bias, data_of, load_speech_run, with_arguments
 from deploy.long_recordings import add_noise, synthesize
 from deploy.measure import measure
 from deploy.run_files import Run
@@ -94,11 +94,11 @@ def main() -> None:
   parser.add_argument("--minutes", type=float, default=30.0, help="of each recording")
   parser.add_argument("--theta", type=float, help="threshold; default: chosen on validation")
   parser.add_argument("--patience", type=int, help="default: 1, or calibrated")
+  add_unknown_bias(parser)
   parser.add_argument("--json", help="file for the numbers")
   given = parser.parse_args()
   data = data_of(given)
-  runs = [load_speech_run(folder) for folder in given.runs]
-  runs = [run._replace(rule=rule_of(run, given)) for run in runs]
+  runs = [with_arguments(load_speech_run(folder), given) for folder in given.runs]
   thetas = [
     given.theta if given.theta is not None else choose_theta(run, given.minutes, data)
     for run in runs

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.speech import HOP, SAMPLE_RATE
-from deploy.commands import add_run, load_speech_run, make_run_spotter, rule_of, run_command
+from deploy.commands import add_run, load_speech_run, make_run_spotter, run_command, with_arguments
 from deploy.export.functions import make_front_end, make_network
 from deploy.export.graphs import write_graphs
 from deploy.run_files import Run
@@ -106,8 +106,7 @@ def main() -> int:
   parser.add_argument("--hours", type=float, default=1.0, help="of sound in pieces of 0.5 s")
   parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
   given = parser.parse_args()
-  run = load_speech_run(given.run)
-  run = run._replace(rule=rule_of(run, given))
+  run = with_arguments(load_speech_run(given.run), given)
   seconds = 3600 * given.hours
   measures: dict[str, Callable[[], dict[str, float] | None]] = {
     name: functools.partial(listen, run, piece_s, streams, seconds if piece_s > 0.1 else 60)

@@ -10,6 +10,6 @@
   --help`.
 """
 
-from deploy.run_files import Run, load_run
+from deploy.run_files import Run, load_run, with_unknown_bias
 
-__all__ = ["Run", "load_run"]
+__all__ = ["Run", "load_run", "with_unknown_bias"]

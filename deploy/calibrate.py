@@ -23,16 +23,17 @@ from data_pipelines.speech import SAMPLE_RATE, heard_ms
 from deploy.commands import (
   add_data,
   add_recording,
+  add_unknown_bias,
   data_of,
   load_data,
   load_speech_run,
-  rule_of,
   run_command,
+  with_arguments,
 )
 from deploy.long_recordings import open_recording
 from deploy.measure import measure
 from deploy.rule import Rule
-from deploy.run_files import Run, save_calibration
+from deploy.run_files import Run, save_calibration, with_unknown_bias
 from deploy.thresholds import choose_for_accuracy, choose_for_rate, choose_for_time, list_thetas
 from rc_jax import Batch, Classifier, evaluate, record
 
@@ -91,6 +92,8 @@ def main() -> int:
   """Calibrates and writes; returns the exit status."""
   given = _read_arguments()
   run = load_speech_run(given.run)
+  # What was calibrated before counts no more.
+  run = with_arguments(with_unknown_bias(run, 0.0)._replace(rule=Rule(run.theta)), given)
   thetas = list_thetas(len(run.class_names))
   if given.max_false_alarms_per_hour is not None:
     theta, found = _calibrate_rate(run, given, thetas)
@@ -101,11 +104,14 @@ def main() -> int:
     for name in ("max_accuracy_loss", "max_mean_ms", "max_false_alarms_per_hour")
     if getattr(given, name) is not None
   }
+  if run.unknown_bias:
+    found["unknown_bias"] = run.unknown_bias
   calibration = {"theta": theta, "class_names": list(run.class_names), **asked, **found}
   try:
     save_calibration(pathlib.Path(given.run), calibration)
   except OSError as error:
-    also = "".join(f" --{k}={found[k]}" for k in ("patience", "refractory_s") if k in found)
+    kept = ("patience", "refractory_s", "unknown_bias")
+    also = "".join(f" --{name}={found[name]}" for name in kept if name in found)
     raise ValueError(
       f"calibration.json cannot be written into {given.run} ({error.strerror}); make the folder "
       f"writable, or give --theta={theta:.5f}{also.replace('_s=', '=')} to each command"
@@ -155,11 +161,10 @@ def _calibrate_rate(
   run: Run, given: argparse.Namespace, thetas: np.ndarray
 ) -> tuple[float, dict[str, Any]]:
   """Returns the threshold for a rate of false alarms, and what it was found on."""
-  rule = rule_of(run._replace(rule=Rule(run.theta)), given)
   samples, words = open_recording(run, given)
   hours = len(samples) / SAMPLE_RATE / 3600
-  policy = {"patience": rule.patience, "refractory_s": rule.refractory_s}
-  scores = measure(run, samples, words, thetas, progress=True, **policy)
+  policy = {"patience": run.rule.patience, "refractory_s": run.rule.refractory_s}
+  scores = measure(run, samples, words, thetas, progress=True)
   counts = np.array([one.false_alarms for one in scores])
   wanted = given.max_false_alarms_per_hour
   theta = choose_for_rate(thetas, counts, hours, wanted, given.confidence)
@@ -187,6 +192,7 @@ def _read_arguments() -> argparse.Namespace:
   add_recording(parser, of="unknown", seed=2)
   parser.add_argument("--patience", type=int, help="steps on end that must be sure; default: 1")
   parser.add_argument("--refractory", type=float, help="seconds between two events; default: 0.5")
+  add_unknown_bias(parser)
   return parser.parse_args()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from data_pipelines import speech
 from deploy.front_end import check_statistics, make_front_end
 from deploy.rule import Rule, check_rule
-from deploy.run_files import Run, load_run
+from deploy.run_files import Run, load_run, with_unknown_bias
 from deploy.spotter import Spotter, make_spotter
 
 KINDS = ("keywords", "unknown", "all", "sentences")  # of what a long recording is made
@@ -70,6 +70,18 @@ def add_run(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--patience", type=int, help="steps on end that must reach theta; default: 1, or calibrated"
   )
+  add_unknown_bias(parser)
+
+
+def add_unknown_bias(parser: argparse.ArgumentParser) -> None:
+  """Adds how readily `unknown` is said to a command's arguments."""
+  parser.add_argument(
+    "--unknown_bias",
+    type=float,
+    metavar="NATS",
+    help="added to the logit of `unknown`: below 0 finds more keywords, with more false alarms; "
+    "default: 0, or calibrated",
+  )
 
 
 def add_refractory(parser: argparse.ArgumentParser) -> None:
@@ -79,8 +91,8 @@ def add_refractory(parser: argparse.ArgumentParser) -> None:
   )
 
 
-def rule_of(run: Run, given: argparse.Namespace) -> Rule:
-  """The rule of a run, with what the arguments give in its place.
+def with_arguments(run: Run, given: argparse.Namespace) -> Run:
+  """Makes the run whose rule and bias are those of the arguments, where they give some.
 
   Raises:
     ValueError: a value out of its range.
@@ -89,7 +101,8 @@ def rule_of(run: Run, given: argparse.Namespace) -> Rule:
   changes = {field: getattr(given, flag, None) for flag, field in said.items()}
   rule = run.rule._replace(**{k: v for k, v in changes.items() if v is not None})
   check_rule(rule, len(run.class_names))
-  return rule
+  nats = run.unknown_bias if given.unknown_bias is None else given.unknown_bias
+  return with_unknown_bias(run._replace(rule=rule), nats)
 
 
 def add_policy(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.speech.source import show_name
-from deploy.commands import add_run, load_speech_run, make_run_spotter, rule_of, run_command
+from deploy.commands import add_run, load_speech_run, make_run_spotter, run_command, with_arguments
 from deploy.front_end import HALF
 from deploy.recordings import find_recordings, read_pieces
 from deploy.spotter import Event, Spotter
@@ -52,8 +52,8 @@ def main() -> int:
   parser.add_argument("files", metavar="FILE", nargs="+", help="recordings, or folders of them")
   parser.add_argument("--json", action="store_true", help="one JSON object a line")
   given = parser.parse_args()
-  run = load_speech_run(given.run)
-  spotter = make_run_spotter(run, rule_of(run, given), not_reported=())
+  run = with_arguments(load_speech_run(given.run), given)
+  spotter = make_run_spotter(run, not_reported=())
   status = 0
   for path in find_recordings(given.files):
     try:

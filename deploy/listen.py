@@ -28,8 +28,8 @@ from deploy.commands import (
   load_pyplot,
   load_speech_run,
   make_run_spotter,
-  rule_of,
   run_command,
+  with_arguments,
 )
 from deploy.recordings import read_pieces, read_raw, resample
 from deploy.run_files import CALIBRATION
@@ -172,7 +172,7 @@ def listen(
 def main() -> int:
   """Listens until the input ends, or Ctrl-C; returns the exit status."""
   given = _read_arguments()
-  run = load_speech_run(given.run)
+  run = with_arguments(load_speech_run(given.run), given)
   if given.theta is None and not (pathlib.Path(given.run) / CALIBRATION).is_file():
     print(
       f"theta {run.theta:g} is that of the training; python -m deploy.calibrate chooses one for "
@@ -181,8 +181,7 @@ def main() -> int:
     )
   if given.plot:
     load_pyplot()  # not after an hour of listening
-  rule = rule_of(run, given)
-  spotter = make_run_spotter(run, rule, timeout_s=given.timeout)
+  spotter = make_run_spotter(run, timeout_s=given.timeout)
   spotter.push(spotter.init(), np.zeros(SAMPLE_RATE, np.float32))  # compiles before sound arrives
   late = [0]
   if given.input is None:
@@ -207,7 +206,7 @@ def main() -> int:
         flush=True,
       )
   if given.plot:
-    heard.draw(given.plot, run.class_names, rule.theta)
+    heard.draw(given.plot, run.class_names, run.theta)
   lost = f"; {late[0]} pieces of sound were lost" if late[0] else ""
   print(f"{count} events in {heard.seconds:.1f} s{lost}", file=sys.stderr)
   return 0

@@ -28,8 +28,8 @@ from deploy.commands import (
   add_run,
   load_pyplot,
   load_speech_run,
-  rule_of,
   run_command,
+  with_arguments,
 )
 from deploy.front_end import make_front_end
 from deploy.long_recordings import open_recording, save_recording
@@ -170,8 +170,8 @@ def draw_curve(path: str, thetas: np.ndarray, scores: list[Score]) -> None:
 def main() -> int:
   """Measures and prints; returns the exit status."""
   given = _read_arguments()
-  run = load_speech_run(given.run)
-  rule = rule_of(run, given)
+  run = with_arguments(load_speech_run(given.run), given)
+  rule = run.rule
   thetas = np.unique([*THETAS, rule.theta] if given.theta is None else [rule.theta])
   thetas = thetas[thetas > 1 / len(run.class_names)]
   if given.plot:
@@ -185,8 +185,7 @@ def main() -> int:
     raise ValueError("--plot draws misses of keywords, and the recording has none; leave it out")
   if given.save:
     save_recording(given.save, samples, words)
-  options = {"patience": rule.patience, "refractory_s": rule.refractory_s}
-  scores = measure(run, samples, words, thetas, timeout_s=given.timeout, progress=True, **options)
+  scores = measure(run, samples, words, thetas, timeout_s=given.timeout, progress=True)
   print(
     f"{len(samples) / SAMPLE_RATE / 60:.1f} minutes, {scores[0].words} keywords, patience "
     f"{rule.patience}, refractory time {rule.refractory_s:g} s"
@@ -201,8 +200,9 @@ def main() -> int:
     rate = f"{one.per_hour:14.1f} ({one.per_hour_bound:.1f})"
     print(f"{theta:<6.4g} {right} {wrong}  {repeated}  {rate} {delay:>17}")
   if given.json:
+    bias = {"unknown_bias": run.unknown_bias}
     lines = [
-      {**rule._replace(theta=float(theta))._asdict(), **one.to_json()}
+      {**rule._replace(theta=float(theta))._asdict(), **bias, **one.to_json()}
       for theta, one in zip(thetas, scores, strict=True)
     ]
     try:

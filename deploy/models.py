@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from deploy.convolutional import Front, Network, memoryless
 from rc_jax import Classifier, conv_lstm, gru, lstm, with_encoder
+from rc_jax.types import Params
 
 
 class Model(NamedTuple):
@@ -48,6 +49,25 @@ def cnn_lstm(units: int, num_classes: int, widths: list[int]) -> Classifier:
     widths: feature maps of the convolutions.
   """
   return with_encoder(lstm(units, num_classes, hidden=(64,)), Front(tuple(widths)))
+
+
+def shift_logit(params: Params, label: int, nats: float) -> Params:
+  """Adds a number to one class's logit at every step, in the bias of a network's last layer.
+
+  Args:
+    params: of a network with a dense head: `lstm`, `gru` or `dense_lstm`.
+    label: the class.
+    nats: to be added.
+
+  Raises:
+    ValueError: a network without such a head.
+  """
+  inner = params.get("classifier", params)  # of a network on an encoder
+  if "head" not in inner:
+    raise ValueError("the network has no dense head whose logits could be shifted")
+  *lower, last = inner["head"]
+  shifted = {**inner, "head": [*lower, {**last, "bias": last["bias"].at[label].add(nats)}]}
+  return {**params, "classifier": shifted} if "classifier" in params else shifted
 
 
 # Nothing else is ever called with what a file says.

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import serialization
 
-from deploy.models import Model, build
+from deploy.models import Model, build, shift_logit
 from deploy.rule import Rule, check_rule
 from rc_jax import Classifier
 from rc_jax.types import Params
@@ -28,7 +28,7 @@ class Run(NamedTuple):
 
   Attributes:
     classifier: the network.
-    params: its parameters, those that the run's result was read with.
+    params: its parameters, those that the run's result was read with; `unknown_bias` is in them.
     class_names: of the C classes.
     rule: when it decides: of the calibration where there is one, else with theta of the training.
     statistics: `{"mean": [F], "std": [F]}` float64, of the log-mel bands of a run of speech or of
@@ -37,6 +37,7 @@ class Run(NamedTuple):
     model: the network in words.
     input_shape: of one step, e.g. (420,).
     reading: keyword arguments of `speech.load` with which it read its data, but for where that is.
+    unknown_bias: nats added to the logit of the class `unknown`, of the calibration.
   """
 
   classifier: Classifier
@@ -48,6 +49,7 @@ class Run(NamedTuple):
   model: Model
   input_shape: tuple[int, ...]
   reading: dict[str, Any]
+  unknown_bias: float = 0.0
 
   @property
   def theta(self) -> float:
@@ -129,9 +131,35 @@ def load_run(workdir: str | pathlib.Path) -> Run:
   classifier = build(model)
   params = _read_params(folder, classifier, shape)
   _check_classes(folder, classifier, params, shape, names)
-  rule = _read_calibration(folder, names) or Rule(theta)
-  check_rule(rule, len(names))
-  return Run(classifier, params, names, rule, statistics, experiment, model, shape, reading)
+  check_rule(Rule(theta), len(names))
+  run = Run(classifier, params, names, Rule(theta), statistics, experiment, model, shape, reading)
+  return _apply_calibration(folder, run)
+
+
+def with_unknown_bias(run: Run, nats: float) -> Run:
+  """Makes a run that says `unknown` more or less readily; exports and all else then do, too.
+
+  Where a keyword is hard to hear its rival is `unknown`, which is a large share of what a spotter
+  is trained on. Below 0 more keywords are found, with more false alarms, than by any threshold.
+
+  Args:
+    run: any with a class `unknown` and a dense head.
+    nats: to be added to the logit of `unknown`, in the place of the run's own.
+
+  Raises:
+    ValueError: another network, or no number from -20 to 20.
+  """
+  if isinstance(nats, bool) or not isinstance(nats, int | float) or not abs(nats) <= 20:
+    raise ValueError(f"unknown_bias is {nats!r}; give nats from -20 to 20")
+  if nats == run.unknown_bias:
+    return run
+  from data_pipelines.speech import UNKNOWN  # takes a second, which other runs need not wait
+
+  if UNKNOWN not in run.class_names:
+    raise ValueError(f"unknown_bias is {nats}, but the run has no class {UNKNOWN!r}; leave it out")
+  label = run.class_names.index(UNKNOWN)
+  params = shift_logit(run.params, label, nats - run.unknown_bias)
+  return run._replace(params=params, unknown_bias=float(nats))
 
 
 def save_calibration(folder: pathlib.Path, calibration: dict[str, Any]) -> None:
@@ -139,8 +167,8 @@ def save_calibration(folder: pathlib.Path, calibration: dict[str, Any]) -> None:
 
   Args:
     folder: of the run.
-    calibration: JSON values; "theta" and "class_names" among them, and what else of a `Rule` is not
-      its default.
+    calibration: JSON values; "theta" and "class_names" among them, what else of a `Rule` is not
+      its default, and "unknown_bias" if it is not 0.
   """
   write_whole(folder / CALIBRATION, (json.dumps(calibration, indent=2) + "\n").encode())
 
@@ -218,20 +246,21 @@ def _check_classes(
     )
 
 
-def _read_calibration(folder: pathlib.Path, class_names: tuple[str, ...]) -> Rule | None:
-  """The calibrated rule, where there is one."""
+def _apply_calibration(folder: pathlib.Path, run: Run) -> Run:
+  """Takes the rule and the bias of the calibration, where there is one."""
   path = folder / CALIBRATION
   if not path.is_file():
-    return None
+    return run
   calibration = _read_json(path, "calibrate again, or delete it")
-  if calibration.get("class_names") != list(class_names):
+  if calibration.get("class_names") != list(run.class_names):
     raise ValueError(f"{path} is for other classes than the run's; calibrate again, or delete it")
   given = {name: calibration[name] for name in Rule._fields if name in calibration}
   try:
-    check_rule(Rule(**given), len(class_names))
+    check_rule(Rule(**given), len(run.class_names))
+    run = with_unknown_bias(run, calibration.get("unknown_bias", 0.0))
   except (TypeError, ValueError) as error:
     raise ValueError(f"{path} has no rule ({error}); calibrate again, or delete it") from error
-  return Rule(**given)
+  return run._replace(rule=Rule(**given))
 
 
 def write_whole(path: pathlib.Path, content: bytes) -> None:

@@ -11,7 +11,7 @@ call them. `--format=web` leaves one web page that hears a microphone or a recor
 import argparse
 import pathlib
 
-from deploy.commands import add_refractory, add_run, load_speech_run, rule_of, run_command
+from deploy.commands import add_refractory, add_run, load_speech_run, run_command, with_arguments
 from deploy.export.c import WEIGHTS, write_c
 from deploy.export.graphs import FORMATS, write_graphs
 from deploy.export.web import write_page
@@ -28,16 +28,15 @@ def main() -> int:
   parser.add_argument("--format", choices=("c", "web", *FORMATS), default="c")
   parser.add_argument("--weights", choices=WEIGHTS, default="float32", help="of the C code")
   given = parser.parse_args()
-  run = load_speech_run(given.run)
-  rule = rule_of(run, given)
+  run = with_arguments(load_speech_run(given.run), given)
   if given.weights != "float32" and given.format != "c":
     raise ValueError(f"--weights={given.weights} is for --format=c; leave it out")
   try:
     if given.format != "c":
       if given.format == "web":
-        files = write_page(given.out, run, rule)
+        files = write_page(given.out, run, run.rule)
       else:
-        files = write_graphs(given.out, run, rule, given.format)
+        files = write_graphs(given.out, run, run.rule, given.format)
       print("\n".join(f"{path}: {path.stat().st_size} bytes" for path in files))
       return 0
     sizes = write_c(
@@ -45,7 +44,7 @@ def main() -> int:
       constructor=run.model.constructor,
       params=run.params,
       class_names=run.class_names,
-      rule=rule,
+      rule=run.rule,
       weights=given.weights,
       mean=run.statistics["mean"],
       std=run.statistics["std"],

@@ -18,10 +18,10 @@ from deploy import decide, listen
 from deploy.commands import load_speech_run, make_run_spotter
 from deploy.export import __main__ as export_main
 from deploy.front_end import make_front_end
-from deploy.models import build
+from deploy.models import Model, build
 from deploy.recordings import read_pieces
 from deploy.rule import Rule
-from deploy.run_files import load_run, save_calibration
+from deploy.run_files import load_run, save_calibration, with_unknown_bias
 from deploy.spotter import make_spotter
 
 
@@ -189,6 +189,43 @@ def test_statistics_of_a_channel_far_from_zero_keep_their_digits(run_folder):
   change(run_folder, statistics={"mean": [1e9 + 0.5], "std": [1.0]})
   statistics = load_run(run_folder).statistics
   assert (1e9 + 1.5 - statistics["mean"]) / statistics["std"] == 1
+
+
+def test_a_bias_shifts_the_logit_of_unknown_alone(run_folder):
+  plain = load_run(run_folder)
+  save_calibration(run_folder, {"theta": 0.9, "class_names": NAMES, "unknown_bias": -1.5})
+  shifted = load_run(run_folder)
+  assert (plain.unknown_bias, shifted.unknown_bias) == (0, -1.5)
+  dense = plain._replace(
+    classifier=build(Model("dense_lstm", {"units": 4, "num_classes": 3})), unknown_bias=0.0
+  )
+  dense = dense._replace(params=dense.classifier.init(jax.random.key(0), jnp.zeros(420)))
+  x = jnp.asarray(batch_steps(sound(1.0))[3])
+  for one, other in ((plain, shifted), (dense, with_unknown_bias(dense, -1.5))):
+    first, then = (
+      run.classifier.run_step(run.params, run.classifier.initial_carry(run.params), x)[1]
+      for run in (one, other)
+    )
+    np.testing.assert_allclose(then - first, [0, 0, -1.5], atol=1e-6)
+  back = with_unknown_bias(shifted, 0.0)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), back.params, plain.params)
+
+
+@pytest.mark.parametrize("nats", [float("nan"), 21, True, "-1"])
+def test_a_bias_that_is_none(run_folder, nats):
+  with pytest.raises(ValueError, match=r"unknown_bias is .*; give nats from -20 to 20"):
+    with_unknown_bias(load_run(run_folder), nats)
+  save_calibration(run_folder, {"theta": 0.9, "class_names": NAMES, "unknown_bias": nats})
+  with pytest.raises(ValueError, match=r"calibration.json has no rule .* calibrate again"):
+    load_run(run_folder)
+
+
+def test_a_bias_of_a_run_that_cannot_have_one(run_folder):
+  run = load_run(run_folder)
+  with pytest.raises(ValueError, match="the run has no class 'unknown'; leave it out"):
+    with_unknown_bias(run._replace(class_names=("a", "b", "c")), -1.0)
+  with pytest.raises(ValueError, match="no dense head whose logits could be shifted"):
+    with_unknown_bias(run._replace(params={"kernel": jnp.zeros(3)}), -1.0)
 
 
 BAD_RUNS = {

@@ -232,6 +232,10 @@ def test_a_calibration_is_what_load_run_takes(run_folder, recording, monkeypatch
   with pytest.raises(ValueError, match="leave --patience and --refractory out"):
     call(calibrate, monkeypatch, run_folder, "--max_mean_ms=500", "--patience=2")
   assert said["hours"] == pytest.approx(0.01)
+  assert call(calibrate, monkeypatch, run_folder, *given, "--unknown_bias=-2") == 0
+  assert load_run(run_folder).unknown_bias == -2
+  assert call(calibrate, monkeypatch, run_folder, *given) == 0  # what was before counts no more
+  assert json.loads((run_folder / "calibration.json").read_text()) == said
   with pytest.raises(ValueError, match="give at least 180 minutes"):
     call(calibrate, monkeypatch, run_folder, "--max_false_alarms_per_hour=1", *given[1:])
   with pytest.raises(ValueError, match="give --recording=FILE or --synthesize=MINUTES"):
