@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 from flax import linen as nn
 
 from deploy.convolutional import Front, Network, memoryless
@@ -66,7 +67,10 @@ def shift_logit(params: Params, label: int, nats: float) -> Params:
   if "head" not in inner:
     raise ValueError("the network has no dense head whose logits could be shifted")
   *lower, last = inner["head"]
-  shifted = {**inner, "head": [*lower, {**last, "bias": last["bias"].at[label].add(nats)}]}
+  shifted = {
+    **inner,
+    "head": [*lower, {**last, "bias": jnp.asarray(last["bias"]).at[label].add(nats)}],
+  }
   return {**params, "classifier": shifted} if "classifier" in params else shifted
 
 
