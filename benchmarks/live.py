@@ -113,10 +113,12 @@ def main() -> None:
   patiences = [run.rule.patience for run in runs]
   print("theta", ", ".join(f"{theta:.4f}" for theta in thetas))
   print("patience", ", ".join(map(str, patiences)))
+  print("bias of unknown", ", ".join(f"{run.unknown_bias:g}" for run in runs))
   print(tabulate(found))
   if given.json:
     content = {name: [score.to_json() for score in scores] for name, scores in found.items()}
-    said = {"theta": thetas, "patience": patiences, "recordings": content}
+    biases = [run.unknown_bias for run in runs]
+    said = {"theta": thetas, "patience": patiences, "unknown_bias": biases, "recordings": content}
     text = json.dumps(said, indent=2)
     pathlib.Path(given.json).write_text(text + "\n")
 

@@ -118,7 +118,7 @@ def _format(accuracy: float, share: float) -> str:
 
 def compare_on_clips(workdir: str, data: dict[str, Any], steps: Sequence[float]) -> str:
   """The table of a run of experiments.speech."""
-  run = load_speech_run(workdir)
+  run = load_speech_run(workdir, calibrated=False)
   test = record_clips(run, data, "test")
   one = read(test, list(CONSTANTS))
   varying = read(test, learn(record_clips(run, data, "validation")))

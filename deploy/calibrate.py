@@ -6,9 +6,9 @@
 
 The first promises, with `--confidence`, that a decision at the spike is wrong where the end of the
 clip would have been right for at most that share of clips. The last promises the rate of false
-alarms in sound such as the recording, with the `--patience` and `--refractory` given, which are
-written, too. `load_run` and every command then use them; delete calibration.json for the threshold
-of the training.
+alarms in sound such as the recording, with the `--patience` and `--refractory` given. These are
+written, too, and `--unknown_bias`. `load_run` and every command then use them; delete
+calibration.json for the threshold of the training.
 """
 
 import argparse
@@ -32,8 +32,7 @@ from deploy.commands import (
 )
 from deploy.long_recordings import open_recording
 from deploy.measure import measure
-from deploy.rule import Rule
-from deploy.run_files import Run, save_calibration, with_unknown_bias
+from deploy.run_files import Run, save_calibration
 from deploy.thresholds import choose_for_accuracy, choose_for_rate, choose_for_time, list_thetas
 from rc_jax import Batch, Classifier, evaluate, record
 
@@ -91,9 +90,7 @@ def record_clips(run: Run, data: dict[str, Any], split: str) -> tuple[Classifier
 def main() -> int:
   """Calibrates and writes; returns the exit status."""
   given = _read_arguments()
-  run = load_speech_run(given.run)
-  # What was calibrated before counts no more.
-  run = with_arguments(with_unknown_bias(run, 0.0)._replace(rule=Rule(run.theta)), given)
+  run = with_arguments(load_speech_run(given.run, calibrated=False), given)
   thetas = list_thetas(len(run.class_names))
   if given.max_false_alarms_per_hour is not None:
     theta, found = _calibrate_rate(run, given, thetas)
@@ -110,11 +107,11 @@ def main() -> int:
   try:
     save_calibration(pathlib.Path(given.run), calibration)
   except OSError as error:
-    kept = ("patience", "refractory_s", "unknown_bias")
-    also = "".join(f" --{name}={found[name]}" for name in kept if name in found)
+    also = f" --patience={run.rule.patience} --unknown_bias={run.unknown_bias:g}"
+    also += f" --refractory={found['refractory_s']}" if "refractory_s" in found else ""
     raise ValueError(
       f"calibration.json cannot be written into {given.run} ({error.strerror}); make the folder "
-      f"writable, or give --theta={theta:.5f}{also.replace('_s=', '=')} to each command"
+      f"writable, or give --theta={theta:.5f}{also} to each command"
     ) from error
   said = ", ".join(
     f"{name.replace('_', ' ')} {value:.4g}" if isinstance(value, float) else f"{name} {value}"

@@ -14,13 +14,13 @@ from deploy.spotter import Spotter, make_spotter
 KINDS = ("keywords", "unknown", "all", "sentences")  # of what a long recording is made
 
 
-def load_speech_run(workdir: str) -> Run:
-  """Loads a run that decides about sound as it arrives.
+def load_speech_run(workdir: str, *, calibrated: bool = True) -> Run:
+  """Loads a run that decides about sound as it arrives; the arguments are those of `load_run`.
 
   Raises:
     ValueError: as `load_run`; or a run of another task, or of a network of whole clips.
   """
-  run = load_run(workdir)
+  run = load_run(workdir, calibrated=calibrated)
   if run.experiment != "speech":
     raise ValueError(
       f"{workdir} is a run of {run.experiment}, which hears nothing; give one of experiments.speech"

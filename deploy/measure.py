@@ -188,7 +188,8 @@ def main() -> int:
   scores = measure(run, samples, words, thetas, timeout_s=given.timeout, progress=True)
   print(
     f"{len(samples) / SAMPLE_RATE / 60:.1f} minutes, {scores[0].words} keywords, patience "
-    f"{rule.patience}, refractory time {rule.refractory_s:g} s"
+    f"{rule.patience}, refractory time {rule.refractory_s:g} s, bias of unknown "
+    f"{run.unknown_bias:g}"
   )
   print("theta   right   wrong  repeated  false alarms/h (95 % bound)  after the end, s")
   for theta, one in zip(thetas, scores, strict=True):

@@ -61,12 +61,14 @@ def shift_logit(params: Params, label: int, nats: float) -> Params:
     nats: to be added.
 
   Raises:
-    ValueError: a network without such a head.
+    ValueError: a network without such a head, or with one logit for two classes.
   """
   inner = params.get("classifier", params)  # of a network on an encoder
   if "head" not in inner:
     raise ValueError("the network has no dense head whose logits could be shifted")
   *lower, last = inner["head"]
+  if not label < len(last["bias"]) != 1:
+    raise ValueError("the network has one logit for two classes; none can be shifted alone")
   shifted = {
     **inner,
     "head": [*lower, {**last, "bias": jnp.asarray(last["bias"]).at[label].add(nats)}],

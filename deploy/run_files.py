@@ -102,11 +102,12 @@ def save_model(
   write_whole(folder / MODEL, (json.dumps(description, indent=2) + "\n").encode())
 
 
-def load_run(workdir: str | pathlib.Path) -> Run:
+def load_run(workdir: str | pathlib.Path, *, calibrated: bool = True) -> Run:
   """Loads a run that has ended, from its folder, wherever that is now.
 
   Args:
     workdir: the run's folder.
+    calibrated: whether its calibration counts, where it has one; False: theta of the training.
 
   Returns:
     The run, ready to be called.
@@ -133,7 +134,7 @@ def load_run(workdir: str | pathlib.Path) -> Run:
   _check_classes(folder, classifier, params, shape, names)
   check_rule(Rule(theta), len(names))
   run = Run(classifier, params, names, Rule(theta), statistics, experiment, model, shape, reading)
-  return _apply_calibration(folder, run)
+  return _apply_calibration(folder, run) if calibrated else run
 
 
 def with_unknown_bias(run: Run, nats: float) -> Run:

@@ -2,12 +2,13 @@
 
 import math
 import pathlib
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-NO_VALUE = frozenset(("", "?", "nan", "na"))  # in lower case: no value, and no label
+NO_LABEL = frozenset(("", "?", "nan"))  # in lower case
 
 
 class SeriesFile(NamedTuple):
@@ -49,13 +50,24 @@ def read_lines(path: pathlib.Path) -> Iterator[str]:
     raise ValueError(f"{path} is empty; give a file of series")
 
 
-def check_label(label: str, where: str) -> None:
-  """Raises ValueError if a label is missing, or cannot be printed; `where` it stands is named."""
-  if label.lower() in NO_VALUE:
+def check_label(label: str, where: str, missing: frozenset[str] = NO_LABEL) -> None:
+  """Raises ValueError for a label that is missing, or that would spoil what it is printed in.
+
+  Args:
+    label: without blanks around it.
+    where: it stands, for messages.
+    missing: what stands for no label, in lower case.
+  """
+  if label.lower() in missing:
     said = f"{label!r}, which stands for a missing one" if label else "missing"
-    raise ValueError(f"{where}: the label is {said}; give every series one")
-  if not label.isprintable():
+    raise ValueError(f"{where}: the label is {said}; give every series one, or rename the class")
+  if has_control_characters(label):
     raise ValueError(f"{where}: the label {label!r} cannot be printed; give it another name")
+
+
+def has_control_characters(text: str) -> bool:
+  """Whether there are control characters, or halves of characters, that no report can hold."""
+  return any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
 
 
 def parse_values(

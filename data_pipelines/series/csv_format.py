@@ -12,12 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.series.contents import (
-  NO_VALUE,
   SeriesFile,
   check_label,
   parse_values,
   read_lines,
 )
+
+MISSING = frozenset(("", "?", "nan", "na"))
 
 
 class _Open(NamedTuple):
@@ -92,11 +93,8 @@ def _check_columns(fields: list[str], where: str) -> list[str]:
       f"{where}: there are values where the first line has to name the columns; put id, time, the "
       "channels' names and label above them"
     )
-  if "" in names:
-    raise ValueError(
-      f"{where}: column {names.index('') + 1} has no name; give it one, or leave it out if it is "
-      "an index"
-    )
+  if "" in names[1:]:  # pandas leaves that of the index empty, which may be the id
+    raise ValueError(f"{where}: column {names.index('', 1) + 1} has no name; give it one")
   repeated = [name for name in names if names.count(name) > 1]
   if repeated:
     raise ValueError(f"{where}: the column {repeated[0]!r} is there more than once; rename one")
@@ -112,7 +110,7 @@ def _check_begin(name: str, label: str, first_line: dict[str, int], where: str) 
       f"{where}: the series {name!r} began in line {first_line[name]}, and others came between; "
       "give each series an id of its own, and keep its lines together"
     )
-  check_label(label, f"{where}, series {name!r}")
+  check_label(label, f"{where}, series {name!r}", MISSING)
 
 
 def _add_row(series: _Open, fields: list[str], columns: list[str], where: str) -> None:
@@ -129,7 +127,7 @@ def _add_row(series: _Open, fields: list[str], columns: list[str], where: str) -
       "of the line before; sort the lines of a series by time, each once"
     )
   series.times.append(time)
-  series.rows.append(parse_values(fields[2:-1], NO_VALUE, _name_fields(columns), where))
+  series.rows.append(parse_values(fields[2:-1], MISSING, _name_fields(columns), where))
 
 
 def _name_fields(columns: list[str]) -> list[str]:

@@ -4,7 +4,7 @@ import importlib.util
 import pathlib
 from typing import NamedTuple
 
-from data_pipelines.series.contents import SeriesFile
+from data_pipelines.series.contents import SeriesFile, has_control_characters
 from data_pipelines.series.csv_format import read_csv
 from data_pipelines.series.numpy_format import read_npy, read_npz
 from data_pipelines.series.ts_format import read_ts
@@ -87,7 +87,7 @@ def read_file(path: pathlib.Path) -> SeriesFile:
   Raises:
     ValueError: another ending, a name that is no text, or as the reader of the format.
   """
-  if not str(path).isprintable():
+  if has_control_characters(str(path)):
     raise ValueError(f"the name {str(path)!r} cannot be printed; rename it")
   if path.suffix.lower() not in READERS:
     raise ValueError(f"{path} ends in {path.suffix!r}; give a file in {', '.join(READERS)}")

@@ -162,6 +162,8 @@ def _load(path: pathlib.Path) -> Any:
   except OSError as error:
     reason = error.strerror or error
     raise ValueError(f"{path} cannot be read ({reason}); give a file of np.savez") from error
+  except MemoryError as error:
+    raise ValueError(f"{path}:{reading} does not fit in memory; give fewer steps") from error
   except Exception as error:  # whatever a damaged file makes of the reader
     if "allow_pickle" in str(error):
       raise ValueError(

@@ -79,7 +79,7 @@ def load_initial_params(task: Task, settings: Settings) -> Params | None:
   """
   if settings.init_from is None:
     return None
-  before = load_run(settings.init_from)
+  before = load_run(settings.init_from, calibrated=False)
   for what, had, has in (
     ("network", before.model, task.model),
     ("classes", before.class_names, tuple(task.class_names)),

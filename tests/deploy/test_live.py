@@ -48,7 +48,9 @@ def test_the_front_end_equals_that_of_clips(size):
 
 def test_the_front_end_equals_that_of_recorded_words(shared):
   front_end = make_front_end(MEAN, STD)
-  for path in sorted((shared / "five").glob("*.flac"))[:20]:
+  paths = sorted((shared / "five").glob("*.flac"))[:20]
+  assert paths
+  for path in paths:
     audio = soundfile.read(path, dtype="float32")[0]
     _, steps = front_end.push(front_end.init(), audio)
     np.testing.assert_allclose(steps, batch_steps(audio)[: len(steps)], atol=2e-6)
@@ -226,6 +228,8 @@ def test_a_bias_of_a_run_that_cannot_have_one(run_folder):
     with_unknown_bias(run._replace(class_names=("a", "b", "c")), -1.0)
   with pytest.raises(ValueError, match="no dense head whose logits could be shifted"):
     with_unknown_bias(run._replace(params={"kernel": jnp.zeros(3)}), -1.0)
+  with pytest.raises(ValueError, match="one logit for two classes"):
+    with_unknown_bias(run._replace(params={"head": [{"bias": jnp.zeros(1)}]}), -1.0)
 
 
 BAD_RUNS = {

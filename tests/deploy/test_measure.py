@@ -1,5 +1,6 @@
 """Scores and thresholds against closed forms and plain loops; recordings against their labels."""
 
+import argparse
 import json
 import sys
 
@@ -12,7 +13,7 @@ from small_run import NAMES, sound
 
 from data_pipelines import two_sequence
 from deploy import calibrate, measure
-from deploy.commands import load_speech_run, make_run_spotter
+from deploy.commands import add_run, load_speech_run, make_run_spotter, with_arguments
 from deploy.long_recordings import LEVEL, add_noise, join_clips
 from deploy.recordings import read_pieces
 from deploy.rule import Rule
@@ -212,6 +213,12 @@ def test_measure_writes_numbers_and_picture(run_folder, recording, monkeypatch, 
     call(measure, monkeypatch, run_folder, *given)
 
 
+def parse(*given):
+  parser = argparse.ArgumentParser()
+  add_run(parser)
+  return parser.parse_args(["run", *given])
+
+
 def test_a_calibration_is_what_load_run_takes(run_folder, recording, monkeypatch, capsys):
   path, labels = recording
   given = ["--max_false_alarms_per_hour=100000", f"--recording={path}", f"--labels={labels}"]
@@ -221,8 +228,8 @@ def test_a_calibration_is_what_load_run_takes(run_folder, recording, monkeypatch
   said = json.loads((run_folder / "calibration.json").read_text())
   assert load_run(run_folder).rule == Rule(list_thetas(len(NAMES))[-1], 2, 0.5)
   heard = np.concatenate(list(read_pieces(path)))
-  words = [Word(1.0, 1.5, "yes"), Word(3.0, 3.5, "no")]
-  (found,) = measure.measure(load_run(run_folder), heard, words, np.array([said["theta"]]))
+  words_there = [Word(1.0, 1.5, "yes"), Word(3.0, 3.5, "no")]
+  (found,) = measure.measure(load_run(run_folder), heard, words_there, np.array([said["theta"]]))
   assert found.false_alarms == said["false_alarms"] > 0
   for bad, words in (("--patience=0", "patience is 0"), ("--refractory=-1", "refractory time is")):
     with pytest.raises(ValueError, match=words):
@@ -233,7 +240,15 @@ def test_a_calibration_is_what_load_run_takes(run_folder, recording, monkeypatch
     call(calibrate, monkeypatch, run_folder, "--max_mean_ms=500", "--patience=2")
   assert said["hours"] == pytest.approx(0.01)
   assert call(calibrate, monkeypatch, run_folder, *given, "--unknown_bias=-2") == 0
-  assert load_run(run_folder).unknown_bias == -2
+  biased = load_run(run_folder)
+  assert biased.unknown_bias == -2 and load_run(run_folder, calibrated=False).unknown_bias == 0
+  loud = json.loads((run_folder / "calibration.json").read_text())
+  find = lambda run: measure.measure(run, heard, [], np.array([0.7]))[0].false_alarms
+  assert find(biased) > find(load_run(run_folder, calibrated=False))
+  (found,) = measure.measure(biased, heard, words_there, np.array([loud["theta"]]))
+  assert found.false_alarms == loud["false_alarms"]
+  assert find(with_arguments(biased, parse("--unknown_bias=0"))) < find(biased)
+  assert with_arguments(biased, parse()).unknown_bias == -2
   assert call(calibrate, monkeypatch, run_folder, *given) == 0  # what was before counts no more
   assert json.loads((run_folder / "calibration.json").read_text()) == said
   with pytest.raises(ValueError, match="give at least 180 minutes"):
