@@ -6,8 +6,6 @@ import os
 import pathlib
 from collections.abc import Iterator
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import tqdm
 
@@ -140,14 +138,8 @@ def unusable_clip_error(what: str) -> ValueError:
 
 
 def _compute_frames(samples: list[np.ndarray]) -> np.ndarray:
-  """Computes the frames `[k, 101, 20]` of k <= BATCH_SIZE clips of `[n]` samples.
-
-  Every call passes BATCH_SIZE rows, the missing ones zero, so that one program is compiled.
-  """
-  audio = np.zeros((BATCH_SIZE, features.NUM_SAMPLES), np.float32)
+  """Computes the frames `[k, 101, 20]` of k clips of `[n]` samples."""
+  audio = np.zeros((len(samples), features.NUM_SAMPLES), np.float32)
   for row, clip in zip(audio, samples, strict=False):
     row[:] = pad_to_second(clip)
-  return np.asarray(_log_mel(jnp.asarray(audio)))[: len(samples)]
-
-
-_log_mel = jax.jit(features.log_mel)
+  return features.log_mel_of_clips(audio)

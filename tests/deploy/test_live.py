@@ -27,7 +27,7 @@ from deploy.spotter import make_spotter
 
 def batch_steps(audio):
   """The steps of the batch front end, but for the last ones, whose windows reach into padding."""
-  frames = features.standardise(features.log_mel(jnp.asarray(audio)), MEAN, STD)
+  frames = features.standardise(jnp.asarray(features.log_mel_of_clips(audio)), MEAN, STD)
   return np.asarray(features.context(frames))
 
 

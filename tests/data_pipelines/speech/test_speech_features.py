@@ -66,6 +66,9 @@ def test_log_mel_is_librosas(name, oracle):
   assert frames.shape == (101, 20)
   assert frames.dtype == jnp.float32
   assert_allclose(frames, oracle(samples), atol=1e-4, rtol=0)
+  on_host = speech.features.log_mel_of_clips(samples)
+  assert on_host.shape == (101, 20) and on_host.dtype == np.float32
+  assert_allclose(on_host, oracle(samples), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("oracle", ORACLES)
