@@ -61,12 +61,6 @@ def load(paths: Paths, *, missing: str = "hold", validation_share: float = 0.2) 
     raise ValueError(f"--validation_share is {validation_share}; it has to lie in 0..0.5")
   train, test = (read_file(path) for path in paths)
   _check_pair(train, test)
-  steps = max(len(rows) for file in (train, test) for rows in file.values)
-  if steps == 1:
-    raise ValueError(
-      f"{train.path}: every series has one step, so that there is no time to decide in; give a "
-      "line a step (.csv, with the id of its series in the first column), or series along a row"
-    )
   class_names = _name_classes(train, test)
   labels = [np.array([class_names.index(label) for label in f.labels]) for f in (train, test)]
   every = np.arange(len(labels[0]))
@@ -77,13 +71,9 @@ def load(paths: Paths, *, missing: str = "hold", validation_share: float = 0.2) 
       "checkpoint; add series, or give --validation_share=0"
     )
   statistics = _compute_statistics([train.values[i] for i in of_train])
-  for channel, std in zip(train.channels, statistics.std, strict=True):
-    if not np.isfinite(std):
-      raise ValueError(
-        f"{train.path}: {channel} has values too large to be added up; correct them, or mark them "
-        "as missing"
-      )
+  _check_finite(train, statistics)
   filled = [fill_missing(file, missing, statistics.mean) for file in (train, test)]
+  steps = max(len(rows) for file in (train, test) for rows in file.values)
   pairs = zip((train, test), filled, strict=True)
   padded = [_pad(file._replace(values=one.values), statistics, steps) for file, one in pairs]
 
@@ -109,7 +99,7 @@ def load(paths: Paths, *, missing: str = "hold", validation_share: float = 0.2) 
 
 
 def _check_pair(train: SeriesFile, test: SeriesFile) -> None:
-  """Raises ValueError if the series of two files have other channels."""
+  """Raises ValueError if the series of two files have other channels, or all have one step."""
   if len(train.channels) != len(test.channels):
     raise ValueError(
       f"{train.path} has {len(train.channels)} channels, {test.path} {len(test.channels)}; give "
@@ -119,6 +109,11 @@ def _check_pair(train: SeriesFile, test: SeriesFile) -> None:
     raise ValueError(
       f"{train.path} has the channels {', '.join(train.channels)}, {test.path} "
       f"{', '.join(test.channels)}; give both the same ones in the same order"
+    )
+  if all(len(rows) == 1 for file in (train, test) for rows in file.values):
+    raise ValueError(
+      f"{train.path}: every series has one step, so that there is no time to decide in; give a "
+      "line a step (.csv, with the id of its series in the first column), or series along a row"
     )
 
 
@@ -161,6 +156,16 @@ def _compute_statistics(series: list[np.ndarray]) -> Statistics:
   # The mean of equal values is rounded: left so, they would be tiny numbers and not zeros.
   constant = lowest == highest
   return Statistics(np.where(constant, lowest, mean), np.where(constant | (std == 0), 1.0, std))
+
+
+def _check_finite(train: SeriesFile, statistics: Statistics) -> None:
+  """Raises ValueError if the values of a channel are too large for its statistics."""
+  for channel, std in zip(train.channels, statistics.std, strict=True):
+    if not np.isfinite(std):
+      raise ValueError(
+        f"{train.path}: {channel} has values too large to be added up; correct them, or mark them "
+        "as missing"
+      )
 
 
 def _pad(file: SeriesFile, statistics: Statistics, steps: int) -> tuple[np.ndarray, np.ndarray]:
