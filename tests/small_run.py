@@ -1,7 +1,8 @@
 """A small network that hears, whose parameters are drawn, and something for it to hear."""
 
+import functools
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from deploy.models import Model, build
@@ -19,8 +20,14 @@ def sound(seconds, seed=0):
   return (0.2 * tones + 0.02 * random.normal(size=len(t))).astype(np.float32)
 
 
-def drawn_params(model=MODEL, scale=2.5):
+def init_params(model, seed):
+  """Draws the parameters of a model, as NumPy arrays, by one program."""
+  step = np.zeros(420, np.float32)
+  return jax.tree.map(np.asarray, jax.jit(build(model).init)(jax.random.key(seed), step))
+
+
+@functools.cache
+def drawn_params():
   """Parameters whose head is enlarged, so that the network is sure now and then."""
-  params = build(model).init(jax.random.key(1), jnp.zeros(420))
-  params["head"] = jax.tree.map(lambda a: scale * a, params["head"])
-  return params
+  params = init_params(MODEL, 1)
+  return params | {"head": jax.tree.map(lambda a: np.float32(2.5) * a, params["head"])}

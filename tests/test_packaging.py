@@ -3,6 +3,7 @@
 import ast
 import configparser
 import email.parser
+import functools
 import importlib.metadata
 import json
 import pathlib
@@ -69,6 +70,7 @@ def _lines(text: str) -> list[str]:
   return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
 
 
+@functools.cache
 def imported_by(folder: str) -> set[str]:
   """Distributions that the modules of a folder import, at their top or within functions."""
   own = {"rc_jax", "data_pipelines", "experiments", "benchmarks", "tests", "deploy"}

@@ -1,5 +1,6 @@
 """The picture's left half shows what the engine computes."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -21,9 +22,9 @@ def test_the_picture_counts_what_the_engine_counts(fraction):
   rows, steps = 40, 12
   spikes = picture.spike_steps(np.random.default_rng(0), rows, steps, fraction)
   now = np.arange(steps) == spikes[:, None]
-  xs = jnp.asarray(np.stack([20.0 * now, 0.0 * now], axis=-1), jnp.float32)
+  xs = np.stack([20.0 * now, 0.0 * now], axis=-1).astype(np.float32)
   train = rc_jax.make_train(SPEAKER, optax.sgd(1.0), theta=0.9, engine="early_exit")
-  batch = rc_jax.Batch(xs, jnp.zeros(rows, jnp.int32), jnp.full(rows, steps, jnp.int32))
-  _, metrics = train.loss((), batch, jnp.int32(0))
+  batch = rc_jax.Batch(xs, np.zeros(rows, np.int32), np.full(rows, steps, np.int32))
+  _, metrics = jax.jit(train.loss)((), batch, 0)
   assert float(metrics.mean_spike_step) == pytest.approx(np.mean(spikes + 1))
   assert float(metrics.computed_fraction) == pytest.approx(picture.computed(spikes, steps).mean())

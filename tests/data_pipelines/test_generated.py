@@ -6,6 +6,8 @@ import pytest
 
 from data_pipelines import spotting, two_sequence
 
+SAMPLE = {task: jax.jit(task.sample, static_argnums=1) for task in (spotting, two_sequence)}
+
 
 def longest_run_ends(sequence, run=5):
   """The zero-based step at which the first run of `run` equal values is complete, or None."""
@@ -18,8 +20,8 @@ def longest_run_ends(sequence, run=5):
 
 
 def test_spotting_labels_and_earliest_steps_equal_a_loop():
-  batch = jax.tree.map(np.asarray, spotting.sample(jax.random.key(3), 500))
-  earliest = np.asarray(spotting.earliest_step(batch.inputs))
+  batch = jax.tree.map(np.asarray, SAMPLE[spotting](jax.random.key(3), 500))
+  earliest = np.asarray(jax.jit(spotting.earliest_step)(batch.inputs))
   for row in range(500):
     end = longest_run_ends(batch.inputs[row, :, 0])
     assert batch.labels[row] == (end is not None)
@@ -48,14 +50,14 @@ def test_spotting_share_of_positives_is_that_of_the_exact_count():
   for n in range(1, 26):
     ways[n] = sum(ways[n - k] for k in range(1, 5) if n >= k)
   exact = 1 - 2 * ways[25] / 2**25
-  labels = spotting.sample(jax.random.key(0), 100_000).labels
+  labels = np.asarray(SAMPLE[spotting](jax.random.key(0), 100_000).labels)
   assert float(labels.mean()) == pytest.approx(exact, abs=4 * np.sqrt(0.25 / 100_000))
   assert 0.54 < exact < 0.56
 
 
 def test_two_sequence_moments():
-  batch = two_sequence.sample(jax.random.key(1), 50_000)
-  x = np.asarray(batch.inputs[..., 0], np.float64)
+  batch = SAMPLE[two_sequence](jax.random.key(1), 50_000)
+  x = np.asarray(batch.inputs, np.float64)[..., 0]
   labels = np.asarray(batch.labels)
   assert labels.mean() == pytest.approx(0.5, abs=0.01)
   assert x[labels == 1].mean() == pytest.approx(0.05, abs=0.001)
@@ -67,7 +69,7 @@ def test_two_sequence_moments():
 
 @pytest.mark.parametrize("task", [spotting, two_sequence])
 def test_samples_are_a_function_of_the_key_under_jit(task):
-  sample = jax.jit(task.sample, static_argnums=1)
+  sample = SAMPLE[task]
   first, again = sample(jax.random.key(5), 16), sample(jax.random.key(5), 16)
   other = sample(jax.random.key(6), 16)
   assert np.array_equal(first.inputs, again.inputs)

@@ -1,6 +1,7 @@
 """Live decisions against those of whole clips: the same, whatever pieces the sound comes in."""
 
 import contextlib
+import functools
 import json
 import sys
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import soundfile
-from small_run import MEAN, MODEL, NAMES, STD, drawn_params, sound
+from small_run import MEAN, MODEL, NAMES, STD, drawn_params, init_params, sound
 
 import rc_jax
 from data_pipelines import speech
@@ -25,10 +26,14 @@ from deploy.run_files import load_run, save_calibration, with_unknown_bias
 from deploy.spotter import make_spotter
 
 
+@jax.jit
+def steps_of_frames(frames):
+  return features.context(features.standardise(frames, MEAN, STD))
+
+
 def batch_steps(audio):
   """The steps of the batch front end, but for the last ones, whose windows reach into padding."""
-  frames = features.standardise(jnp.asarray(features.log_mel_of_clips(audio)), MEAN, STD)
-  return np.asarray(features.context(frames))
+  return np.asarray(steps_of_frames(features.log_mel_of_clips(audio)))
 
 
 @pytest.mark.parametrize("size", [1, 37, 160, 400, 16_000])
@@ -56,13 +61,30 @@ def test_the_front_end_equals_that_of_recorded_words(shared):
     np.testing.assert_allclose(steps, batch_steps(audio)[: len(steps)], atol=2e-6)
 
 
-def follow(classifier, params, steps, theta, patience=1, timeout=10**9, of_one_class=True):
+@jax.jit
+def take_step(carry, x):
+  """One step of the network: its carry, and its probabilities."""
+  classifier, params = build(MODEL), drawn_params()
+  carry, output = classifier.step(params, carry, classifier.encode(params, x))
+  return carry, jax.nn.softmax(classifier.decode(params, output))
+
+
+@functools.cache
+def make_test_spotter(theta, **options):
+  """A spotter that reports all decisions; it is compiled once."""
+  given = {"refractory_s": 0.0, "not_reported": (), **options}
+  return make_spotter(
+    build(MODEL), drawn_params(), NAMES, theta, make_front_end(MEAN, STD), **given
+  )
+
+
+def follow(steps, theta, patience=1, timeout=10**9, of_one_class=True):
   """Decisions `(step, label)` in plain Python: the network begins anew after each."""
-  carry, waited, count, last, found = classifier.initial_carry(params), 0, 0, None, []
-  one = jax.jit(lambda c, x: classifier.step(params, c, classifier.encode(params, x)))
+  first = build(MODEL).initial_carry(drawn_params())
+  carry, waited, count, last, found = first, 0, 0, None, []
   for t, x in enumerate(steps):
-    carry, output = one(carry, x)
-    p = np.asarray(jax.nn.softmax(classifier.decode(params, output)))
+    carry, p = take_step(carry, x)
+    p = np.asarray(p)
     label, waited = int(p.argmax()), waited + 1
     count = (
       (count + 1 if label == last or not of_one_class else 1)
@@ -73,7 +95,7 @@ def follow(classifier, params, steps, theta, patience=1, timeout=10**9, of_one_c
     if count >= patience:
       found.append((t, label))
     if count >= patience or waited >= timeout:
-      carry, waited, count, last = classifier.initial_carry(params), 0, 0, None
+      carry, waited, count, last = first, 0, 0, None
   return found
 
 
@@ -81,16 +103,14 @@ def follow(classifier, params, steps, theta, patience=1, timeout=10**9, of_one_c
   ("theta", "options"),
   [
     (0.7, {}),
-    ([0.6, 0.9, 0.75], {}),
+    ((0.6, 0.9, 0.75), {}),
     (0.4, {"patience": 3}),
     (0.9, {"timeout_s": 0.15}),
   ],
 )
 @pytest.mark.parametrize("size", [37, 16_000])
 def test_a_spotter_begins_anew_after_each_decision(theta, options, size):
-  classifier, params, audio = build(MODEL), drawn_params(), sound(2.5)
-  given = {"refractory_s": 0.0, "not_reported": (), **options}
-  spotter = make_spotter(classifier, params, NAMES, theta, make_front_end(MEAN, STD), **given)
+  audio, spotter = sound(2.5), make_test_spotter(theta, **options)
   state, events, shown = spotter.init(), [], []
   for start in range(0, len(audio), size):
     state, new, probabilities = spotter.push(state, audio[start : start + size])
@@ -99,9 +119,9 @@ def test_a_spotter_begins_anew_after_each_decision(theta, options, size):
   steps = batch_steps(audio)[: len(np.concatenate(shown))]
   timeout = round(options["timeout_s"] / 0.01) if "timeout_s" in options else 10**9
   patience = options.get("patience", 1)
-  expected = follow(classifier, params, steps, theta, patience, timeout)
+  expected = follow(steps, theta, patience, timeout)
   if patience > 1:  # of one class
-    assert expected != follow(classifier, params, steps, theta, patience, of_one_class=False)
+    assert expected != follow(steps, theta, patience, of_one_class=False)
   assert expected and len({label for _, label in expected}) > 1
   assert [(e.seconds, e.label) for e in events] == [
     (float(speech.heard_ms(t)) / 1000, label) for t, label in expected
@@ -198,16 +218,13 @@ def test_a_bias_shifts_the_logit_of_unknown_alone(run_folder):
   save_calibration(run_folder, {"theta": 0.9, "class_names": NAMES, "unknown_bias": -1.5})
   shifted = load_run(run_folder)
   assert (plain.unknown_bias, shifted.unknown_bias) == (0, -1.5)
-  dense = plain._replace(
-    classifier=build(Model("dense_lstm", {"units": 4, "num_classes": 3})), unknown_bias=0.0
-  )
-  dense = dense._replace(params=dense.classifier.init(jax.random.key(0), jnp.zeros(420)))
-  x = jnp.asarray(batch_steps(sound(1.0))[3])
+  model = Model("dense_lstm", {"units": 4, "num_classes": 3})
+  given = {"classifier": build(model), "params": init_params(model, 0), "unknown_bias": 0.0}
+  dense, x = plain._replace(**given), batch_steps(sound(1.0))[3]
   for one, other in ((plain, shifted), (dense, with_unknown_bias(dense, -1.5))):
-    first, then = (
-      run.classifier.run_step(run.params, run.classifier.initial_carry(run.params), x)[1]
-      for run in (one, other)
-    )
+    classifier = one.classifier
+    run_step = jax.jit(lambda params, c=classifier: c.run_step(params, c.initial_carry(params), x))
+    first, then = (np.asarray(run_step(run.params)[1]) for run in (one, other))
     np.testing.assert_allclose(then - first, [0, 0, -1.5], atol=1e-6)
   back = with_unknown_bias(shifted, 0.0)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), back.params, plain.params)
@@ -325,20 +342,19 @@ def command(monkeypatch, capsys, main, *arguments):
 def test_decide_says_what_the_rank_code_of_a_clip_says(run_folder, tmp_path, monkeypatch, capsys):
   folder = tmp_path / "clips"
   folder.mkdir()
-  run = load_run(run_folder)
+  classifier, params = load_run(run_folder)[:2]
+
+  @jax.jit
+  def read(steps):
+    carry, rest = classifier.initial_carry(params), (classifier.encode, classifier.decode)
+    logits = rc_jax.unroll(classifier.step, params, carry, steps, encode=rest[0], decode=rest[1])
+    return rc_jax.rank_code(logits, 0.8)
+
   lines, statuses = [], []
   for seed in range(4):
     audio = sound(1.0, seed)
     soundfile.write(folder / f"{seed}.wav", audio, 16_000, subtype="FLOAT")
-    unroll = lambda x: rc_jax.unroll(
-      run.classifier.step,
-      run.params,
-      run.classifier.initial_carry(run.params),
-      x,
-      encode=run.classifier.encode,
-      decode=run.classifier.decode,
-    )
-    code = rc_jax.rank_code(unroll(jnp.asarray(batch_steps(audio))), 0.8)
+    code = read(batch_steps(audio))
     heard = round(float(speech.heard_ms(int(code.step))), 1)
     lines.append((NAMES[int(code.label)], heard) if bool(code.spiked) else (None, None))
     statuses.append(0 if bool(code.spiked) else 1)

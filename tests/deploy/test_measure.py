@@ -12,6 +12,7 @@ import soundfile
 from small_run import NAMES, sound
 
 from data_pipelines import two_sequence
+from data_pipelines.speech import features
 from deploy import calibrate, measure
 from deploy.commands import add_run, load_speech_run, make_run_spotter, with_arguments
 from deploy.long_recordings import LEVEL, add_noise, join_clips
@@ -19,6 +20,7 @@ from deploy.recordings import read_pieces
 from deploy.rule import Rule
 from deploy.run_files import load_run
 from deploy.scoring import Word, bound_rate, check_words, score
+from deploy.spotter import BLOCK
 from deploy.thresholds import (
   choose_for_accuracy,
   choose_for_rate,
@@ -98,9 +100,16 @@ def test_a_joined_recording_has_its_words_where_it_says():
     join_clips(lambda k: np.zeros(RATE, np.float32), ["a"], minutes=1, gap_s=1, rng=rng)
 
 
+def sound_of_blocks(number):
+  """Sound of so many blocks of steps that a spotter needs no further steps one by one."""
+  frames = number * BLOCK + 2 * features.CONTEXT
+  return sound(12)[: (frames - 1) * features.HOP + features.WINDOW // 2]
+
+
 @pytest.mark.parametrize("patience", [1, 3])
 def test_all_thresholds_at_once_decide_as_the_spotter_does(run_folder, patience):
-  run, audio = load_speech_run(str(run_folder)), sound(12)
+  run, audio = load_speech_run(str(run_folder)), sound_of_blocks(18)
+  assert len(audio) > measure.PIECE_S * RATE  # two pieces, the first of which ends within a block
   run = run._replace(rule=run.rule._replace(patience=patience))
   thetas = np.array([0.6, 0.8, 0.95])
   found = measure.find_decisions(run, audio, thetas)
@@ -120,7 +129,7 @@ def test_the_promise_of_accuracy_holds_over_calibration_sets():
   known, so that the true loss of each threshold is known, too."""
   thetas, number, max_loss, confidence = list_thetas(2), 400, 0.05, 0.9
   observer = two_sequence.ideal_observer()
-  batch = two_sequence.sample(jax.random.key(0), 20_000)
+  batch = jax.jit(two_sequence.sample, static_argnums=1)(jax.random.key(0), 4_000)
   recorded, logits = record(observer, (), batch)
   read = [evaluate(recorded, (), logits, float(theta)) for theta in thetas]
   lost = np.array([(r.eos_label == r.label) & (r.predicted != r.label) for r in read])
@@ -179,17 +188,16 @@ def call(module, monkeypatch, *arguments):
   return module.main()
 
 
-@pytest.fixture
-def recording(tmp_path):
-  """An hour's hundredth of tones, with labels."""
-  path, labels = tmp_path / "a.wav", tmp_path / "a.tsv"
-  soundfile.write(path, sound(36), RATE)
+def write_recording(folder, samples):
+  """A recording of two words, and its labels."""
+  path, labels = folder / "a.wav", folder / "a.tsv"
+  soundfile.write(path, samples, RATE)
   labels.write_text("# start\tend\tword\n1.0\t1.5\tyes\n3.0\t3.5\tno\n")
   return path, labels
 
 
-def test_measure_writes_numbers_and_picture(run_folder, recording, monkeypatch, capsys):
-  path, labels = recording
+def test_measure_writes_numbers_and_picture(run_folder, tmp_path, monkeypatch, capsys):
+  path, labels = write_recording(tmp_path, sound(36))  # an hour's hundredth
   out, picture = path.with_name("a.json"), path.with_name("a.png")
   given = [f"--recording={path}", f"--labels={labels}", f"--json={out}", f"--plot={picture}"]
   assert call(measure, monkeypatch, run_folder, *given) == 0
@@ -219,8 +227,8 @@ def parse(*given):
   return parser.parse_args(["run", *given])
 
 
-def test_a_calibration_is_what_load_run_takes(run_folder, recording, monkeypatch, capsys):
-  path, labels = recording
+def test_a_calibration_is_what_load_run_takes(run_folder, tmp_path, monkeypatch, capsys):
+  path, labels = write_recording(tmp_path, sound_of_blocks(12))
   given = ["--max_false_alarms_per_hour=100000", f"--recording={path}", f"--labels={labels}"]
   given.append("--patience=2")
   assert call(calibrate, monkeypatch, run_folder, *given) == 0
@@ -238,7 +246,7 @@ def test_a_calibration_is_what_load_run_takes(run_folder, recording, monkeypatch
       call(measure, monkeypatch, run_folder, f"--recording={path}", bad)
   with pytest.raises(ValueError, match="leave --patience and --refractory out"):
     call(calibrate, monkeypatch, run_folder, "--max_mean_ms=500", "--patience=2")
-  assert said["hours"] == pytest.approx(0.01)
+  assert said["hours"] == pytest.approx(len(heard) / RATE / 3600)
   assert call(calibrate, monkeypatch, run_folder, *given, "--unknown_bias=-2") == 0
   biased = load_run(run_folder)
   assert biased.unknown_bias == -2 and load_run(run_folder, calibrated=False).unknown_bias == 0

@@ -1,5 +1,7 @@
 """Scenes against what they are put together from."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,24 +24,30 @@ def make_sounds(number=6, background_s=0.0, speech_s=0.0):
   spoken = 0.3 * np.sin(np.arange(int(speech_s * RATE)))
   tracks = (background.to_int16(np.asarray(a)) for a in (clips, noise, spoken))
   clips, noise, spoken = (jnp.asarray(a) for a in tracks)
-  return speech.Sounds(clips, jnp.arange(number, dtype=jnp.int32) % 2, noise, spoken)
+  return speech.Sounds(clips, jnp.asarray(np.arange(number, dtype=np.int32) % 2), noise, spoken)
+
+
+@functools.partial(jax.jit, static_argnames=("compose", "options"))
+def compose_excerpts(key, sounds, excerpts, *, options, compose=scenes.compose_samples):
+  """Cuts a batch and composes it, in one program."""
+  return compose(key, speech.cut_excerpts(sounds, excerpts, scenes=options), scenes=options)
 
 
 def compose_all(sounds, options, seed=0):
   """Scenes of all clips, as samples: (samples, labels, lengths)."""
   excerpts = speech.draw_excerpts(sounds, options, len(sounds.labels), seed)[0]
-  batch = speech.cut_excerpts(sounds, excerpts, scenes=options)
-  made = scenes.compose_samples(jax.random.key(seed), batch, scenes=options)
+  made = compose_excerpts(jax.random.key(seed), sounds, excerpts, options=options)
   return excerpts.clip, *(np.asarray(a) for a in made)
 
 
 def test_without_anything_added_a_scene_is_its_clip():
   sounds = make_sounds()
   excerpts = speech.draw_excerpts(sounds, QUIET, 6, 0)[0]
-  batch = speech.cut_excerpts(sounds, excerpts, scenes=QUIET)
-  made = speech.compose(jax.random.key(0), batch, scenes=QUIET)
+  made = compose_excerpts(
+    jax.random.key(0), sounds, excerpts, options=QUIET, compose=speech.compose
+  )
   clips = np.asarray(sounds.clips)[excerpts.clip].astype(np.float32) / 32768
-  np.testing.assert_allclose(made.inputs, features.log_mel(jnp.asarray(clips)), atol=1e-4)
+  np.testing.assert_allclose(made.inputs, jax.jit(features.log_mel)(clips), atol=1e-4)
   np.testing.assert_array_equal(made.labels, np.asarray(sounds.labels)[excerpts.clip])
   assert set(np.asarray(made.lengths)) == {features.NUM_STEPS}
 
@@ -108,7 +116,8 @@ def test_scenes_without_a_keyword_belong_to_unknown():
 def test_halves_of_two_words_hold_neither_whole():
   t = np.arange(RATE) / RATE
   word = lambda start, end: ((t >= start) & (t < end)) * np.sin(2 * np.pi * 50 * t)
-  spliced = np.asarray(scenes._splice(jnp.asarray(word(0.0, 0.3)), jnp.asarray(word(0.5, 0.9))))
+  halves = (word(start, end).astype(np.float32) for start, end in ((0.0, 0.3), (0.5, 0.9)))
+  spliced = np.asarray(jax.jit(scenes._splice)(*halves))
   np.testing.assert_allclose(spliced[:2400], word(0.0, 0.3)[:2400], atol=1e-6)
   np.testing.assert_allclose(spliced[2400:5600], word(0.5, 0.9)[11200:14400], atol=1e-6)
   assert not spliced[5600:].any()
