@@ -15,6 +15,8 @@ SPEAKER = rc_jax.Classifier(
   initial_carry=lambda params: jnp.int32(0),
   step=lambda params, count, x: (count + 1, x),
 )
+TRAIN = rc_jax.make_train(SPEAKER, optax.sgd(1.0), theta=0.9, engine="early_exit")
+LOSS = jax.jit(TRAIN.loss)
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.5])
@@ -23,8 +25,7 @@ def test_the_picture_counts_what_the_engine_counts(fraction):
   spikes = picture.spike_steps(np.random.default_rng(0), rows, steps, fraction)
   now = np.arange(steps) == spikes[:, None]
   xs = np.stack([20.0 * now, 0.0 * now], axis=-1).astype(np.float32)
-  train = rc_jax.make_train(SPEAKER, optax.sgd(1.0), theta=0.9, engine="early_exit")
   batch = rc_jax.Batch(xs, np.zeros(rows, np.int32), np.full(rows, steps, np.int32))
-  _, metrics = jax.jit(train.loss)((), batch, 0)
+  _, metrics = LOSS((), batch, 0)
   assert float(metrics.mean_spike_step) == pytest.approx(np.mean(spikes + 1))
   assert float(metrics.computed_fraction) == pytest.approx(picture.computed(spikes, steps).mean())

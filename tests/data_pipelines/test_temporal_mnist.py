@@ -1,5 +1,6 @@
 """Temporal MNIST: the binning, the encoding, and its sources."""
 
+import functools
 import gzip
 import itertools
 import math
@@ -18,6 +19,12 @@ SHARED = pathlib.Path(__file__).parents[3] / "shared" / "data" / "mnist"
 needs_shared = pytest.mark.skipif(
   not SHARED.is_dir(), reason="no MNIST archives beside the checkout"
 )
+
+
+def batch_of(images):
+  """A batch of images whose labels number them."""
+  rows = len(images)
+  return Batch(images, np.arange(rows, dtype=np.int32), np.full(rows, 10, np.int32))
 
 
 def test_binning_of_every_value():
@@ -39,7 +46,7 @@ def test_the_first_step_takes_values_from_one_on_and_nine_share_the_rest(first):
 
 def test_each_pixel_spikes_exactly_once():
   images = np.random.default_rng(0).integers(0, 256, (3, 28, 28)).astype(np.uint8)
-  steps = np.asarray(temporal_mnist.encode(jnp.asarray(images)))
+  steps = np.asarray(jax.jit(temporal_mnist.encode)(images))
   assert steps.shape == (3, 10, 28, 28)
   assert np.array_equal(steps.sum(axis=1), np.ones((3, 28, 28)))
   assert np.array_equal(steps[:, 0], images >= 230)
@@ -47,8 +54,8 @@ def test_each_pixel_spikes_exactly_once():
 
 def test_flat_and_image_steps_hold_the_same():
   batch = temporal_mnist.load("digits").train[np.arange(4)]
-  flat = temporal_mnist.prepare(batch, flat=True).inputs
-  image = temporal_mnist.prepare(batch, flat=False).inputs
+  prepare = jax.jit(temporal_mnist.prepare, static_argnames="flat")
+  flat, image = (np.asarray(prepare(batch, flat=flat).inputs) for flat in (True, False))
   assert flat.shape == (4, 10, 784)
   assert np.array_equal(flat, image.reshape(4, 10, 784))
 
@@ -57,7 +64,7 @@ def test_accumulated_frames_hold_what_has_spiked_and_how_early():
   rng = np.random.default_rng(0)
   images = rng.integers(0, 256, (3, 28, 28)).astype(np.uint8)
   images[0, :2, :2] = [[0, 229], [230, 255]]
-  frames = np.asarray(temporal_mnist.accumulate(jnp.asarray(images)))
+  frames = np.asarray(jax.jit(temporal_mnist.accumulate)(images))
   assert frames.shape == (3, 10, 28, 28) and frames.dtype == np.float32
   expected = np.zeros((3, 10, 28, 28))
   for (row, y, x), value in np.ndenumerate(images):
@@ -68,29 +75,29 @@ def test_accumulated_frames_hold_what_has_spiked_and_how_early():
   assert np.array_equal(frames[:, 0], images >= 230)
   tenths = np.maximum(np.ceil(images / 25.5), 1)  # the whole image, quantised
   np.testing.assert_allclose(frames[:, 9], tenths / 10, rtol=1e-6)
-  batch = Batch(jnp.asarray(images), jnp.arange(3), jnp.full(3, 10))
-  prepared = temporal_mnist.prepare_accumulated(batch)
-  assert np.array_equal(prepared.inputs[..., 0], frames)
-  assert np.array_equal(prepared.lengths, batch.lengths)
+  prepared = jax.jit(temporal_mnist.prepare_accumulated)(batch_of(images))
+  assert np.array_equal(np.asarray(prepared.inputs)[..., 0], frames)
+  assert np.array_equal(prepared.lengths, [10, 10, 10])
 
 
 def test_a_random_step_is_any_of_a_rows_own():
   """Step t of row b holds 100 b + t; rows have 1 to 4 steps of 5."""
   rows = 400
-  inputs = jnp.asarray(100 * np.arange(rows)[:, None] + np.arange(5))[..., None]
-  lengths = jnp.asarray(1 + np.arange(rows) % 4, jnp.int32)
-  batch = Batch(inputs, jnp.arange(rows, dtype=jnp.int32), lengths)
-  chosen = temporal_mnist.random_step(jax.random.key(0), batch)
+  inputs = (100 * np.arange(rows)[:, None] + np.arange(5)).astype(np.int32)[..., None]
+  lengths = (1 + np.arange(rows) % 4).astype(np.int32)
+  batch = Batch(inputs, np.arange(rows, dtype=np.int32), lengths)
+  random_step = jax.jit(temporal_mnist.random_step)
+  chosen = jax.tree.map(np.asarray, random_step(jax.random.key(0), batch))
   assert chosen.inputs.shape == (rows, 1, 1)
   assert chosen.lengths.dtype == jnp.int32 and np.all(chosen.lengths == 1)
   assert np.array_equal(chosen.labels, batch.labels)
-  row, step = np.divmod(np.asarray(chosen.inputs)[:, 0, 0], 100)
+  row, step = np.divmod(chosen.inputs[:, 0, 0], 100)
   assert np.array_equal(row, np.arange(rows))
   for length in range(1, 5):
-    counts = np.bincount(step[np.asarray(lengths) == length], minlength=5)
+    counts = np.bincount(step[lengths == length], minlength=5)
     assert np.all(counts[length:] == 0)
     assert np.all(np.abs(counts[:length] - 100 / length) < 25)
-  other = temporal_mnist.random_step(jax.random.key(1), batch)
+  other = random_step(jax.random.key(1), batch)
   assert not np.array_equal(chosen.inputs, other.inputs)
 
 
@@ -98,8 +105,8 @@ def test_a_random_step_is_any_of_a_rows_own():
 def test_shifted_images_are_windows_of_the_padded_ones(pixels):
   rows = 60
   images = np.random.default_rng(0).integers(1, 256, (rows, 28, 28)).astype(np.uint8)
-  batch = Batch(jnp.asarray(images), jnp.arange(rows), jnp.full(rows, 10))
-  shifted = temporal_mnist.shift(jax.random.key(0), batch, pixels)
+  batch = batch_of(images)
+  shifted = jax.jit(temporal_mnist.shift, static_argnums=2)(jax.random.key(0), batch, pixels)
   padded = np.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels)))
   corners = list(itertools.product(range(2 * pixels + 1), repeat=2))
   found = []
@@ -117,10 +124,11 @@ def test_warped_images_are_turned_and_stretched_about_their_centre(degrees, zoom
   rows, shape = 200, temporal_mnist.IMAGE_SHAPE
   here = np.indices(shape)
 
+  warp = jax.jit(functools.partial(temporal_mnist.warp, degrees=degrees, zoom=zoom))
+
   def warped(values):
-    images = jnp.asarray(np.broadcast_to(values, (rows, *shape)).astype(np.uint8))
-    batch = Batch(images, jnp.arange(rows), jnp.full(rows, 10))
-    return temporal_mnist.warp(jax.random.key(0), batch, degrees=degrees, zoom=zoom)
+    images = np.broadcast_to(values, (rows, *shape)).astype(np.uint8)
+    return warp(jax.random.key(0), batch_of(images))
 
   came_from = np.stack([warped(1 + axis).inputs for axis in here]).astype(int) - 1
   angles, factors = [], []

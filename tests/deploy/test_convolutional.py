@@ -77,38 +77,39 @@ def test_a_front_is_the_same_network_in_the_form_for_loops():
   params = jax.jit(whole.init)(jax.random.key(0), x)
   layers = {name: params["params"][name] for name in ("Conv_0", "Conv_1")}
 
-  def by_library(layers, x):
+  def by_library(layers):
+    value = x
     module = linen.Conv(3, (3, 3)), linen.Conv(4, (3, 3))
     for conv, name in zip(module, layers, strict=True):
-      x = halve(linen.relu(conv.apply({"params": layers[name]}, x)))
-    return x.reshape(-1)
+      value = halve(linen.relu(conv.apply({"params": layers[name]}, value)))
+    return value.reshape(-1)
 
-  def of_front(layers, x):
-    return front.apply({"params": layers}, x)
+  def differentiate(network):
+    """Gradient of the sum of squares, and the values themselves."""
 
-  def squared(layers, f):
-    values = f(layers, x)
-    return jnp.sum(values**2), values
+    def square(layers):
+      values = network(layers)
+      return jnp.sum(values**2), values
 
-  (gradients, values) = zip(
-    *(
-      jax.jit(jax.grad(squared, has_aux=True), static_argnums=1)(layers, f)
-      for f in (of_front, by_library)
-    ),
-    strict=True,
-  )
-  assert values[0].shape == (2 * 1 * 4,)
-  np.testing.assert_allclose(values[0], values[1], rtol=1e-5, atol=1e-6)
-  for a, b in zip(*map(jax.tree.leaves, gradients), strict=True):
+    return jax.jit(jax.grad(square, has_aux=True))(layers)
+
+  gradient, values = differentiate(lambda layers: front.apply({"params": layers}, x))
+  expected_gradient, expected = differentiate(by_library)
+  assert values.shape == (2 * 1 * 4,)
+  np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
+  for a, b in zip(*map(jax.tree.leaves, (gradient, expected_gradient)), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
-  assert np.abs(gradients[0]["Conv_0"]["kernel"]).max() > 0.01
+  assert np.abs(gradient["Conv_0"]["kernel"]).max() > 0.01
 
 
 def test_both_engines_train_it_alike():
   batch, after = sequences(rows=3, steps=2), []
-  for engine in ("full", "early_exit"):
-    train = rc_jax.make_train(CLASSIFIER, optax.sgd(0.1), objective="eos", engine=engine)
-    state = jax.jit(train.init)(jax.random.key(0), batch.inputs[0, 0])
+  trains = [
+    rc_jax.make_train(CLASSIFIER, optax.sgd(0.1), objective="eos", engine=engine)
+    for engine in ("full", "early_exit")
+  ]
+  state = jax.jit(trains[0].init)(jax.random.key(0), batch.inputs[0, 0])
+  for train in trains:
     after.append(jax.jit(train.update)(state, batch)[0].params)
   before = state.params
   for old, a, b in zip(*map(jax.tree.leaves, (before, *after)), strict=True):

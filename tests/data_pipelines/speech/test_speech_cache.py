@@ -204,19 +204,23 @@ def test_losing_a_race_takes_the_winners_entry(tree, cache_dir, monkeypatch):
 def test_two_processes_build_at_once(tree, cache_dir):
   root = tree(each=4)
   code = (
-    "import sys; from data_pipelines import speech; s = speech.load('folder',"
-    "data_dir=sys.argv[1], keywords=('yes', 'no'), cache_dir=sys.argv[2], progress=False);"
-    "print(s.splits.train.inputs.sum())"
+    "import sys; from data_pipelines import speech; print('ready', flush=True); input();"
+    "s = speech.load('folder', data_dir=sys.argv[1], keywords=('yes', 'no'),"
+    "cache_dir=sys.argv[2], progress=False); print(s.splits.train.inputs.sum())"
   )
-  runs = [
-    subprocess.Popen(
-      [sys.executable, "-c", code, root, cache_dir], stdout=subprocess.PIPE, text=True
-    )
-    for _ in range(2)
-  ]
-  sums = [run.communicate(timeout=120)[0] for run in runs]
-  assert [run.returncode for run in runs] == [0, 0]
-  assert sums[0] == sums[1] != ""
+  other = subprocess.Popen(
+    [sys.executable, "-c", code, root, cache_dir],
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+  assert other.stdout.readline() == "ready\n"
+  other.stdin.write("\n")
+  other.stdin.flush()
+  mine = load(root, cache_dir)  # while the other does
+  printed = other.communicate(timeout=120)[0]
+  assert other.returncode == 0
+  assert printed.strip() == str(mine.splits.train.inputs.sum())
   assert len(list(cache_dir.iterdir())) == 1
 
 

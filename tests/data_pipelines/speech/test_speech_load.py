@@ -1,7 +1,5 @@
 import fractions
 import math
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -236,12 +234,6 @@ def test_real_recordings(shared, tmp_path):
   assert loaded.notes.clips["test"]["two"] == 262
   assert loaded.notes.missing == loaded.notes.shared_speakers == loaded.notes.skipped == ()
   assert sum(int(np.sum(split.lengths < 81)) for split in loaded.splits) == 1266
-
-
-def test_no_tensorflow():
-  code = "import sys; from data_pipelines import speech; print('tensorflow' in sys.modules)"
-  run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-  assert run.stdout.strip() == "False"
 
 
 def test_long_and_silent_recordings_are_told_and_the_second_is_chosen(tree, tmp_path):
