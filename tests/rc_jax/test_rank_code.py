@@ -16,10 +16,11 @@ SURE, UNSURE = [5.0, 0.0, 0.0], [0.2, 0.0, 0.1]  # confidences .987 and .367
 
 first_crossing = jax.jit(rc_jax.first_crossing)
 rank_code = jax.jit(rc_jax.rank_code)
+confidence = jax.jit(rc_jax.confidence)
 
 
 def sequence(*sure_steps, steps=T):
-  return jnp.array([SURE if t in sure_steps else UNSURE for t in range(steps)])
+  return np.array([SURE if t in sure_steps else UNSURE for t in range(steps)], np.float32)
 
 
 # Eighths: different logits differ by enough that float32 and float64 agree on which is larger.
@@ -45,10 +46,10 @@ thetas = st.floats(11 / 32, 1023 / 1024, width=32)
 )
 def test_by_hand(sure_steps, length, step, spiked):
   logits = sequence(*sure_steps)
-  got = rc_jax.first_crossing(logits, 0.9, jnp.int32(length))
+  got = rc_jax.first_crossing(logits, 0.9, np.int32(length))
   assert (int(got[0]), bool(got[1])) == (step, spiked)
   assert got[0].dtype == jnp.int32 and got[1].dtype == bool
-  code = rc_jax.rank_code(logits, 0.9, jnp.int32(length))
+  code = rc_jax.rank_code(logits, 0.9, np.int32(length))
   assert (int(code.step), bool(code.spiked), int(code.label)) == (step, spiked, 0)
   assert np.array_equal(code.logits, logits[step])
   if length == T:
@@ -56,24 +57,24 @@ def test_by_hand(sure_steps, length, step, spiked):
 
 
 def test_exactly_theta_is_a_spike():
-  tie = jnp.array([[UNSURE, [0.0, 0.0, -200.0], [0.0, 0.0, -200.0]]])  # exp(-200) is 0 in float32
-  assert float(rc_jax.confidence(tie[0, 1])) == 0.5
-  assert rc_jax.first_crossing(tie, 0.5)[0].tolist() == [1]
-  above = float(np.nextafter(np.float32(0.5), np.float32(1)))
-  step, spiked = rc_jax.first_crossing(tie, above)
+  equal = [0.0, 0.0, -200.0]  # exp(-200) is 0 in float32
+  tie = np.array([[UNSURE, equal, equal]], np.float32)
+  assert confidence(tie)[0, 1] == 0.5
+  assert first_crossing(tie, np.float32(0.5))[0].tolist() == [1]
+  step, spiked = first_crossing(tie, np.nextafter(np.float32(0.5), np.float32(1)))
   assert step.tolist() == [2] and spiked.tolist() == [False]
 
 
 def test_two_classes_at_once_the_larger_wins_and_of_equal_ones_the_first():
-  larger = jnp.log(jnp.array([[0.35, 0.4, 0.25]]))
-  equal = jnp.array([[-200.0, 1.0, 1.0]])
-  assert int(rc_jax.rank_code(larger, 0.34).label) == 1
-  assert int(rc_jax.rank_code(equal, 0.5).label) == 1
+  larger = np.log([[0.35, 0.4, 0.25]]).astype(np.float32)
+  equal = np.array([[-200.0, 1.0, 1.0]], np.float32)
+  assert int(rank_code(larger, 0.34).label) == 1
+  assert int(rank_code(equal, 0.5).label) == 1
 
 
 def test_without_a_spike_the_last_step_before_length_names_the_label():
-  logits = jnp.array([[0.0, 0.1, 0.0], [0.0, 0.0, 0.2], [9.0, 0.0, 0.0]])
-  code = rc_jax.rank_code(logits, 0.9, jnp.int32(2))
+  logits = np.array([[0.0, 0.1, 0.0], [0.0, 0.0, 0.2], [9.0, 0.0, 0.0]], np.float32)
+  code = rank_code(logits, 0.9, np.int32(2))
   assert (int(code.step), bool(code.spiked), int(code.label)) == (1, False, 2)
 
 
@@ -94,7 +95,7 @@ def test_equals_algorithm_1(logits, theta, lengths):
 def test_equals_algorithm_1_with_a_threshold_a_step(logits, theta):
   hypothesis.assume(not oracle.knife_edge(logits, theta))
   step, spiked, label = oracle.first_spikes(logits, theta)
-  code = rank_code(logits, jnp.asarray(theta))
+  code = rank_code(logits, theta)
   assert np.array_equal(code.step, step)
   assert np.array_equal(code.spiked, spiked)
   assert np.array_equal(code.label, label)
@@ -111,36 +112,37 @@ def test_a_higher_theta_is_never_earlier(logits, one, other):
 @hypothesis.given(logits_of(T, C))
 def test_confidence_is_the_largest_probability(logits):
   expected = [oracle.confidence(z) for z in logits]
-  np.testing.assert_allclose(rc_jax.confidence(jnp.asarray(logits)), expected, rtol=1e-6)
+  np.testing.assert_allclose(confidence(logits), expected, rtol=1e-6)
 
 
 def test_leading_axes_are_any():
-  logits = jnp.stack([sequence(0), sequence(2), sequence(), sequence(4)])
-  flat = rc_jax.rank_code(logits, 0.9, jnp.array([6, 6, 6, 4]))
-  nested = rc_jax.rank_code(logits.reshape(2, 2, T, C), 0.9, jnp.array([[6, 6], [6, 4]]))
+  logits = np.stack([sequence(0), sequence(2), sequence(), sequence(4)])
+  flat = rank_code(logits, 0.9, np.array([6, 6, 6, 4]))
+  nested = rank_code(logits.reshape(2, 2, T, C), 0.9, np.array([[6, 6], [6, 4]]))
   assert flat.step.tolist() == [0, 2, 5, 3]
   assert nested.step.tolist() == [[0, 2], [5, 3]]
   assert nested.logits.shape == (2, 2, C)
-  assert jax.vmap(lambda z: rc_jax.rank_code(z, 0.9).step)(logits).tolist() == [0, 2, 5, 4]
+  mapped = jax.jit(jax.vmap(lambda z: rc_jax.rank_code(z, 0.9).step))
+  assert mapped(logits).tolist() == [0, 2, 5, 4]
 
 
 def test_large_logits_do_not_overflow():
-  logits = jnp.array([[1e4, 1e4, -1e4], [1e4, -1e4, 0.0], [-1e4, -1e4, -1e4]])
-  assert rc_jax.confidence(logits).tolist()[:2] == [0.5, 1.0]
-  assert float(rc_jax.confidence(logits)[2]) == pytest.approx(1 / 3)
-  assert int(rc_jax.first_crossing(logits, 0.9)[0]) == 1
+  logits = np.array([[1e4, 1e4, -1e4], [1e4, -1e4, 0.0], [-1e4, -1e4, -1e4]], np.float32)
+  assert confidence(logits).tolist() == [0.5, 1.0, pytest.approx(1 / 3)]
+  assert int(first_crossing(logits, 0.9)[0]) == 1
 
 
 def test_half_precision_is_compared_in_float32():
   logits = jnp.array([[3.0, 0.0]], jnp.bfloat16)
-  confidence = rc_jax.confidence(logits)
-  assert confidence.dtype == jnp.float32
-  assert float(confidence[0]) == pytest.approx(oracle.confidence([3.0, 0.0]), rel=1e-6)
+  got = confidence(logits)
+  assert got.dtype == jnp.float32
+  assert float(got[0]) == pytest.approx(oracle.confidence([3.0, 0.0]), rel=1e-6)
 
 
 def test_nan_after_the_length_is_not_looked_at():
-  logits = sequence(1).at[4:].set(jnp.nan)
-  code = rc_jax.rank_code(logits, 0.999, jnp.int32(4))
+  logits = sequence(1)
+  logits[4:] = np.nan
+  code = rank_code(logits, 0.999, np.int32(4))
   assert int(code.step) == 3 and np.isfinite(code.logits).all()
 
 
@@ -175,9 +177,8 @@ def test_logits_without_steps(shape):
 
 def test_traced_lengths_are_clipped():
   """They cannot be checked, and step -1 would be read from the row's end."""
-  logits = jnp.zeros((2, 4, 3))
-  step = jax.jit(lambda lengths: rc_jax.rank_code(logits, 0.6, lengths).step)(jnp.array([0, 9]))
-  assert step.tolist() == [0, 3]
+  logits = np.zeros((2, 4, 3), np.float32)
+  assert rank_code(logits, 0.6, np.array([0, 9])).step.tolist() == [0, 3]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ def test_traced_lengths_are_clipped():
 )
 def test_bad_lengths(lengths, message):
   with pytest.raises(ValueError, match=message):
-    rc_jax.rank_code(jnp.zeros((2, 4, 3)), 0.6, lengths)
+    rc_jax.rank_code(np.zeros((2, 4, 3), np.float32), 0.6, lengths)
 
 
 def test_a_theta_that_is_a_concrete_array_is_checked():

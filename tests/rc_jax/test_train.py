@@ -345,7 +345,8 @@ def test_on_a_mapped_axis_each_device_augments_with_a_key_of_its_own():
 
   train = rc_jax.make_train(scripted, optax.sgd(0.0), augment=augment, axis_name="devices")
   halves = jax.tree.map(lambda a: a.reshape(2, -1, *a.shape[1:]), batch())
-  jax.vmap(train.update, (None, 0), axis_name="devices")(start(train), halves)
+  update = jax.jit(jax.vmap(train.update, (None, 0), axis_name="devices"))
+  jax.block_until_ready(update(start(train), halves))
   jax.effects_barrier()
   assert len(drawn) == 2 and drawn[0] != drawn[1]
 
@@ -354,7 +355,7 @@ def test_on_a_mapped_axis_each_device_augments_with_a_key_of_its_own():
 def test_an_optimizer_that_watches_the_loss():
   watching = optax.chain(optax.sgd(0.1), optax.contrib.reduce_on_plateau(accumulation_size=1))
   train = rc_jax.make_train(scripted, watching, theta=0.6)
-  state, metrics = train.update(start(train), batch())
+  state, metrics = jax.jit(train.update)(start(train), batch())
   assert state.opt_state[1].best_value == metrics.loss
 
 

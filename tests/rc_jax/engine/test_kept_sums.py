@@ -3,7 +3,9 @@
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from drawn import draw, draw_params
 from flax import linen
 
 import rc_jax
@@ -38,15 +40,18 @@ def own_lstm():
 
 def marks(classifier, features=5):
   """Shapes of what is marked in a step, and the step's results with and without marks."""
-  x = jax.random.normal(jax.random.key(0), (features,))
-  params = classifier.init(jax.random.key(1), x)
-  carry = jax.tree.map(lambda a: a + 0.1, classifier.initial_carry(params))
-  encoded = classifier.encode(params, x)
+  x = jax.ShapeDtypeStruct((features,), jnp.float32)
+  params = draw_params(classifier, x)
+  carry = draw(jax.eval_shape(classifier.initial_carry, params), seed=1)
+  encoded = draw(jax.eval_shape(classifier.encode, params, x), seed=2)
   rewrite = lambda closed: mark_sums(closed, num_params=len(jax.tree.leaves(params)), carry=carry)
   marked, _ = closure_convert(classifier.step, params, carry, encoded, rewrite=rewrite)
   jaxpr = jax.make_jaxpr(marked)([], params, carry, encoded).jaxpr
   shapes = [e.outvars[0].aval.shape for e in jaxpr.eqns if e.primitive.name == "name"]
-  results = marked([], params, carry, encoded), classifier.step(params, carry, encoded)
+  results = (
+    jax.jit(marked)([], params, carry, encoded),
+    jax.jit(classifier.step)(params, carry, encoded),
+  )
   chex.assert_trees_all_equal(*results)
   return sorted(shapes)
 
@@ -74,11 +79,12 @@ def test_small_products_are_computed_again():
 
 def test_own_steps_are_stored_as_ours():
   """The log of an own step holds its gates' sums; and fewer products are left in the gradient."""
-  x = jnp.zeros((32, 12, 5))
+  x = np.zeros((32, 12, 5), np.float32)
 
   def products(classifier):
-    params = classifier.init(jax.random.key(0), x[0, 0])
-    carry = jax.tree.map(lambda a: jnp.zeros((32, *a.shape)), classifier.initial_carry(params))
+    params = draw_params(classifier, x[0, 0])
+    carry = jax.eval_shape(classifier.initial_carry, params)
+    carry = jax.tree.map(lambda a: np.zeros((32, *a.shape), a.dtype), carry)
 
     def loss(params):
       code = rc_jax.unroll_to_spike(

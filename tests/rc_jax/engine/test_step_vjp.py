@@ -3,7 +3,9 @@
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from drawn import draw, draw_params
 
 from rc_jax import conv_lstm, gru, keep, lstm
 from rc_jax.engine.float_leaves import vjp_of_floats
@@ -13,30 +15,26 @@ from rc_jax.engine.step_vjp import split_vjp
 
 def whole_and_halves(step, params, carry, inputs, *, inputs_at_hand=False):
   """Results and gradients of `jax.vjp` and of the halves, and what these store."""
-  key = jax.random.key(7)
-  whole = step(params, carry, inputs)
-  cotangents = [
-    jax.random.normal(jax.random.fold_in(key, i), a.shape, a.dtype)
-    for i, a in enumerate(jax.tree.leaves(whole))
-    if jnp.issubdtype(a.dtype, jnp.floating)
-  ]
+  results = jax.tree.leaves(jax.eval_shape(step, params, carry, inputs))
+  cotangents = draw([a for a in results if jnp.issubdtype(a.dtype, jnp.floating)], seed=7, scale=1)
   # Examples with another number of rows, and other values.
-  example = jax.tree.map(lambda a: jnp.full((7, *a.shape[1:]), 99, a.dtype), (carry, inputs))
+  other = lambda a: jnp.asarray(np.full((7, *a.shape[1:]), 99, a.dtype))
+  example = jax.tree.map(other, (carry, inputs))
   first, second = split_vjp(step, params, *example, inputs_at_hand=inputs_at_hand)
   result, stored = jax.jit(first)(params, carry, inputs)
   given = inputs if inputs_at_hand else None
   halves = result, jax.jit(second)(params, given, stored, cotangents)
-  return (whole, vjp_of_floats(step, params, carry, inputs)(cotangents)), halves, stored
+  whole = lambda *arguments: (step(*arguments), vjp_of_floats(step, *arguments)(cotangents))
+  return jax.jit(whole)(params, carry, inputs), halves, stored
 
 
 def of_rows(classifier, shape, rows=5):
   """A step of rows, with its parameters, carry and encoded inputs."""
-  xs = jax.random.normal(jax.random.key(1), (rows, *shape))
-  params = classifier.init(jax.random.key(0), xs[0])
-  carry = initial_carries(classifier, params, rows)
-  carry = jax.tree.map(lambda a: a + 0.1 * jax.random.normal(jax.random.key(2), a.shape), carry)
-  encoded = jax.vmap(classifier.encode, (None, 0))(params, xs)
-  return jax.vmap(classifier.step, (None, 0, 0)), params, carry, encoded
+  xs = np.zeros((rows, *shape), np.float32)
+  params = draw_params(classifier, xs[0])
+  carry = draw(jax.eval_shape(lambda p: initial_carries(classifier, p, rows), params), seed=1)
+  encoded = jax.eval_shape(jax.vmap(classifier.encode, (None, 0)), params, xs)
+  return jax.vmap(classifier.step, (None, 0, 0)), params, carry, draw(encoded, seed=2, scale=1)
 
 
 @pytest.mark.parametrize("inputs_at_hand", [False, True])
@@ -58,9 +56,10 @@ def test_any_step_can_be_halved():
     h = jnp.tanh(keep(weights @ h) + x * count.astype(x.dtype))
     return (h, unused, count + 1), h[:2] * params["b"][0, 0]
 
-  params = {"a": jnp.arange(6.0).reshape(3, 2) / 9, "b": jnp.arange(6.0).reshape(2, 3) / 7 + 0.1}
-  rows = jnp.arange(12.0).reshape(4, 3) / 9
-  carry = (rows, rows, jnp.arange(4))
+  six = np.arange(6, dtype=np.float32)
+  params = {"a": six.reshape(3, 2) / 9, "b": six.reshape(2, 3) / 7 + np.float32(0.1)}
+  rows = np.arange(12, dtype=np.float32).reshape(4, 3) / 9
+  carry = (rows, rows, np.arange(4, dtype=np.int32))
   whole, halves, stored = whole_and_halves(jax.vmap(step, (None, 0, 0)), params, carry, rows)
   chex.assert_trees_all_close(halves, whole, rtol=1e-5, atol=1e-6)
   assert all(len(a) == 4 for a in stored)
