@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
+from drawn import draw_params
 from jax.sharding import NamedSharding, PartitionSpec
 
 import rc_jax
@@ -103,12 +104,9 @@ def two_inputs():
 
 def joined():
   """`two_inputs` for the same numbers in one array `[10]`."""
-  split = lambda x: {"audio": x[:4], "imu": x[4:].reshape(2, 3)}
   tree = two_inputs()
-  return tree._replace(
-    init=lambda key, x: tree.init(key, split(x)),
-    encode=lambda params, x: tree.encode(params, split(x)),
-  )
+  split = lambda x: {"audio": x[:4], "imu": x[4:].reshape(2, 3)}
+  return tree._replace(encode=lambda params, x: tree.encode(params, split(x)))
 
 
 def test_inputs_may_be_a_tree():
@@ -116,9 +114,8 @@ def test_inputs_may_be_a_tree():
   flat = DATA._replace(inputs=rng.normal(size=(N, T, 10)).astype(np.float32))
   inputs = {"audio": flat.inputs[..., :4], "imu": flat.inputs[..., 4:].reshape(N, T, 2, 3)}
   data = DATA._replace(inputs=inputs)
-  params = two_inputs().init(
-    jax.random.key(0), jax.tree.map(lambda a: jnp.asarray(a[0, 0]), inputs)
-  )
+  tree, array = two_inputs(), joined()
+  params = draw_params(tree, jax.tree.map(lambda a: a[0, 0], inputs), scale=1)
   sizes = (5, 1, 3, 4)
   for read in (
     functools.partial(rc_jax.evaluate, theta=0.9),
@@ -127,16 +124,16 @@ def test_inputs_may_be_a_tree():
     rc_jax.accuracy_at_step,
     lambda *arguments: rc_jax.record(*arguments)[1],
   ):
-    got = read(two_inputs(), params, cut(data, *sizes))
-    expected = read(joined(), params, cut(flat, *sizes))
+    got = read(tree, params, cut(data, *sizes))
+    expected = read(array, params, cut(flat, *sizes))
     chex.assert_trees_all_close(got, expected, atol=1e-5)
-  result = rc_jax.evaluate(two_inputs(), params, data, 0.9)
+  result = rc_jax.evaluate(tree, params, cut(data, *sizes), 0.9)
   assert 0 < result.no_spike_fraction < 1 and len(set(result.step.tolist())) > 2
   short = data._replace(inputs=inputs | {"imu": inputs["imu"][:, :2]})
   with pytest.raises(
     ValueError, match=r"inputs\['imu'\] has shape .*, but inputs\['audio'\] has 13"
   ):
-    rc_jax.evaluate(two_inputs(), params, short, 0.9)
+    rc_jax.evaluate(tree, params, short, 0.9)
 
 
 def test_accuracy_at_every_step():
@@ -226,8 +223,8 @@ def test_another_theta_needs_no_other_program():
 
 def test_a_real_network_in_odd_batches():
   classifier = rc_jax.lstm(5, C)
-  params = classifier.init(jax.random.key(0), jnp.zeros(C))
-  params = jax.tree.map(lambda a: 3 * a, params)
+  params = jax.jit(classifier.init)(jax.random.key(0), np.zeros(C, np.float32))
+  params = jax.tree.map(lambda a: 3 * np.asarray(a), params)
   whole = rc_jax.evaluate(classifier, params, [DATA], 0.7)
   parts = rc_jax.evaluate(classifier, params, cut(DATA, 5, 5, 3), 0.7)
   assert 0 < np.mean(whole.spiked) < 1

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
+from drawn import draw_params
 
 import rc_jax
 
@@ -25,8 +26,8 @@ def stream_of(theta=THETA):
 
 def large(classifier):
   """Parameters large enough that some rows spike and some do not."""
-  params = jax.jit(classifier.init)(jax.random.key(0), jnp.zeros(C))
-  return jax.tree.map(lambda a: 3 * a, params)
+  params = jax.jit(classifier.init)(jax.random.key(0), np.zeros(C, np.float32))
+  return jax.tree.map(lambda a: 3 * np.asarray(a), params)
 
 
 def assert_equals_prefix(decision, logits, theta):
@@ -57,15 +58,21 @@ def test_a_network_equals_rank_code():
   push, state = jax.jit(stream.push), stream.init(ROWS)
   for t in range(T):
     state, decision = push(state, XS[:, t])
-  carry = classifier.initial_carry(params)
-  functions = {"encode": classifier.encode, "decode": classifier.decode}
-  one = lambda x: rc_jax.unroll(classifier.step, params, carry, x, **functions)
-  code = rc_jax.rank_code(jax.jit(jax.vmap(one))(XS), 0.7)
+
+  @jax.jit
+  def whole(xs):
+    carry = classifier.initial_carry(params)
+    functions = {"encode": classifier.encode, "decode": classifier.decode}
+    one = lambda x: rc_jax.unroll(classifier.step, params, carry, x, **functions)
+    code = rc_jax.rank_code(jax.vmap(one)(xs), 0.7)
+    return code, rc_jax.confidence(code.logits)
+
+  code, confidence = whole(XS)
   assert 0 < np.mean(code.spiked) < 1 and len(set(code.step.tolist())) > 2
   assert np.array_equal(decision.step, code.step)
   assert np.array_equal(decision.spiked, code.spiked)
   assert np.array_equal(decision.label, code.label)
-  np.testing.assert_allclose(decision.confidence, rc_jax.confidence(code.logits), rtol=1e-5)
+  np.testing.assert_allclose(decision.confidence, confidence, rtol=1e-5)
 
 
 def test_before_the_first_frame():
@@ -77,14 +84,14 @@ def test_before_the_first_frame():
 
 def test_latches_until_reset():
   stream, push = stream_of()
-  sure, other = jnp.array([[9.0, 0.0, 0.0]]), jnp.array([[0.0, 0.0, 99.0]])
+  sure, other = np.float32([[9, 0, 0]]), np.float32([[0, 0, 99]])
   state, first = push(stream.init(1), sure)
   for more in range(3):
     state, decision = push(state, other)
     assert [x.tolist() for x in decision[:4]] == [x.tolist() for x in first[:4]]
     # What is no decision goes on: the probabilities of this step, and the count.
     assert np.argmax(decision.probabilities) == 2 and decision.steps_seen == more + 2
-  state, decision = push(stream.reset(state, jnp.array([True])), other)
+  state, decision = push(stream.reset(state, np.array([True])), other)
   assert (decision.step.tolist(), decision.label.tolist()) == ([0], [2])
 
 
@@ -139,7 +146,8 @@ def test_reset_restarts_these_rows_alone():
     state, decision = push(state, XS[:, t])
     going_on, expected = push(going_on, XS[:, t])
     fresh, restarted = push(fresh, XS[:, t])
-    for got, old, new in zip(decision, expected, restarted, strict=True):
+    decisions = jax.tree.map(np.asarray, (decision, expected, restarted))
+    for got, old, new in zip(*decisions, strict=True):
       np.testing.assert_array_equal(got[~which], old[~which])
       np.testing.assert_array_equal(got[which], new[which])
   assert not np.array_equal(restarted.confidence, expected.confidence)
@@ -152,7 +160,7 @@ def test_rows_are_independent():
     state, expected = push(state, XS[:, t])
     junk, decision = push(junk, np.where(np.arange(ROWS)[:, None] == 2, XS[:, t], np.nan))
     for got, want in zip(decision, expected, strict=True):
-      assert np.array_equal(got[2], want[2])
+      assert np.array_equal(np.asarray(got)[2], np.asarray(want)[2])
 
 
 def test_a_threshold_a_step_goes_on_after_its_last():
@@ -188,7 +196,7 @@ def test_theta_that_is_always_reached():
 
 def test_inputs_for_another_number_of_rows():
   classifier = rc_jax.gru(4, 3)
-  params = classifier.init(jax.random.key(0), jnp.zeros(2))
+  params = draw_params(classifier, jnp.zeros(2))
   stream = rc_jax.make_stream(classifier, params, 0.8)
   with pytest.raises(ValueError, match=r"xs has shape \[3, 2\], but the stream has 2 rows"):
     stream.push(stream.init(2), jnp.zeros((3, 2)))

@@ -91,9 +91,9 @@ def test_equals_algorithm_1_with_an_lstm_in_numpy():
 
 
 def test_equals_rank_code_of_every_step():
-  logits = every_step(XS)
+  logits = np.asarray(every_step(XS))
   assert logits.shape == (B, T, C)
-  step, spiked, label = oracle.first_spikes(np.asarray(logits), THETA, LENGTHS)
+  step, spiked, label = oracle.first_spikes(logits, THETA, LENGTHS)
   code = jit_to_spike(PARAMS, XS, LENGTHS)
   assert np.array_equal(code.step, step)
   assert np.array_equal(code.spiked, spiked)
@@ -112,9 +112,10 @@ def test_a_threshold_a_step():
 
 def test_encode_may_be_part_of_the_step():
   whole = lambda params, c, x: CLASSIFIER.step(params, c, CLASSIFIER.encode(params, x))
-  code = rc_jax.unroll_to_spike(
-    whole, PARAMS, carries(), XS, THETA, LENGTHS, decode=CLASSIFIER.decode
+  run = lambda xs: rc_jax.unroll_to_spike(
+    whole, PARAMS, carries(), xs, THETA, LENGTHS, decode=CLASSIFIER.decode
   )
+  code = jax.jit(run)(XS)
   expected = jit_to_spike(PARAMS, XS, LENGTHS)
   assert np.array_equal(code.step, expected.step)
   np.testing.assert_allclose(code.logits, expected.logits, atol=1e-6)
@@ -122,13 +123,16 @@ def test_encode_may_be_part_of_the_step():
 
 def test_the_first_carry_is_used():
   c, h = np.full((B, H), 0.7, np.float32), np.full((B, H), -0.4, np.float32)
-  code = rc_jax.unroll_to_spike(CLASSIFIER.step, PARAMS, (c, h), XS, 0.999999, LENGTHS, **FUNCTIONS)
+  run = lambda carry: rc_jax.unroll_to_spike(
+    CLASSIFIER.step, PARAMS, carry, XS, 0.999999, LENGTHS, **FUNCTIONS
+  )
+  logits = np.asarray(jax.jit(run)((c, h)).logits)
   w = weights()
   for row in range(B):
     state = c[row], h[row]
     for t in range(LENGTHS[row]):
       state = oracle.lstm_step(w, *state, XS[row, t])
-    np.testing.assert_allclose(code.logits[row], state[1] @ w["V"] + w["a"], atol=1e-5)
+    np.testing.assert_allclose(logits[row], state[1] @ w["V"] + w["a"], atol=1e-5)
 
 
 def test_a_given_length_equals_the_cut_sequence():
@@ -192,7 +196,7 @@ def test_gradient_in_float64():
 def test_gradient_stops_at_the_spike():
   _, step = spikes_in_numpy()
   _, (_, gradient) = jit_loss(PARAMS, XS, LENGTHS, LABELS)
-  size = np.abs(gradient).max(-1)
+  size = np.abs(np.asarray(gradient)).max(-1)
   for row in range(B):
     assert np.all(size[row, : step[row] + 1] > 0)
     assert np.all(size[row, step[row] + 1 :] == 0)
@@ -205,7 +209,7 @@ def test_gradients_reach_the_first_carry():
     ).logits.sum()
 
   gradient = jax.jit(jax.grad(scalar))(carries())
-  assert all(np.all(np.abs(g).max(-1) > 0) for g in gradient)
+  assert all(np.all(np.abs(np.asarray(g)).max(-1) > 0) for g in gradient)
 
 
 def test_theta_step_spiked_and_label_carry_no_gradient():
@@ -249,8 +253,10 @@ def test_what_comes_after_the_spike_changes_nothing():
 
 
 def test_vmap_equals_a_loop():
-  stacked = jax.tree.map(lambda a: jnp.stack([a, 0.5 * a, -a]), PARAMS)
+  members = jax.tree.map(np.asarray, PARAMS)
+  stacked = jax.tree.map(lambda a: np.stack([a, a / 2, -a]), members)
   together = jax.jit(jax.vmap(to_spike, (0, None, None)))(stacked, XS, LENGTHS)
+  together = jax.tree.map(np.asarray, together)
   for k in range(3):
     alone = jit_to_spike(jax.tree.map(lambda a, k=k: a[k], stacked), XS, LENGTHS)
     assert np.array_equal(together.step[k], alone.step)
