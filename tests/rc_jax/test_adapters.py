@@ -1,5 +1,7 @@
 """Adapters: what they refuse, and what another float type changes."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -202,18 +204,27 @@ def test_float32_changes_nothing():
   np.testing.assert_array_equal(outputs(same), outputs(classifier))
 
 
+PLAIN = rc_jax.lstm(16, 3, hidden=(4,))
+HALF = rc_jax.with_dtype(PLAIN, jnp.bfloat16)
+
+
+@functools.cache
+def first_params(classifier):
+  """Its own parameters for `sequences`."""
+  return jax.jit(classifier.init)(jax.random.key(0), sequences().inputs[0, 0])
+
+
 @pytest.mark.parametrize("engine", ["full", "early_exit"])
 def test_bfloat16_rounds_the_computation_and_nothing_else(engine):
-  plain = rc_jax.lstm(16, 3, hidden=(4,))
-  half = rc_jax.with_dtype(plain, jnp.bfloat16)
   data, optimizer = sequences(), optax.sgd(1.0)
   states = []
-  for classifier in (plain, half):
+  for classifier in (PLAIN, HALF):
     train = rc_jax.make_train(classifier, optimizer, theta=0.99, engine=engine)
-    state = jax.jit(train.init)(jax.random.key(0), data.inputs[0, 0])
+    params = first_params(classifier)
+    state = rc_jax.TrainState(params, optimizer.init(params), np.int32(0), jax.random.key(0))
     carry, encoded, output, logits = jax.eval_shape(first_step(classifier), state.params, data)
     assert logits.dtype == jnp.float32
-    wanted = jnp.bfloat16 if classifier is half else jnp.float32
+    wanted = jnp.bfloat16 if classifier is HALF else jnp.float32
     assert {a.dtype for a in jax.tree.leaves((carry, encoded, output))} == {jnp.dtype(wanted)}
     states.append(jax.jit(train.update)(state, data)[0])
   pairs = list(zip(*(jax.tree.leaves(state.params) for state in states), strict=True))

@@ -11,10 +11,12 @@ import numpy as np
 import optax
 import oracle
 import pytest
+from drawn import draw_params
 from flax import linen, nnx
 
 import rc_jax
 from rc_jax import convolution
+from rc_jax.engine import initial_carries
 
 T, B = 4, 12
 IMAGE = (4, 3, 1)
@@ -99,7 +101,7 @@ def built(kind):
   """The classifier, its parameters, one step's input, and its init under jit."""
   constructor, shape, _ = KINDS[kind]
   classifier = constructor()
-  x = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
+  x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
   init = jax.jit(classifier.init)
   return classifier, init(jax.random.key(1), x), x, init
 
@@ -146,21 +148,14 @@ def test_init_draws_from_its_key_alone(kind):
 def test_rows_do_not_leak_into_one_another(kind):
   classifier, params, _, _ = built(kind)
   batch = examples(kind, seed=3)
-  carry = jax.tree.map(
-    lambda c: jnp.broadcast_to(c, (B, *c.shape)), classifier.initial_carry(params)
-  )
-  read = jax.jit(
-    lambda xs, lengths: rc_jax.unroll_to_spike(
-      classifier.step,
-      params,
-      carry,
-      xs,
-      0.55,
-      lengths,
-      encode=classifier.encode,
-      decode=classifier.decode,
-    )
-  )
+
+  @jax.jit
+  def run(xs, lengths):
+    carry = initial_carries(classifier, params, B)
+    functions = {"encode": classifier.encode, "decode": classifier.decode}
+    return rc_jax.unroll_to_spike(classifier.step, params, carry, xs, 0.55, lengths, **functions)
+
+  read = lambda *arguments: jax.tree.map(np.asarray, run(*arguments))
   expected = read(batch.inputs, batch.lengths)
   assert np.ptp(expected.logits, axis=0).max() > 1e-3
   for row in (0, 5):
@@ -181,10 +176,11 @@ def test_learns_patterns(kind, objective):
   optimizer = optax.rmsprop(0.01)
   theta = {"rc": 0.9, "eos": 0.9999}[objective]  # eos: late, so that `accuracy` is at the end
   train = rc_jax.make_train(classifier, optimizer, objective=objective, theta=theta)
-  state = rc_jax.TrainState(params, optimizer.init(params), jnp.int32(0), jax.random.key(0))
+  start = lambda: rc_jax.TrainState(params, optimizer.init(params), jnp.int32(0), jax.random.key(0))
   fixed, unseen = examples(kind, seed=4), examples(kind, seed=5)
   batches = jax.tree.map(lambda a, b: np.stack([a] * 60 + [b]), fixed, unseen)
-  _, metrics = jax.jit(lambda state: jax.lax.scan(train.update, state, batches))(state)
+  _, metrics = jax.jit(lambda: jax.lax.scan(train.update, start(), batches))()
+  metrics = jax.tree.map(np.asarray, metrics)
   assert metrics.loss[59] < 0.3 * metrics.loss[0]
   assert metrics.accuracy[59] == 1
   assert metrics.accuracy[60] == 1  # an update's metrics are of the parameters before it
@@ -201,12 +197,13 @@ def outputs_of(classifier, params, xs):
     functions = {"encode": classifier.encode, "decode": classifier.decode}
     return rc_jax.unroll(classifier.step, params, carry, xs, **functions)
 
-  return run(params)
+  return np.asarray(run(params))
 
 
 def outputs_of_linen(cell, variables, head, xs):
   """Every step by Flax alone, in a Python loop; `head` is a function."""
-  carry, logits = cell.initialize_carry(jax.random.key(0), xs.shape[1:]), []
+  carry = jax.eval_shape(lambda: cell.initialize_carry(jax.random.key(0), xs.shape[1:]))
+  carry, logits = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), carry), []
   step = jax.jit(cell.apply)
   for x in xs:
     carry, output = step({"params": variables}, carry, x)
@@ -214,25 +211,18 @@ def outputs_of_linen(cell, variables, head, xs):
   return np.stack(logits)
 
 
-def random_params(classifier, x, seed=0):
-  """The classifier's tree with every leaf random: a zero bias would hide a wrong bias."""
-  params = jax.eval_shape(classifier.init, jax.random.key(0), x)
-  rng = np.random.default_rng(seed)
-  return jax.tree.map(lambda a: jnp.asarray(0.5 * rng.normal(size=a.shape), a.dtype), params)
-
-
 def dense(layer):
-  return lambda h: h @ np.asarray(layer["kernel"]) + np.asarray(layer["bias"])
+  return lambda h: h @ layer["kernel"] + layer["bias"]
 
 
 def steps_of(*shape):
-  return jnp.asarray(np.random.default_rng(7).normal(size=(T, *shape)), jnp.float32)
+  return np.random.default_rng(7).normal(size=(T, *shape)).astype(np.float32)
 
 
 @pytest.mark.parametrize("cell", [linen.LSTMCell(6), linen.OptimizedLSTMCell(6)])
 def test_lstm_equals_flax(cell):
   xs, classifier = steps_of(4), rc_jax.lstm(6, 3)
-  params = random_params(classifier, xs[0])
+  params = draw_params(classifier, xs[0])
   flax = {}
   for k, gate in enumerate("ifgo"):
     block = slice(6 * k, 6 * k + 6)
@@ -257,7 +247,7 @@ def gru_step(layer, h, x):
 @pytest.mark.parametrize("constructor", [rc_jax.lstm, rc_jax.gru])
 def test_layers_equal_numpy(constructor, layers):
   xs, classifier = steps_of(4), constructor(6, 3, layers=layers)
-  params = random_params(classifier, xs[0])
+  params = draw_params(classifier, xs[0])
   assert len(params.get("upper", ())) == layers - 1
   stack = jax.tree.map(np.float64, [params, *params.get("upper", ())])
   carries, expected = [(np.zeros(6), np.zeros(6)) for _ in stack], []
@@ -280,7 +270,8 @@ def test_layers_equal_numpy(constructor, layers):
 )
 def test_one_layer_has_the_parameters_of_kept_checkpoints(constructor, biases):
   """The tree of before `layers`, and values of its draws: kept runs must load, and be redrawn."""
-  params = constructor(6, 3, hidden=(5,)).init(jax.random.key(0), jnp.zeros(4))
+  init, x = constructor(6, 3, hidden=(5,)).init, np.zeros(4, np.float32)
+  params = jax.eval_shape(init, jax.random.key(0), x)
   gates = biases["bias"]
   assert jax.tree.map(jnp.shape, params) == {
     "input": (4, gates),
@@ -288,17 +279,24 @@ def test_one_layer_has_the_parameters_of_kept_checkpoints(constructor, biases):
     "head": [{"bias": (5,), "kernel": (6, 5)}, {"bias": (3,), "kernel": (5, 3)}],
     **{name: (size,) for name, size in biases.items()},
   }
-  first, second = params["head"]
-  drawn = [a.ravel()[0] for a in (params["input"], first["kernel"], second["kernel"])]
-  np.testing.assert_allclose(drawn, [0.5350889, -0.6266711, 0.3185237], rtol=1e-5)
-  carry = constructor(6, 3).initial_carry(params)
+
+  @jax.jit
+  def draw_first(key):
+    params = init(key, x)
+    kernels = [params["input"], *(layer["kernel"] for layer in params["head"])]
+    return [a.ravel()[0] for a in kernels]
+
+  np.testing.assert_allclose(
+    draw_first(jax.random.key(0)), [0.5350889, -0.6266711, 0.3185237], rtol=1e-5
+  )
+  carry = jax.eval_shape(constructor(6, 3).initial_carry, params)
   assert jax.tree.structure(carry) == jax.tree.structure({24: (0, 0), 18: 0}[gates])
 
 
 @pytest.mark.parametrize("layers, given", [(1, 2), (2, 1), (2, 3)])
 @pytest.mark.parametrize("constructor", [rc_jax.lstm, rc_jax.gru])
 def test_parameters_of_another_number_of_layers(constructor, layers, given):
-  params = random_params(constructor(2, 3, layers=given), jnp.zeros(4))
+  params = draw_params(constructor(2, 3, layers=given), jnp.zeros(4))
   data = rc_jax.Batch(np.zeros((2, 3, 4), np.float32), np.zeros(2, np.int32), np.full(2, 3))
   message = f"has layers={layers}, but its parameters are for layers={given}"
   with pytest.raises(ValueError, match=message):
@@ -312,7 +310,8 @@ def test_sizes_that_are_no_whole_numbers(size):
 
 
 def test_layers_start_different():
-  params = rc_jax.gru(6, 3, layers=3).init(jax.random.key(0), jnp.zeros(6))
+  init = jax.jit(rc_jax.gru(6, 3, layers=3).init)
+  params = jax.tree.map(np.asarray, init(jax.random.key(0), np.zeros(6, np.float32)))
   recurrent = [layer["recurrent"] for layer in (params, *params["upper"])]
   inputs = [layer["input"] for layer in (params, *params["upper"])]
   for one, two in itertools.combinations(recurrent + inputs, 2):
@@ -321,7 +320,8 @@ def test_layers_start_different():
 
 def test_each_layer_of_an_lstm_marks_its_gate_sum():
   classifier, params, x, _ = built("lstm layers")
-  carry, encoded = classifier.initial_carry(params), classifier.encode(params, x)
+  carry = jax.eval_shape(classifier.initial_carry, params)
+  encoded = jax.eval_shape(classifier.encode, params, x)
   jaxpr = jax.make_jaxpr(classifier.step)(params, carry, encoded)
   marked = [e for e in jaxpr.eqns if e.primitive.name == "name"]
   assert [e.outvars[0].aval.shape for e in marked] == [(32,), (32,)]
@@ -329,7 +329,7 @@ def test_each_layer_of_an_lstm_marks_its_gate_sum():
 
 def test_gru_equals_flax():
   xs, classifier = steps_of(4), rc_jax.gru(6, 3)
-  params = random_params(classifier, xs[0])
+  params = draw_params(classifier, xs[0])
   flax = {}
   for k, gate in enumerate("rzn"):
     block = slice(6 * k, 6 * k + 6)
@@ -342,12 +342,13 @@ def test_gru_equals_flax():
 
 def test_conv_lstm_equals_flax():
   xs, classifier = steps_of(5, 4, 2), rc_jax.conv_lstm(3, 3, (5, 4))
-  params = random_params(classifier, xs[0])
-  reorder = lambda a: jnp.concatenate([jnp.split(a, 4, -1)[k] for k in (0, 2, 1, 3)], -1)  # i g f o
-  bias = params["bias"].at[3:6].add(-1)  # Flax adds 1 to the forget gate at every step
+  params = draw_params(classifier, xs[0])
+  reorder = lambda a: np.concatenate([np.split(a, 4, -1)[k] for k in (0, 2, 1, 3)], -1)  # i g f o
+  bias = params["bias"].copy()
+  bias[3:6] -= 1  # Flax adds 1 to the forget gate at every step
   flax = {
     "ih": {"kernel": reorder(params["input"]), "bias": reorder(bias)},
-    "hh": {"kernel": reorder(params["recurrent"]), "bias": jnp.zeros(12)},
+    "hh": {"kernel": reorder(params["recurrent"]), "bias": np.zeros(12, np.float32)},
   }
   cell = linen.ConvLSTMCell(3, (3, 3))
   expected = outputs_of_linen(cell, flax, dense(params["head"][0]), xs)
@@ -358,13 +359,20 @@ def test_conv_lstm_equals_flax():
 def test_convolution_equals_xla(kernel):
   image = steps_of(6, 4, 2)[0]
   classifier = rc_jax.conv_lstm(2, 3, (6, 4), kernel=kernel)
-  params = random_params(classifier, image)
-  expected = jax.lax.conv_general_dilated(
-    image[None], params["input"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-  )[0] + params["bias"].reshape(1, 1, -1)
-  np.testing.assert_allclose(classifier.encode(params, image), expected, atol=1e-5)
-  library = convolution._convolve_by_library(image, params["input"])  # what other backends run
-  np.testing.assert_allclose(library + params["bias"].reshape(1, 1, -1), expected, atol=1e-5)
+  params = draw_params(classifier, image)
+
+  @jax.jit
+  def convolved(params, image):
+    numbers = ("NHWC", "HWIO", "NHWC")
+    expected = jax.lax.conv_general_dilated(
+      image[None], params["input"], (1, 1), "SAME", dimension_numbers=numbers
+    )
+    library = convolution._convolve_by_library(image, params["input"])  # what other backends run
+    return classifier.encode(params, image), expected[0], library
+
+  got, expected, library = map(np.asarray, convolved(params, image))
+  np.testing.assert_allclose(got, expected + params["bias"], atol=1e-5)
+  np.testing.assert_allclose(library, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(2, 2, 2, 3), (3, 1, 2, 3), (3, 3, 4, 3), (3, 3, 2)])
@@ -377,17 +385,15 @@ def test_a_kernel_that_backends_would_place_differently_is_refused(shape):
 def test_heads(constructor):
   xs = steps_of(4)
   plain = constructor(6, 3)
-  params = random_params(plain, xs[0])
-  identity = [{"kernel": jnp.eye(6), "bias": jnp.zeros(6)}]
+  params = draw_params(plain, xs[0])
+  identity = [{"kernel": np.eye(6, dtype=np.float32), "bias": np.zeros(6, np.float32)}]
   h = outputs_of(constructor(6, 6), {**params, "head": identity}, xs)
-  np.testing.assert_allclose(
-    outputs_of(plain, params, xs), dense(params["head"][0])(np.asarray(h)), atol=1e-5
-  )
+  np.testing.assert_allclose(outputs_of(plain, params, xs), dense(params["head"][0])(h), atol=1e-5)
 
   hidden = constructor(6, 3, hidden=(7, 5))
-  layers = random_params(hidden, xs[0], seed=1)["head"]
+  layers = draw_params(hidden, xs[0], seed=1)["head"]
   assert [layer["kernel"].shape for layer in layers] == [(6, 7), (7, 5), (5, 3)]
-  expected = np.asarray(h)
+  expected = h
   for layer in layers[:-1]:
     expected = np.maximum(dense(layer)(expected), 0)
   expected = dense(layers[-1])(expected)
@@ -395,29 +401,32 @@ def test_heads(constructor):
   np.testing.assert_allclose(got, expected, atol=1e-5)
 
   single = constructor(6, 2, single_output=True)
-  (layer,) = random_params(single, xs[0], seed=2)["head"]
+  (layer,) = draw_params(single, xs[0], seed=2)["head"]
   logits = outputs_of(single, {**params, "head": [layer]}, xs)
   assert not np.any(logits[:, 0])
-  z = dense(layer)(np.asarray(h))[:, 0]
-  np.testing.assert_allclose(jax.nn.softmax(logits)[:, 1], oracle.sigmoid(z), atol=1e-5)
+  z = dense(layer)(h)[:, 0]
+  probabilities = np.array([oracle.softmax(row) for row in logits])
+  np.testing.assert_allclose(probabilities[:, 1], oracle.sigmoid(z), atol=1e-5)
 
 
 @pytest.mark.parametrize(
   "constructor, x",
   [
-    (functools.partial(rc_jax.lstm, 6, 3), jnp.zeros(4)),
-    (functools.partial(rc_jax.conv_lstm, 6, 3, (4, 3)), jnp.zeros((4, 3, 1))),
+    (functools.partial(rc_jax.lstm, 6, 3), np.zeros(4, np.float32)),
+    (functools.partial(rc_jax.conv_lstm, 6, 3, (4, 3)), np.zeros((4, 3, 1), np.float32)),
   ],
 )
 def test_forget_bias(constructor, x):
   for given, expected in (({}, 1.0), ({"forget_bias": 2.5}, 2.5)):
-    bias = constructor(**given).init(jax.random.key(0), x)["bias"]
+    init = constructor(**given).init
+    bias = jax.jit(lambda key, init=init: init(key, x)["bias"])(jax.random.key(0))
     assert bias.tolist() == [0.0] * 6 + [expected] * 6 + [0.0] * 12
 
 
 def test_recurrent_weights_start_orthogonal():
-  params = rc_jax.lstm(6, 3).init(jax.random.key(0), jnp.zeros(4))
-  for block in np.split(np.asarray(params["recurrent"]), 4, axis=1):
+  init = lambda key: rc_jax.lstm(6, 3).init(key, np.zeros(4, np.float32))["recurrent"]
+  recurrent = jax.jit(init)(jax.random.key(0))
+  for block in np.split(np.asarray(recurrent), 4, axis=1):
     np.testing.assert_allclose(block @ block.T, np.eye(6), atol=1e-5)
 
 
@@ -479,7 +488,7 @@ def test_bad_inputs(classifier, x, message):
   ],
 )
 def test_inputs_of_another_size_than_the_parameters(classifier, shape, other):
-  params = random_params(classifier, jnp.zeros(shape))
+  params = draw_params(classifier, jnp.zeros(shape))
   with pytest.raises(ValueError, match=r"_?[a-z]+'s parameters are for steps .*, but got"):
     classifier.encode(params, jnp.zeros(other))
 
@@ -499,7 +508,7 @@ def test_bytes_are_refused_with_the_cast_to_write(name, classifier, shape):
     f"{name} takes float inputs, but a step is uint8{list(shape)}; "
     "scale and cast it first, as x.astype(jnp.float32) / 255"
   )
-  params = random_params(classifier, jnp.zeros(shape))
+  params = draw_params(classifier, jnp.zeros(shape))
   for function, argument in ((classifier.init, jax.random.key(0)), (classifier.encode, params)):
     with pytest.raises(ValueError, match=re.escape(message)):
       function(argument, image)

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 import oracle
 import pytest
+from drawn import draw_params
 from jax.sharding import PartitionSpec
 
 import rc_jax
@@ -156,7 +157,14 @@ def make(name, seed=0, engine="auto"):
   batch = rc_jax.Batch(np.concatenate([z, rows], axis=-1), LABELS.copy(), LENGTHS)
   options = {"objective": objective, "theta": THETA, "engine": engine}
   train = rc_jax.make_train(scripted(outputs), optax.sgd(0.5), **options)
-  return train, {"shift": jnp.zeros((B, T, outputs))}, batch, z
+  params = {"shift": jnp.asarray(np.zeros((B, T, outputs), np.float32))}
+  return train, params, batch, z
+
+
+@functools.cache
+def drawn_step(row, length):
+  """The step of a background row that `max_pooling` draws with the tests' key."""
+  return int(jax.random.randint(jax.random.fold_in(KEY, row), (), 0, length))
 
 
 def losses_by_hand(name, z, at):
@@ -165,8 +173,7 @@ def losses_by_hand(name, z, at):
   for row, (y, n) in enumerate(zip(LABELS, LENGTHS, strict=True)):
     more = {}
     if name == "max_pooling":
-      drawn = jax.random.randint(jax.random.fold_in(KEY, row), (), 0, n)
-      more = {"drawn": int(drawn)}
+      more = {"drawn": drawn_step(row, int(n))}
     if name == "progression":
       more = {"fixed": at[row, :n]}
     losses.append(ALL[name][1](z[row, :n], y, **more))
@@ -183,7 +190,7 @@ def test_the_contract(name, engine):
   """
   train, params, batch, z = make(name, engine=engine)
   run = jax.jit(jax.value_and_grad(train.loss, has_aux=True))
-  (loss, metrics), gradient = run(params, batch, 0, KEY)
+  (loss, metrics), gradient = jax.tree.map(np.asarray, run(params, batch, 0, KEY))
   z = z.astype(np.float64)
   by_hand = lambda z, at=z: np.mean(losses_by_hand(name, z, at))
   assert float(loss) == pytest.approx(by_hand(z), rel=1e-5)
@@ -204,7 +211,7 @@ def test_the_contract(name, engine):
 
   for label in (-1, C, C + 1):
     batch.labels[1] = label
-    (loss, metrics), gradient = run(params, batch, 0, KEY)
+    (loss, metrics), gradient = jax.tree.map(np.asarray, run(params, batch, 0, KEY))
     assert np.isnan(loss) and not metrics.finite
     bad = ~padding & (np.arange(B) == 1)[:, None]
     assert (np.isnan(gradient["shift"]) == bad[..., None]).all()
@@ -214,7 +221,7 @@ def test_a_loss_until_the_spike_leaves_out_what_comes_after():
   """The same loss and gradient by either engine; early exit computes less."""
   network = rc_jax.lstm(6, C)
   x = np.random.default_rng(0).normal(size=(B, T, 4)).astype(np.float32)
-  params, batch = network.init(KEY, x[0, 0]), rc_jax.Batch(x, LABELS, LENGTHS)
+  params, batch = draw_params(network, x[0, 0]), rc_jax.Batch(x, LABELS, LENGTHS)
   options = {"objective": ALL["until_spike"][0], "theta": 0.35}
   found = []
   for engine in ("full", "early_exit"):

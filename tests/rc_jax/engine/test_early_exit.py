@@ -378,9 +378,7 @@ def test_values_a_step_closes_over():
     )
     return jnp.sum(way(c, params, carry, xs, 0.6, lengths).logits ** 2)
 
-  gradient = jax.jit(
-    jax.vmap(jax.value_and_grad(loss), in_axes=(0, 0, None)), static_argnums=2
-  )
+  gradient = jax.jit(jax.vmap(jax.value_and_grad(loss), in_axes=(0, 0, None)), static_argnums=2)
   gains, offsets = np.array([0.5, 1.5], np.float32), np.array([0, 1])
   assert_same_gradients(gradient(gains, offsets, every_step), gradient(gains, offsets, early))
 
