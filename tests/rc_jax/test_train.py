@@ -540,4 +540,4 @@ def test_bad_options(options, message):
 def test_theta_is_checked_against_the_classifier(objective, theta, message):
   train = rc_jax.make_train(scripted, optax.sgd(0.1), objective=objective, theta=theta)
   with pytest.raises(ValueError, match=message):
-    train.update(start(train), batch())
+    jax.eval_shape(train.update, start(train), batch())
