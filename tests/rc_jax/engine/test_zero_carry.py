@@ -100,6 +100,13 @@ def test_a_scalar_added_to_zeros_has_their_shape():
   np.testing.assert_array_equal(logits, [0.0, -2.0, -4.0])
 
 
+def test_what_is_taken_from_zeros_changes_its_sign():
+  step = lambda params, h, x: (h - x, x - h)
+  carry, logits = at_zero_carry(step)(None, jnp.zeros(C), jnp.arange(3.0))
+  np.testing.assert_array_equal(carry, [0, -1, -2])
+  np.testing.assert_array_equal(logits, [0, 1, 2])
+
+
 def test_the_sign_of_a_literal_stays():
   """-0.0 is no zero that may be left out: 1 / -0.0 is another infinity."""
   step = lambda params, h, x: (h, jnp.clip(x / jnp.full(C, -0.0), -1.0, 1.0))
