@@ -19,6 +19,7 @@ from rc_jax.engine.forward import step_halves
 from rc_jax.engine.log import (
   add_input_gradients,
   cotangent_slots,
+  find_positions,
   inputs_at,
   read_entries,
   rows_and_steps,
@@ -113,7 +114,7 @@ def run_backward(
   apart = functions.encode is not None
   inputs = trail.first_encoded if apart else jax.tree.map(lambda a: a[:, 0], xs)
   pull = step_halves(functions, params, carry, inputs)[1]
-  slots = cotangent_slots(trail.log.residuals, inputs) if apart else []
+  slots = cotangent_slots(trail.log, inputs) if apart else []
   flatten = lambda arrays: [a.reshape(-1, *a.shape[2:]) for a in arrays]
   of_all = flatten(doutput) if kept_all else None
   pass_ = _Pass(pull, params, xs, trail, apart, slots, of_all)
@@ -121,7 +122,7 @@ def run_backward(
     t=jnp.int32(0),
     dcarry=[jnp.zeros_like(a) for a in floats(carry)],
     dparams=[jnp.zeros_like(p) for p in floats(params)],
-    dencoded=[trail.log.residuals[i] for i in slots],
+    dencoded=[trail.log[i] for i in slots],
     dxs=None if dxs is None else flatten(dxs),
   )
   of_rows = _OfRows(trail.cotangent_step, [] if kept_all else doutput, lengths)
@@ -160,7 +161,7 @@ def _step_back(pass_: _Pass, stage: Stage, own: _OfRows, s: _State) -> _State:
   width = stage.rows.size
   start = stage.log_start + (s.t - stage.first) * width
   flat = stage.rows * rows_and_steps(pass_.xs)[1] + s.t
-  residuals = list(pass_.trail.log.residuals)
+  residuals = list(pass_.trail.log)
   for slot, array in zip(pass_.slots, s.dencoded, strict=True):
     residuals[slot] = array  # from `start + width` on it holds cotangents, before that residuals
   residuals = read_entries(residuals, start, width)
@@ -187,14 +188,12 @@ def _finish(
   dparams, dcarry, dinputs = pull([*s.dcarry, *_entering(pass_, of_rows, jnp.int32(0), flat)])
   dparams, dxs = add(s.dparams, dparams), s.dxs
   if functions.encode is not None:
-    assert pass_.trail.log.flat is not None
     dparams, dxs = add_encode_gradient(
       functions.encode,
       pass_.params,
       pass_.xs,
-      of_rows.lengths,
       first=(flat, dinputs),
-      log=(pass_.trail.log.flat, s.dencoded),
+      log=(find_positions(pass_.trail, of_rows.lengths, steps), s.dencoded),
       logged=pass_.trail.logged,
       gradients=(dparams, dxs),
     )

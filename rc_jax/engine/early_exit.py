@@ -16,7 +16,7 @@ from rc_jax.engine.float_leaves import floats, replace_floats
 from rc_jax.engine.forward import run_and_log, run_without_log
 from rc_jax.engine.jax_internals import closure_convert
 from rc_jax.engine.kept_sums import mark_sums
-from rc_jax.engine.records import RowFunctions, Spike
+from rc_jax.engine.records import OutputLeaves, RowFunctions, Spike
 from rc_jax.engine.sharding import varies_as, vary_alike
 from rc_jax.engine.zero_carry import at_zero_carry
 from rc_jax.types import Array, Carry, Decode, Encode, Params, Step
@@ -151,7 +151,7 @@ def _map_over_rows(
   if encode is not None:
     encoded = vary_alike(encode(params, x), x)[0]
     encode, of_encode = _convert(encode, params, x)
-  output = jax.eval_shape(step, params, one, encoded)[1]
+  output, output_leaves = _find_output(step, params, one, encoded)
   at_first = at_zero_carry(step) if zero_carry else step
   first_step, of_first = _convert(at_first, params, one, encoded)
   mark = functools.partial(mark_sums, num_params=len(jax.tree.leaves(params)), carry=one)
@@ -163,8 +163,21 @@ def _map_over_rows(
     step=of_rows(step, 2),
     encode=None if encode is None else of_rows(encode, 3),
     decode=of_rows(decode, 4),
+    output_leaves=output_leaves,
   )
   return functions, (params, of_first, of_step, of_encode, of_decode)
+
+
+def _find_output(
+  step: Step, params: Params, carry: Carry, encoded: Any
+) -> tuple[Any, OutputLeaves]:
+  """Shapes of a step's output, and which of its leaves are those of the new carry."""
+  closed: Any
+  closed, (carry, output) = jax.make_jaxpr(step, return_shape=True)(params, carry, encoded)
+  of_carry = len(jax.tree.leaves(carry))
+  place = {id(v): i for i, v in enumerate(closed.jaxpr.outvars[:of_carry])}
+  in_carry = tuple(place.get(id(v)) for v in closed.jaxpr.outvars[of_carry:])
+  return output, OutputLeaves(jax.tree.structure(output), in_carry)
 
 
 def _convert(fun: Callable, *examples: Any, **options: Any) -> tuple[Callable, list[Array]]:

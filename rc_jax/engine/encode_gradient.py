@@ -18,9 +18,7 @@ from rc_jax.engine.log import (
   BLOCK,
   add_input_gradients,
   inputs_at,
-  is_valid,
   read_entries,
-  rows_and_steps,
 )
 from rc_jax.engine.sharding import vary_alike
 from rc_jax.types import Array, Encode, Params
@@ -36,7 +34,6 @@ def add_encode_gradient(
   encode: Encode,
   params: Params,
   xs: Any,
-  lengths: Array | None,
   first: Entries,
   log: Entries,
   logged: Array,
@@ -44,14 +41,14 @@ def add_encode_gradient(
 ) -> Gradients:
   """Adds the gradients of `encode` of the first step and of all logged row-steps.
 
-  Entries beyond the end of the log were never written: their cotangents are zeros, for which any
-  input will do. So the last block may reach beyond.
+  Entries beyond the end of the log were never written, and those in the padding of a row got no
+  gradient: their cotangents are zeros, for which any finite input will do, that of position 0. So
+  the last block may reach beyond.
 
   Args:
     encode: `(params, x [n, ...]) -> encoded [n, ...]`.
     params: of it.
     xs: `[B, T, ...]` inputs.
-    lengths: `[B]`, or None.
     first: entries `[B]` of the first step.
     log: all entries of the log.
     logged: int32, how many of them count.
@@ -61,7 +58,7 @@ def add_encode_gradient(
     The sums.
   """
 
-  add_entries = functools.partial(_add_entries, encode, params, xs, lengths)
+  add_entries = functools.partial(_add_entries, encode, params, xs)
 
   def add_block(block: int, s: tuple[Array, Gradients]) -> tuple[Array, Gradients]:
     start, gradients = s
@@ -80,14 +77,13 @@ def _add_entries(
   encode: Encode,
   params: Params,
   xs: Any,
-  lengths: Array | None,
   entries: Entries,
   gradients: Gradients,
 ) -> Gradients:
   """Adds the gradients of `encode` of some entries."""
   dparams, dxs = gradients
   flat, cotangents = entries
-  x = inputs_at(xs, flat, is_valid(flat, lengths, rows_and_steps(xs)[1]))
+  x = inputs_at(xs, flat, None)
   dp, dx = vjp_of_floats(encode, params, x)(cotangents)
   if dxs is not None:
     dxs = add_input_gradients(dxs, flat, dx)

@@ -18,7 +18,6 @@ import jax.numpy as jnp
 from jax import lax
 
 from rc_jax.engine.log import (
-  Log,
   blank_entries,
   blank_log,
   inputs_at,
@@ -40,11 +39,12 @@ class _State(NamedTuple):
   Attributes:
     t: int32, the next step.
     logged: int32, the number of row-steps taken in loops, that is the end of the log.
-    carry: `[w, ...]`.
+    carry: `[w, ...]`; from its spike or end on a row keeps it, where its output is a part of it.
     code: `[w]` int32: -1 while a row is silent, then `2 * step + crossed`. One array, as each
       costs a kernel to compile and to start.
     label: `[w]` int32 at the spike, or None.
-    output: `[w, ...]` at the spike or end; an empty tuple where all outputs are kept.
+    output: leaves `[w, ...]` of the output at the spike or end that are not in the carry; none
+      where all outputs are kept.
     log: or None.
     kept: the outputs of all steps, packed as the log, or None.
   """
@@ -54,8 +54,8 @@ class _State(NamedTuple):
   carry: Carry
   code: Array
   label: Array | None
-  output: Output
-  log: Log | None
+  output: list[Array]
+  log: list[Array] | None
   kept: Output | None
 
 
@@ -154,13 +154,14 @@ def _encode_first(functions: RowFunctions, params: Params, xs: Any) -> Encoded:
 
 
 def _run(
-  pass_: _Pass, carry: Carry, encoded: Encoded, log: Log | None, most_widths: int
+  pass_: _Pass, carry: Carry, encoded: Encoded, log: list[Array] | None, most_widths: int
 ) -> tuple[Spike, list[Stage], _State]:
   """The first step, of what `encoded` holds of it, and the loops."""
   xs = pass_.xs
   rows, steps = rows_and_steps(xs)
   carry, first_output = pass_.functions.first_step(pass_.params, carry, encoded)
-  blank = () if pass_.keeps_all else jax.tree.map(jnp.zeros_like, first_output)
+  apart = [] if pass_.keeps_all else pass_.functions.output_leaves.apart(first_output)
+  blank = [jnp.zeros_like(a) for a in apart]
   kept = blank_entries(first_output, xs) if pass_.keeps_all else None
   label = jnp.zeros(rows, jnp.int32) if pass_.to_end else None
   zero, code = jnp.int32(0), jnp.full(rows, -1, jnp.int32)
@@ -187,9 +188,10 @@ def _run(
     stages.append(Stage(own_rows, first, state.t, log_start))
   code = state.code
   step = jnp.where(code < 0, last, code // 2)
-  output = state.output
   if pass_.keeps_all:
     output = _unpack(stages, first_output, state.kept, _final_step(pass_, step), steps)
+  else:
+    output = pass_.functions.output_leaves.join(state.carry, state.output)
   return Spike(step, (code >= 0) & (code % 2 == 1), state.label, output), stages, state
 
 
@@ -263,15 +265,12 @@ def _advance(pass_: _Pass, rows: Array, last: Array | int, s: _State) -> _State:
   encoded = x if encode is None else encode(pass_.params, x)
   (carry, output), residuals = pass_.advance(pass_.params, s.carry, encoded)
   if s.log is not None:
-    written = s.log.residuals[: len(residuals)]
-    appended = s.log.residuals[len(residuals) :]  # of cotangents alone: see `blank_log`
-    log = Log(
-      write_entries(written, residuals, s.logged) + appended,
-      None if s.log.flat is None else write_entries(s.log.flat, flat, s.logged),
-    )
-    s = s._replace(log=log)
+    written, of_cotangents = s.log[: len(residuals)], s.log[len(residuals) :]
+    s = s._replace(log=write_entries(written, residuals, s.logged) + of_cotangents)
   if s.kept is not None:
     s = s._replace(kept=write_entries(s.kept, output, s.logged))
+  if _keeps_carries(pass_):
+    carry = select_rows(_is_active(pass_, s, last), carry, s.carry)
   s = s._replace(logged=s.logged + rows.size)
   return _record_outputs(pass_, s, last, carry, output)
 
@@ -290,9 +289,18 @@ def _record_outputs(
     label = predicted if label is None else jnp.where(stops, predicted, label)
     is_final = jnp.broadcast_to(s.t == last, stops.shape)
   # Selects here and one scatter a stage: a scatter a step costs more than a small step itself.
-  output = s.output if pass_.keeps_all else select_rows(is_final, output, s.output)
-  s = s._replace(t=s.t + 1, carry=carry, code=code, label=label, output=output)
+  noted = s.output
+  if not pass_.keeps_all:
+    noted = select_rows(is_final, pass_.functions.output_leaves.apart(output), noted)
+  s = s._replace(t=s.t + 1, carry=carry, code=code, label=label, output=noted)
   return vary_alike(s, pass_.xs)[0]
+
+
+def _keeps_carries(pass_: _Pass) -> bool:
+  """Whether rows keep their carries from their spikes or ends on: their outputs are a part."""
+  all_end_alike = pass_.to_end and pass_.lengths is None
+  in_carry = any(place is not None for place in pass_.functions.output_leaves.in_carry)
+  return in_carry and not (pass_.keeps_all or all_end_alike)
 
 
 def _is_active(pass_: _Pass, s: _State, last: Array | int) -> Array:

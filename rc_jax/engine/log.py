@@ -4,13 +4,14 @@ The forward pass appends the rows of each step, so the beginning of the log hold
 and nothing else, whatever the widths of the loops were. A flat position is `row * T + t`.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from rc_jax.engine.float_leaves import floats
+from rc_jax.engine.records import Trail
 from rc_jax.engine.rows import gather_rows, num_rows, select_rows
 from rc_jax.engine.sharding import vary_alike
 from rc_jax.types import Array, Encoded
@@ -19,33 +20,23 @@ from rc_jax.types import Array, Encoded
 BLOCK = 64
 
 
-class Log(NamedTuple):
-  """Entries of computed row-steps.
-
-  Attributes:
-    residuals: `[entries, ...]` each: what the derivative of a step needs. Where `encode` stands
-      apart from the step, cotangents of its results replace some of them in the backward pass.
-    flat: `[entries]` int32 flat positions; None where `encode` does not stand apart.
-  """
-
-  residuals: list[Array]
-  flat: Array | None
-
-
-def blank_log(residuals: list[Array], encoded: Encoded | None, xs: Any) -> Log:
+def blank_log(residuals: list[Array], encoded: Encoded | None, xs: Any) -> list[Array]:
   """A log of zeros with room for all row-steps but those of the first step.
 
   Args:
-    residuals: of one step, of which shapes and types are read.
+    residuals: what the derivative of one step needs, of which shapes and types are read.
     encoded: what `encode` gives for one step, or None where it does not stand apart. Cotangents
       that find no residual of their shape and type to replace get an array of their own.
     xs: `[B, T, ...]` inputs.
+
+  Returns:
+    `[entries, ...]` each: the residuals, and arrays of cotangents alone. Where `encode` stands
+    apart, cotangents of its results replace some residuals in the backward pass.
   """
-  if encoded is None:
-    return Log(blank_entries(residuals, xs), None)
-  slots = zip(cotangent_slots(residuals, encoded), floats(encoded), strict=True)
-  appended = [leaf for slot, leaf in slots if slot >= len(residuals)]
-  return Log(*blank_entries(([*residuals, *appended], jnp.zeros(1, jnp.int32)), xs))
+  slots = [] if encoded is None else cotangent_slots(residuals, encoded)
+  leaves = [] if encoded is None else floats(encoded)
+  appended = [leaf for slot, leaf in zip(slots, leaves, strict=True) if slot >= len(residuals)]
+  return blank_entries([*residuals, *appended], xs)
 
 
 def blank_entries(entries: Any, xs: Any) -> Any:
@@ -80,15 +71,38 @@ def cotangent_slots(residuals: list[Array], encoded: Encoded) -> list[int]:
   return slots
 
 
+def find_positions(trail: Trail, lengths: Array | None, steps: int) -> Array:
+  """Flat positions `[entries]` int32 of what the log holds; 0 beyond its end and in the padding.
+
+  Args:
+    trail: of a run.
+    lengths: `[B]`, or None.
+    steps: T.
+  """
+  entry = jnp.arange(trail.log[0].shape[0], dtype=jnp.int32)
+  flat = jnp.zeros_like(entry)
+  for stage in trail.stages:
+    place, width = entry - stage.log_start, stage.rows.size
+    row, step = gather_rows(stage.rows, place % width), stage.first + place // width
+    counts = entry < trail.logged
+    if lengths is not None:
+      counts &= step < gather_rows(lengths, row)
+    flat = jnp.where(place >= 0, jnp.where(counts, row * steps + step, 0), flat)
+  return flat
+
+
 def write_entries(arrays: Any, entries: Any, start: Array) -> Any:
   """Writes `[n, ...]` entries of a tree from position `start` on."""
-  put = lambda a, b: lax.dynamic_update_slice_in_dim(a, b, start, axis=0)
+  put = lambda a, b: lax.dynamic_update_slice_in_dim(
+    a, b, start, axis=0, allow_negative_indices=False
+  )
   return jax.tree.map(put, arrays, entries)
 
 
 def read_entries(arrays: Any, start: Array, count: int) -> Any:
   """Reads `count` entries of a tree from position `start` on."""
-  return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, count, axis=0), arrays)
+  take = lambda a: lax.dynamic_slice_in_dim(a, start, count, axis=0, allow_negative_indices=False)
+  return jax.tree.map(take, arrays)
 
 
 def inputs_at(xs: Any, flat: Array, valid: Array | None) -> Any:
@@ -101,11 +115,6 @@ def inputs_at(xs: Any, flat: Array, valid: Array | None) -> Any:
   if valid is None:
     return x
   return select_rows(valid, x, jax.tree.map(lambda a: jnp.zeros((), a.dtype), x))
-
-
-def is_valid(flat: Array, lengths: Array | None, steps: int) -> Array | None:
-  """Whether flat positions `[n]` lie within their rows' lengths; None where all rows are whole."""
-  return None if lengths is None else flat % steps < lengths[flat // steps]
 
 
 def add_input_gradients(dxs: list[Array], flat: Array, gradients: list[Array]) -> list[Array]:

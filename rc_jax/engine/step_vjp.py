@@ -141,4 +141,4 @@ def _vjp(step: Callable, *arguments: Any) -> tuple[Any, list[Array], Any]:
 
 def _repeat_first_row(tree: Any, rows: int) -> Any:
   """`rows` copies of the first row."""
-  return jax.tree.map(lambda a: a[jnp.zeros(rows, jnp.int32)], tree)
+  return jax.tree.map(lambda a: jnp.broadcast_to(a[:1], (rows, *a.shape[1:])), tree)
