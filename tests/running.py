@@ -1,10 +1,12 @@
 """Runs of the binaries as a user types them, and what two runs are compared by."""
 
+import functools
 import json
 
 from absl.testing import flagsaver
 
-from experiments import spotting, temporal_mnist, two_sequence
+from experiments import speech, spotting, temporal_mnist, two_sequence
+from experiments.harness import joint
 from experiments.harness.flags import read_settings
 from experiments.harness.workdir import read_metrics
 
@@ -45,3 +47,38 @@ def lines(folder):
 def read_json(folder, name="result.json"):
   """A JSON file of a run."""
   return json.loads((folder / name).read_text())
+
+
+def share_programs(patch):
+  """Lets runs of one process share their task and update where their flags make the same of both.
+
+  A run for itself compiles its own, as in the tests that start processes. Here it is taken up in
+  seconds, from its files all the same.
+  """
+  for module in (speech, spotting, temporal_mnist, two_sequence):
+    patch.setattr(module, "setup", functools.partial(_set_up_once, module.setup))
+  patch.setattr(joint, "make_update", functools.partial(_make_update_once, joint.make_update))
+
+
+_TASKS, _UPDATES = {}, {}
+
+
+def _set_up_once(setup, settings):
+  key = (setup, _identify(settings))
+  if key not in _TASKS:
+    _TASKS[key] = setup(settings)
+  return _TASKS[key]
+
+
+def _make_update_once(make_update, task, settings, beta=None):
+  length = settings.amount if settings.schedule != "constant" else None
+  key = (task.classifier, task.fetch, task.augment, _identify(settings), length, beta)
+  if key not in _UPDATES:
+    _UPDATES[key] = make_update(task, settings, beta)
+  return _UPDATES[key]
+
+
+def _identify(settings):
+  """The flags that decide about a task and an update: not where a run is, nor when it ends."""
+  free = ("workdir", "epochs", "num_examples", "early_stop")
+  return repr({name: value for name, value in settings.flags.items() if name not in free})

@@ -5,6 +5,7 @@ import signal
 import numpy as np
 import pytest
 import soundfile
+from running import share_programs
 
 from experiments.harness import figures, flags
 
@@ -26,6 +27,12 @@ def signals_are_heard():
 def no_pictures(monkeypatch):
   """For tests that look at a run's numbers alone: drawing was a quarter of their time."""
   monkeypatch.setattr(figures, "draw_all", lambda *given, **named: [])
+
+
+@pytest.fixture
+def shared_programs(monkeypatch):
+  """For tests of what lies in a run's folder: compiling was half of their time."""
+  share_programs(monkeypatch)
 
 
 @pytest.fixture(scope="session")

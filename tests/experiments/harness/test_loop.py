@@ -12,20 +12,22 @@ from experiments.harness.updates import make_initial_state, set_dtype
 from rc_jax import evaluate, record
 
 
+@pytest.mark.usefixtures("no_pictures", "shared_programs")
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, capsys):
   """SIGINT in the middle of an epoch; the same command goes on to the same numbers.
 
   With an average of the parameters, which must travel too, and what else an optimizer may have.
   """
   module, given = BINARIES["temporal_mnist"]
-  given = given | dict(epochs="4", average="0.9", schedule="cosine", weight_decay="0.01")
+  given = given | dict(epochs="3", average="0.9", schedule="cosine", weight_decay="0.01")
+  given["batch_size"] = "128"
   assert run(module, tmp_path / "whole", **given) == 0
 
   record = loop._record_metrics
 
   def record_and_kill(metrics, update, *given):
     record(metrics, update, *given)
-    if update == 90:  # of 38 to an epoch
+    if update == 13:  # of 9 to an epoch
       os.kill(os.getpid(), signal.SIGINT)
 
   with monkeypatch.context() as patch:
@@ -40,10 +42,10 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, capsys):
   assert results[0] | times == results[1] | times
 
 
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_pictures", "shared_programs")
 def test_more_epochs_go_on_and_fewer_report(tmp_path):
   module, given = BINARIES["temporal_mnist"]
-  given = given | {"engine": "full"}
+  given = given | {"engine": "full", "batch_size": "320"}
   assert run(module, tmp_path, **given) == 0
   assert run(module, tmp_path, **(given | {"epochs": "2"})) == 0
   assert [line["epoch"] for line in lines(tmp_path)] == [1, 2]
@@ -51,7 +53,7 @@ def test_more_epochs_go_on_and_fewer_report(tmp_path):
   assert read_json(tmp_path)["trained"]["epoch"] == 2
 
 
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_pictures", "shared_programs")
 def test_early_stop_below_the_largest_class(tmp_path, monkeypatch):
   """Validation at 0, 1 and 0 of 1: only the second fall is one from above (A.4)."""
   module, given = BINARIES["temporal_mnist"]
@@ -65,7 +67,7 @@ def test_early_stop_below_the_largest_class(tmp_path, monkeypatch):
   monkeypatch.setattr(
     run_state, "evaluate", scripted
   )  # of validation; the test split is read elsewhere
-  given = given | {"epochs": "5", "early_stop": "true", "engine": "full"}
+  given = given | {"epochs": "5", "early_stop": "true", "engine": "full", "batch_size": "320"}
   assert run(module, tmp_path, **given) == 0
   result = read_json(tmp_path)
   assert result["stopped_early"] and result["trained"]["epoch"] == 3

@@ -10,7 +10,7 @@ from unittest import mock
 
 import jax
 import pytest
-from running import FAST, lines, mnist_setup, read_json
+from running import FAST, lines, mnist_setup, read_json, share_programs
 from tensorboardX import record_writer
 
 from experiments.harness import figures, loop, run_state
@@ -27,14 +27,19 @@ STEPS = ("3", "6", "9", "12")  # after each epoch
 
 @pytest.fixture(autouse=True, scope="module")
 def quick():
-  """No pictures, and programs compiled as those of each test will be."""
+  """No pictures, and programs that are compiled once, as those of each test will be."""
   jax.config.update("jax_disable_most_optimizations", True)
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(figures, "draw_all", lambda *given, **named: [])
+    share_programs(patch)
     yield
 
 
-def go_on(folder, change=lambda task: task, **given):
+def leave_out_pictures(task):
+  return task._replace(pictures=None)
+
+
+def go_on(folder, change=leave_out_pictures, **given):
   """Runs the same command again, or with other flags or another task."""
   task, settings = mnist_setup(**(GIVEN | {"epochs": "4", "workdir": str(folder)} | given))
   return harness.run(change(task), settings)
@@ -44,7 +49,7 @@ def go_on(folder, change=lambda task: task, **given):
 def trained(quick, tmp_path_factory):
   """A workdir of two epochs, with a checkpoint of each."""
   folder = tmp_path_factory.mktemp("trained") / "run"
-  assert go_on(folder, epochs="1") == go_on(folder, epochs="2") == 0
+  assert go_on(folder, epochs="1") == go_on(folder, lambda task: task, epochs="2") == 0
   return folder
 
 
