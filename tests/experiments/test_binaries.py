@@ -10,6 +10,7 @@ from running import BINARIES, run
 from experiments import spotting, two_sequence
 from experiments.harness import report
 
+SPOTTING = BINARIES["spotting"][1] | {"engine": "full"}
 ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -17,8 +18,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 def finished(tmp_path_factory):
   """A finished run of spotting, for tests that leave it as it is."""
   folder = tmp_path_factory.mktemp("finished")
-  module, given = BINARIES["spotting"]
-  assert run(module, folder, **given) == 0
+  assert run(spotting, folder, **SPOTTING) == 0
   return folder
 
 
@@ -85,21 +85,20 @@ def test_bad_flags_are_one_clear_sentence(name, given, message, tmp_path):
 
 
 def test_a_workdir_of_other_settings_is_refused_untouched(finished):
-  module, given = BINARIES["spotting"]
   before = {p: p.stat().st_mtime_ns for p in sorted(finished.rglob("*"))}
   with pytest.raises(ValueError, match=r"beta was '0', is '0\.3'.*choose another --workdir"):
-    run(module, finished, **given, beta="0.3")
+    run(spotting, finished, **SPOTTING, beta="0.3")
   with pytest.raises(ValueError, match="experiment was 'spotting', is 'two_sequence'"):
-    run(two_sequence, finished, **given)
+    run(two_sequence, finished, **SPOTTING)
   assert {p: p.stat().st_mtime_ns for p in sorted(finished.rglob("*"))} == before
 
 
 def test_a_workdir_that_is_a_file(tmp_path):
   (tmp_path / "file").write_text("mine")
   with pytest.raises(ValueError, match="is a file; name a folder"):
-    run(spotting, tmp_path / "file", num_examples="128")
+    run(spotting, tmp_path / "file", **SPOTTING)
   with pytest.raises(ValueError, match="cannot be written"):
-    run(spotting, tmp_path / "file" / "below", num_examples="128")
+    run(spotting, tmp_path / "file" / "below", **SPOTTING)
   assert (tmp_path / "file").read_text() == "mine"
 
 

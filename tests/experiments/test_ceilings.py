@@ -28,13 +28,13 @@ def test_the_ideal_observer_has_no_regret():
 
 def test_spotting_beside_its_ideal_observer():
   """Whoever spikes when the label is certain has the ideal mean steps, but for sampling."""
-  task, _ = set_up(spotting, num_examples="128")
+  task, _ = set_up(spotting, num_examples="128", units="8")
   label = task.test.labels
   assert len(label) == 10_000
   inputs = np.concatenate([b.inputs for b in task.test.batches()])
   step = np.asarray(spotting_data.earliest_step(jnp.asarray(inputs)))
   sure = Evaluation(label, label, step.astype(np.int32), np.ones(len(label), bool), label)
-  params = task.classifier.init(jax.random.key(0), inputs[0, 0])
+  params = jax.jit(task.classifier.init)(jax.random.key(0), inputs[0, 0])
   measures = task.measure("test", sure, params)
   assert measures["positive_spikes_at_earliest_step"] == 1
   assert measures["positive_mean_spike_step"] == pytest.approx(

@@ -8,9 +8,9 @@ from running import lines, read_json
 
 from experiments import population, two_sequence
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
+pytestmark = pytest.mark.usefixtures("no_pictures", "shared_programs")
 GIVEN = {
-  "batch_size": "16", "num_examples": "1600", "num_test": "1000", "units": "8", "theta": "0.55",
+  "batch_size": "8", "num_examples": "800", "engine": "early_exit", "num_test": "1000", "units": "8", "theta": "0.55",
   "learning_rate": "0.01", "progress": "false",
 }  # fmt: skip
 
@@ -36,7 +36,7 @@ def test_members_equal_lone_runs(tmp_path):
   assert alone(tmp_path / "a", seed="7", beta="0.3") == 0
   assert alone(tmp_path / "b", seed="7", beta="0") == 0
   ahead, other = tmp_path / "p" / "beta-0.3" / "7", tmp_path / "p" / "beta-0" / "7"
-  assert alone(ahead, seed="7", beta="0.3", num_examples="800") == 0
+  assert alone(ahead, seed="7", beta="0.3", num_examples="400") == 0
   assert together(tmp_path / "p", seeds="7", betas="0.3,0") == 0
   assert_same_lines(ahead, tmp_path / "a")
   assert_same_lines(other, tmp_path / "b")
@@ -48,10 +48,11 @@ def test_members_equal_lone_runs(tmp_path):
 
 def test_on_a_gpu_members_go_through_the_full_scan_at_once(tmp_path, monkeypatch):
   """Of two seeds."""
+  monkeypatch.setitem(GIVEN, "engine", "auto")
   monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
   monkeypatch.setattr(jax.lax, "map", None)  # one by one
-  assert alone(tmp_path / "a", seed="7", num_examples="800") == 0
-  assert together(tmp_path / "p", seeds="0,7", num_examples="800") == 0
+  assert alone(tmp_path / "a", seed="7", num_examples="400") == 0
+  assert together(tmp_path / "p", seeds="0,7", num_examples="400") == 0
   assert all(line["computed_fraction"] == 1 for line in lines(tmp_path / "p" / "0"))
   assert_same_lines(tmp_path / "p" / "7", tmp_path / "a", count=1)
 

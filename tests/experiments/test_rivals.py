@@ -160,7 +160,9 @@ def test_a_smoke_run(tmp_path, capsys, monkeypatch):
   """Two seeds of an objective with an output of its own: never trained twice, refused by deploy."""
   monkeypatch.setattr(figures, "draw_all", lambda *given, **named: [])
   given = ["--dataset=spotting", "--objectives=stop_head", "--budget=smoke", "--trials=1"]
-  given += [f"--workdir={tmp_path}", "--flags=--devices=1", "--seeds=2"]
+  given += [f"--workdir={tmp_path}", "--seeds=2"]
+  few = "--batch_size=8 --num_examples=160 --engine=early_exit"  # as many updates, of one loop
+  given += [f"--flags=--devices=1 {few}"]
   assert main(given) == 0
   folder = tmp_path / "spotting" / "stop_head" / "0"
   result = json.loads((folder / "result.json").read_text())

@@ -76,8 +76,8 @@ def test_an_lstm_on_dense_layers_of_each_step(words, tmp_path):
   given = dict(dataset="folder", data_dir=str(words), keywords="low,high", model="dense_lstm")
   given |= dict(cache_dir=str(tmp_path / "cache"), workdir=str(tmp_path / "run"))
   task, _ = set_up(speech, progress="false", batch_size="18", units="16", **given)
-  x = next(iter(task.validation.batches())).inputs[0, 0]
-  params = task.classifier.init(jax.random.key(0), x)
+  x = np.asarray(next(iter(task.validation.batches())).inputs)[0, 0]
+  params = jax.eval_shape(task.classifier.init, jax.random.key(0), x)
   kernels = [a.shape for a in jax.tree.leaves(params["encoder"]) if a.ndim == 2]
   assert x.shape == (420,) and sorted(kernels) == [(32, 16), (420, 32)]
 
@@ -98,7 +98,8 @@ def test_bad_speech_flags(given, message, words, tmp_path):
     run(speech, tmp_path / "run", **(flags_given | given))
 
 
-def test_scenes_are_trained_on_and_gone_on_with(words, tmp_path, no_pictures):
+@pytest.mark.usefixtures("no_pictures", "shared_programs")
+def test_scenes_are_trained_on_and_gone_on_with(words, tmp_path):
   """A run on clips, then one that begins with its parameters, on sequences with a lead-in."""
   given = dict(
     dataset="folder",

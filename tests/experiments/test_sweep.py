@@ -12,7 +12,7 @@ from absl.testing import flagsaver
 from experiments import sweep, temporal_mnist
 from experiments.harness import workdir
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
+pytestmark = pytest.mark.usefixtures("no_pictures", "shared_programs")
 GIVEN = {
   "dataset": "digits", "epochs": "1", "units": "4", "batch_size": "512", "engine": "full",
   "progress": "false",

@@ -12,6 +12,17 @@ from experiments import temporal_mnist
 from experiments.harness import workdir
 
 
+def draw_batch(task, number):
+  """The first records of the training split, as stored and as an update trains on them."""
+
+  @jax.jit
+  def draw(key, data):
+    records = task.fetch(data, np.arange(number, dtype=np.int32))
+    return records, task.augment(key, records)
+
+  return jax.device_get(draw(jax.random.key(0), task.data))
+
+
 def test_the_ceiling_of_temporal_mnist_sees_the_frames_so_far(tmp_path):
   given = dict(dataset="digits", epochs="2", model="cnn", shift="1", batch_size="32")
   assert run(temporal_mnist, tmp_path, **given) == 0
@@ -28,11 +39,10 @@ def test_the_ceiling_of_temporal_mnist_sees_the_frames_so_far(tmp_path):
 
 def test_the_ceiling_trains_on_every_step_of_the_frames_so_far():
   task, _ = mnist_setup(model="cnn")
-  records = task.fetch(task.data, np.arange(300, dtype=np.int32))
-  batch = task.augment(jax.random.key(0), records)
+  records, batch = draw_batch(task, 300)
   assert batch.inputs.shape == (300, 1, 28, 28, 1) and np.all(batch.lengths == 1)
-  frames = np.asarray(mnist.accumulate(records.inputs[..., None]))
-  which = np.all(frames == np.asarray(batch.inputs), axis=(2, 3, 4))  # equal frames count twice
+  frames = np.asarray(jax.jit(mnist.accumulate)(records.inputs[..., None]))
+  which = np.all(frames == batch.inputs, axis=(2, 3, 4))  # equal frames count twice
   assert np.all(which.any(1)) and np.all(which.sum(0) > 20)
   assert np.array_equal(batch.labels, records.labels)
   read = next(task.validation.batches())
@@ -41,12 +51,12 @@ def test_the_ceiling_trains_on_every_step_of_the_frames_so_far():
 
 def test_the_ceiling_of_a_prefix_sees_it_alone():
   task, _ = mnist_setup(model="cnn", prefix="3")
-  records = task.fetch(task.data, np.arange(8, dtype=np.int32))
-  for batch in (task.augment(jax.random.key(0), records), next(task.validation.batches())):
+  records, trained = draw_batch(task, 8)
+  for batch in (trained, next(task.validation.batches())):
     assert batch.inputs.shape[1:] == (1, 28, 28, 1) and np.all(batch.lengths == 1)
     assert len(np.unique(batch.inputs)) == 4  # 0, and what spiked in the first three steps
-  known = mnist.accumulate(records.inputs[..., None])[:, 2]
-  np.testing.assert_array_equal(task.augment(jax.random.key(0), records).inputs[:, 0], known)
+  frames = np.asarray(jax.jit(mnist.accumulate)(records.inputs[..., None]))
+  np.testing.assert_array_equal(trained.inputs[:, 0], frames[:, 2])
   assert task.pictures is None  # there is no time to draw
   with pytest.raises(ValueError, match="--prefix is for --model=cnn"):
     mnist_setup(model="cnn_lstm", prefix="3")
@@ -54,8 +64,8 @@ def test_the_ceiling_of_a_prefix_sees_it_alone():
 
 def test_an_lstm_on_a_convolutional_network_of_all_pixels_so_far():
   task, _ = mnist_setup(model="cnn_lstm")
-  x = next(iter(task.validation.batches())).inputs[0]
-  params = task.classifier.init(jax.random.key(0), x[0])
+  x = np.asarray(next(iter(task.validation.batches())).inputs)[0]
+  params = jax.jit(task.classifier.init)(jax.random.key(0), x[0])
   encode = jax.jit(functools.partial(task.classifier.encode, params))
   assert x.shape == (10, 28, 28, 1)
   assert params["encoder"]["params"]["Conv_0"]["kernel"].shape == (3, 3, 1, 16)
@@ -65,7 +75,7 @@ def test_an_lstm_on_a_convolutional_network_of_all_pixels_so_far():
 @pytest.mark.parametrize("model", ["lstm", "cnn_lstm"])
 def test_the_first_step_shows_the_values_that_are_asked_for(model):
   ten_bins, all_ink = (
-    next(mnist_setup(model=model, **given)[0].validation.batches()).inputs[:, 0]
+    np.asarray(next(mnist_setup(model=model, **given)[0].validation.batches()).inputs)[:, 0]
     for given in ({}, {"first_step_from": "1"})
   )
   assert 0 < np.mean(ten_bins > 0) < np.mean(all_ink > 0) < 1
@@ -74,9 +84,7 @@ def test_the_first_step_shows_the_values_that_are_asked_for(model):
 @pytest.mark.parametrize("given", [{"shift": "2"}, {"rotate": "9"}, {"zoom": "0.1"}])
 def test_images_are_changed_in_training_alone(given):
   (plain, _), (shifted, _) = mnist_setup(), mnist_setup(**given)
-  records = plain.fetch(plain.data, np.arange(20, dtype=np.int32))
-  key = jax.random.key(0)
-  a, b = (task.augment(key, records) for task in (plain, shifted))
+  a, b = (draw_batch(task, 20)[1] for task in (plain, shifted))
   assert np.array_equal(a.labels, b.labels) and not np.array_equal(a.inputs, b.inputs)
   a, b = (next(task.validation.batches()) for task in (plain, shifted))
   assert np.array_equal(a.inputs, b.inputs)

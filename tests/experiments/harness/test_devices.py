@@ -24,7 +24,7 @@ def _round(values):
   return pytest.approx(values, rel=1e-3, abs=2e-5) if isinstance(values, float) else values
 
 
-@pytest.mark.usefixtures("no_pictures", "two_devices")
+@pytest.mark.usefixtures("no_pictures", "shared_programs", "two_devices")
 def test_a_run_on_two_devices_equals_one(words, tmp_path, capsys):
   """Stored and augmented data; begun on two devices, gone on with on one, then on two again."""
   given = {"dataset": "folder", "data_dir": str(words), "keywords": "low,high", "batch_size": "18"}
@@ -40,7 +40,7 @@ def test_a_run_on_two_devices_equals_one(words, tmp_path, capsys):
   assert [s["devices"] for s in read_json(tmp_path / "two", "config.json")["starts"]] == [2, 1, 2]
 
 
-@pytest.mark.usefixtures("no_pictures", "two_devices")
+@pytest.mark.usefixtures("no_pictures", "shared_programs", "two_devices")
 def test_a_generated_task_on_two_devices_equals_one(tmp_path):
   module, given = BINARIES["two_sequence"]
   given = given | {"num_examples": "800", "engine": "full"}

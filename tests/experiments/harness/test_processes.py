@@ -164,7 +164,7 @@ def test_two_processes_equal_one(tmp_path):
   assert len(counts) == 48 * STEPS and set(counts.values()) == {1}
 
 
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_pictures", "shared_programs")
 def test_a_run_whose_processes_change(tmp_path):
   """A kill of one ends the other; 4 are stopped by a signal to one; 3 go on, then 1."""
   (status, said), (killed, _) = start(tmp_path, 2, (1, 22, signal.SIGKILL), epochs="2")
