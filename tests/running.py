@@ -72,13 +72,14 @@ def _set_up_once(setup, settings):
 
 def _make_update_once(make_update, task, settings, beta=None):
   length = settings.amount if settings.schedule != "constant" else None
-  key = (task.classifier, task.fetch, task.augment, _identify(settings), length, beta)
+  own = (settings.devices, length, beta)
+  key = (task.classifier, task.fetch, task.augment, _identify(settings), *own)
   if key not in _UPDATES:
     _UPDATES[key] = make_update(task, settings, beta)
   return _UPDATES[key]
 
 
 def _identify(settings):
-  """The flags that decide about a task and an update: not where a run is, nor when it ends."""
-  free = ("workdir", "epochs", "num_examples", "early_stop")
+  """The flags that decide about a task and its update, on one number of devices."""
+  free = ("workdir", "epochs", "num_examples", "early_stop", "devices")
   return repr({name: value for name, value in settings.flags.items() if name not in free})
