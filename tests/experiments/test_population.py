@@ -10,8 +10,8 @@ from experiments import population, two_sequence
 
 pytestmark = pytest.mark.usefixtures("no_pictures", "shared_programs")
 GIVEN = {
-  "batch_size": "8", "num_examples": "800", "engine": "early_exit", "num_test": "1000", "units": "8",
-  "theta": "0.55", "learning_rate": "0.01", "progress": "false",
+  "batch_size": "8", "num_examples": "800", "engine": "early_exit", "num_test": "1000",
+  "units": "8", "theta": "0.55", "learning_rate": "0.01", "progress": "false",
 }  # fmt: skip
 
 
