@@ -165,10 +165,6 @@ def read_row(line):
 
 def test_a_part_as_it_is_typed(tmp_path, capfd, monkeypatch):
   """Spotting, in two processes; then nothing is trained twice."""
-  for name in ("spotting", "spotting-eos"):  # as many updates, of one loop of early exit
-    few = ("--batch_size=8", "--num_examples=400", "--engine=early_exit")
-    own = RUNS[name]._replace(smoke=(*RUNS[name].smoke, *few))
-    monkeypatch.setitem(RUNS, name, own)
   assert_a_smoke_run(tmp_path, capfd, monkeypatch, ("spotting",))
 
 

@@ -32,9 +32,8 @@ def test_a_run_on_two_devices_equals_one(words, tmp_path, capsys):
   given["widths"] = "2"
   assert run(speech, tmp_path / "one", **given) == 0
   assert "1 of 2 devices, 18 rows of a batch on each" in capsys.readouterr().out
-  of_the_host = {"data_on_device": "false", "engine": "full"}  # either engine on two devices
-  for epochs, number, other in (("2", "2", of_the_host), ("4", "1", {}), ("6", "2", {})):
-    changed = {"epochs": epochs, "devices": number} | other
+  for epochs, number, on_device in (("2", "2", "false"), ("4", "1", "true"), ("6", "2", "true")):
+    changed = {"epochs": epochs, "devices": number, "data_on_device": on_device}
     assert run(speech, tmp_path / "two", **(given | changed)) == 0
   assert "2 devices, 9 rows of a batch on each" in capsys.readouterr().out
   assert read(tmp_path / "two") == read(tmp_path / "one")
