@@ -8,6 +8,7 @@ from absl.testing import flagsaver
 from experiments import speech, spotting, temporal_mnist, two_sequence
 from experiments.harness import joint
 from experiments.harness.flags import read_settings
+from experiments.harness.updates import choose_task_engine
 from experiments.harness.workdir import read_metrics
 
 FAST = {"batch_size": "32", "units": "8", "progress": "false"}
@@ -52,8 +53,8 @@ def read_json(folder, name="result.json"):
 def share_programs(patch):
   """Lets runs of one process share their task and update where their flags make the same of both.
 
-  A run for itself compiles its own, as in the tests that start processes. Here it is taken up in
-  seconds, from its files all the same.
+  Each run still begins from its files. That a run makes the same task anew, tests without this and
+  those that start processes show.
   """
   for module in (speech, spotting, temporal_mnist, two_sequence):
     patch.setattr(module, "setup", functools.partial(_set_up_once, module.setup))
@@ -71,8 +72,10 @@ def _set_up_once(setup, settings):
 
 
 def _make_update_once(make_update, task, settings, beta=None):
-  length = settings.amount if settings.schedule != "constant" else None
-  own = (settings.devices, length, beta)
+  if beta is not None:  # of a member of a population, traced
+    return make_update(task, settings, beta)
+  amount = settings.amount if settings.schedule != "constant" else None
+  own = (settings.devices, amount, choose_task_engine(task, settings))
   key = (task.classifier, task.fetch, task.augment, _identify(settings), *own)
   if key not in _UPDATES:
     _UPDATES[key] = make_update(task, settings, beta)
@@ -80,6 +83,6 @@ def _make_update_once(make_update, task, settings, beta=None):
 
 
 def _identify(settings):
-  """The flags that decide about a task and its update, on one number of devices."""
+  """The flags that decide about a task, and but for the devices and the amount its update."""
   free = ("workdir", "epochs", "num_examples", "early_stop", "devices")
   return repr({name: value for name, value in settings.flags.items() if name not in free})

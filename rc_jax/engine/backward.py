@@ -187,7 +187,8 @@ def _finish(
   pull = vjp_of_floats(functions.first_step, pass_.params, carry, inputs)
   dparams, dcarry, dinputs = pull([*s.dcarry, *_entering(pass_, of_rows, jnp.int32(0), flat)])
   dparams, dxs = add(s.dparams, dparams), s.dxs
-  if functions.encode is not None:
+  if pass_.apart and pass_.slots:
+    assert functions.encode is not None
     dparams, dxs = add_encode_gradient(
       functions.encode,
       pass_.params,
@@ -197,7 +198,7 @@ def _finish(
       logged=pass_.trail.logged,
       gradients=(dparams, dxs),
     )
-  elif dxs is not None:
+  elif not pass_.apart and dxs is not None:
     dxs = add_input_gradients(dxs, flat, dinputs)
   return dparams, dcarry, dxs
 

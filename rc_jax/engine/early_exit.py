@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from rc_jax.engine.backward import run_backward
 from rc_jax.engine.float_leaves import floats, replace_floats
 from rc_jax.engine.forward import run_and_log, run_without_log
-from rc_jax.engine.jax_internals import closure_convert
+from rc_jax.engine.jax_internals import closure_convert, find_leaves_of_first
 from rc_jax.engine.kept_sums import mark_sums
 from rc_jax.engine.records import OutputLeaves, RowFunctions, Spike
 from rc_jax.engine.sharding import varies_as, vary_alike
@@ -172,11 +172,7 @@ def _find_output(
   step: Step, params: Params, carry: Carry, encoded: Any
 ) -> tuple[Any, OutputLeaves]:
   """Shapes of a step's output, and which of its leaves are those of the new carry."""
-  closed: Any
-  closed, (carry, output) = jax.make_jaxpr(step, return_shape=True)(params, carry, encoded)
-  of_carry = len(jax.tree.leaves(carry))
-  place = {id(v): i for i, v in enumerate(closed.jaxpr.outvars[:of_carry])}
-  in_carry = tuple(place.get(id(v)) for v in closed.jaxpr.outvars[of_carry:])
+  (_, output), in_carry = find_leaves_of_first(step, params, carry, encoded)
   return output, OutputLeaves(jax.tree.structure(output), in_carry)
 
 

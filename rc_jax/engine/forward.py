@@ -39,7 +39,7 @@ class _State(NamedTuple):
   Attributes:
     t: int32, the next step.
     logged: int32, the number of row-steps taken in loops, that is the end of the log.
-    carry: `[w, ...]`; from its spike or end on a row keeps it, where its output is a part of it.
+    carry: `[w, ...]`; a row may keep its own from its spike or end on (see `_keeps_carries`).
     code: `[w]` int32: -1 while a row is silent, then `2 * step + crossed`. One array, as each
       costs a kernel to compile and to start.
     label: `[w]` int32 at the spike, or None.
@@ -297,7 +297,7 @@ def _record_outputs(
 
 
 def _keeps_carries(pass_: _Pass) -> bool:
-  """Whether rows keep their carries from their spikes or ends on: their outputs are a part."""
+  """Whether rows keep their carries from their spikes or ends on, as outputs are read there."""
   all_end_alike = pass_.to_end and pass_.lengths is None
   in_carry = any(place is not None for place in pass_.functions.output_leaves.in_carry)
   return in_carry and not (pass_.keeps_all or all_end_alike)

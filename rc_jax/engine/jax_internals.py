@@ -19,6 +19,7 @@ __all__ = [
   "Literal",
   "closure_convert",
   "evaluate_equation",
+  "find_leaves_of_first",
   "inner_jaxprs",
   "jaxpr_as_fun",
   "pull_back_with",
@@ -77,6 +78,27 @@ def evaluate_equation(equation: Any, values: Sequence[Any]) -> Sequence[Any]:
   with equation.ctx.manager:
     results = equation.primitive.bind(*values, **parameters)
   return results if equation.primitive.multiple_results else [results]
+
+
+def find_leaves_of_first(fun: Callable, *examples: Any) -> tuple[Any, tuple[int | None, ...]]:
+  """Which leaves of a function's second result are leaves of its first.
+
+  Relies on a jaxpr having one variable for a traced value, however often it is a result (JAX 0.10).
+  If each result got its own, none would be found: results stay right, and a test would tell.
+
+  Args:
+    fun: a function of `examples` with two results.
+    examples: arguments, of which only shapes and types are read.
+
+  Returns:
+    Shapes of both results, and for each leaf of the second the number of the first's leaf that it
+    is, or None.
+  """
+  closed: Any
+  closed, shapes = jax.make_jaxpr(fun, return_shape=True)(*examples)
+  of_first = len(jax.tree.leaves(shapes[0]))
+  place = {id(v): i for i, v in enumerate(closed.jaxpr.outvars[:of_first])}
+  return shapes, tuple(place.get(id(v)) for v in closed.jaxpr.outvars[of_first:])
 
 
 def inner_jaxprs(equation: Any) -> list[Any]:

@@ -31,7 +31,7 @@ def no_pictures(monkeypatch):
 
 @pytest.fixture
 def shared_programs(monkeypatch):
-  """For tests of what lies in a run's folder: compiling was half of their time."""
+  """For tests of what lies in a run's folder, where compiling would be half of the time."""
   share_programs(monkeypatch)
 
 

@@ -15,6 +15,7 @@ from rc_jax import Batch, Classifier, Evaluation, evaluate
 def test_the_ideal_observer_has_no_regret():
   task, settings = set_up(two_sequence, num_examples="128", num_test="2000")
   assert two_sequence.EXPERIMENT.defaults(settings.flags)["num_test"] == 20_000
+  assert len(task.test.labels) == 2000
   theta = float(two_sequence.IDEAL_THETA[20])
   ideal = evaluate(two_sequence_data.ideal_observer(), (), task.test.batches(), theta)
   measures = task.measure("test", ideal, ())

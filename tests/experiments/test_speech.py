@@ -98,7 +98,7 @@ def test_bad_speech_flags(given, message, words, tmp_path):
     run(speech, tmp_path / "run", **(flags_given | given))
 
 
-@pytest.mark.usefixtures("no_pictures", "shared_programs")
+@pytest.mark.usefixtures("no_pictures")
 def test_scenes_are_trained_on_and_gone_on_with(words, tmp_path):
   """A run on clips, then one that begins with its parameters, on sequences with a lead-in."""
   given = dict(

@@ -127,7 +127,7 @@ def test_inputs_may_be_a_tree():
     got = read(tree, params, cut(data, *sizes))
     expected = read(array, params, cut(flat, *sizes))
     chex.assert_trees_all_close(got, expected, atol=1e-5)
-  result = rc_jax.evaluate(tree, params, cut(data, *sizes), 0.9)
+  result = rc_jax.evaluate(tree, params, data, 0.9)
   assert 0 < result.no_spike_fraction < 1 and len(set(result.step.tolist())) > 2
   short = data._replace(inputs=inputs | {"imu": inputs["imu"][:, :2]})
   with pytest.raises(

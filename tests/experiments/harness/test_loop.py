@@ -12,7 +12,7 @@ from experiments.harness.updates import make_initial_state, set_dtype
 from rc_jax import evaluate, record
 
 
-@pytest.mark.usefixtures("no_pictures", "shared_programs")
+@pytest.mark.usefixtures("no_pictures")
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, capsys):
   """SIGINT in the middle of an epoch; the same command goes on to the same numbers.
 

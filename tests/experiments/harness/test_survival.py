@@ -47,7 +47,7 @@ def go_on(folder, change=leave_out_pictures, **given):
 
 @pytest.fixture(scope="module")
 def trained(quick, tmp_path_factory):
-  """A workdir of two epochs, with a checkpoint of each."""
+  """A workdir of two epochs, with a checkpoint of each, and with pictures of its second start."""
   folder = tmp_path_factory.mktemp("trained") / "run"
   assert go_on(folder, epochs="1") == go_on(folder, lambda task: task, epochs="2") == 0
   return folder

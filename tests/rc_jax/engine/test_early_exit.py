@@ -10,6 +10,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 import rc_jax
+from rc_jax.engine import early_exit
 from rc_jax.unroll import unroll_and_count
 
 C = 3
@@ -64,6 +65,28 @@ def hand_written():
   return rc_jax.Classifier(init, initial_carry, step, encode)
 
 
+def counting():
+  """Counts the tokens that `encode` makes of inputs: nothing of a step need be stored."""
+
+  def init(key, x):
+    del x
+    code, out = jax.random.split(key)
+    return {"code": jax.random.normal(code, (40, 6)), "out": jax.random.normal(out, (6, C))}
+
+  def step(params, h, token):
+    del params
+    h = 0.9 * h + jax.nn.one_hot(token, 6)
+    return h, h
+
+  return rc_jax.Classifier(
+    init,
+    lambda params: jnp.zeros(6),
+    step,
+    encode=lambda params, x: jnp.argmax(x @ params["code"]),
+    decode=lambda params, h: h @ params["out"],
+  )
+
+
 def without_encode(classifier):
   step = lambda p, c, x: classifier.step(p, c, classifier.encode(p, x))
   return rc_jax.Classifier(
@@ -80,6 +103,7 @@ NETS = {  # 40 inputs: `encode` stands apart from the step; 5: it is left there
   "conv_lstm": (rc_jax.conv_lstm(2, C, (4, 3)), (4, 3, 2)),
   "forced": (forced(LSTM), (41,)),
   "hand_written": (hand_written(), ()),
+  "counting": (counting(), (40,)),
 }
 
 
@@ -177,10 +201,23 @@ def test_values_and_gradients_are_those_of_every_step(name, rows, steps):
   assert_same_gradients(want, got)
 
 
-@pytest.mark.parametrize(("name", "theta"), [("lstm_wide", 0.42), ("hand_written", 0.9)])
-def test_rows_that_run_to_their_end(name, theta):
+@pytest.mark.parametrize(
+  ("name", "place"), [("lstm", (1,)), ("forced", (1, None)), ("hand_written", (None,))]
+)
+def test_an_output_that_is_a_part_of_the_new_carry_is_known(name, place):
+  classifier, params, carry, xs, _ = case(name, 1, 1)
+  of_one = lambda tree: jax.tree.map(lambda a: a[0], tree)
+  encoded = classifier.encode(params, xs[0, 0])
+  _, leaves = early_exit._find_output(classifier.step, params, of_one(carry), encoded)
+  assert leaves.in_carry == place
+
+
+@pytest.mark.parametrize(
+  ("name", "rows", "theta"), [("lstm_wide", 40, 0.42), ("hand_written", 17, 0.9)]
+)
+def test_rows_that_run_to_their_end(name, rows, theta):
   """Their gradient enters at the last step; their spike is noted on the way."""
-  classifier, params, carry, xs, lengths = case(name, 17, 13)
+  classifier, params, carry, xs, lengths = case(name, rows, 13)
 
   def loss(params, carry, engine):
     arguments = (params, carry, xs, theta, lengths)
