@@ -187,8 +187,7 @@ def _finish(
   pull = vjp_of_floats(functions.first_step, pass_.params, carry, inputs)
   dparams, dcarry, dinputs = pull([*s.dcarry, *_entering(pass_, of_rows, jnp.int32(0), flat)])
   dparams, dxs = add(s.dparams, dparams), s.dxs
-  if pass_.apart and pass_.slots:
-    assert functions.encode is not None
+  if functions.encode is not None and pass_.slots:
     dparams, dxs = add_encode_gradient(
       functions.encode,
       pass_.params,
