@@ -26,8 +26,9 @@ demo: $(VENV)/ready ## train on spoken words, without a download, and listen; ab
 	$(BIN)/python -m deploy.export $(DEMO) --format=web --out=$(DEMO)/page
 	@echo "see $(DEMO)/report.md, $(DEMO)/minute.png and, with your microphone, $(DEMO)/page/index.html"
 
+# One process more than the two cores of a small machine: some tests wait for what they start.
 test: lint types ## lint, types and tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 test-slow: $(VENV)/ready ## the tests that take minutes, or a package index
 	$(AS_USERS) $(BIN)/python -m pytest -m slow
@@ -58,7 +59,7 @@ lint: $(VENV)/ready ## ruff's lint, and whether its format is kept
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/ready ## mypy
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers=2
 
 docs: $(VENV)/ready ## the site of docs/ and the docstrings, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

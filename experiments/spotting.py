@@ -83,7 +83,7 @@ def ignore_negative_spikes(classifier: Classifier, theta: float) -> Classifier:
 def _earliest_steps(split: EvaluationSet) -> np.ndarray:
   """Returns the step `[N]` at which each sequence's label is certain."""
   inputs = jnp.concatenate([batch.inputs for batch in split.batches()])
-  return np.asarray(spotting.earliest_step(inputs))
+  return np.asarray(jax.jit(spotting.earliest_step)(inputs))
 
 
 def _measure_spikes(evaluation: Evaluation, earliest: np.ndarray) -> dict[str, float]:

@@ -42,15 +42,22 @@ def _convolve_by_library(image: Array, kernel: Array) -> Array:
 
 
 def _convolve_by_slices(image: Array, kernel: Array) -> Array:
-  """The image's K * K shifted copies side by side, times the kernel as one matrix."""
+  """Patches of two neighbouring pixels of a row at once, side by side, times one matrix.
+
+  The K x (K + 1) pixels under such a pair are (K + 1) / 2 pairs of each of K rows. Against a patch
+  for each pixel, patches take (K + 1) / 2 K of the memory, which is what bounds this function, and
+  their product (K + 1) / K of the multiplications.
+  """
   width, _, features, out = kernel.shape
   height, length, _ = image.shape
   margin = width // 2
-  padded = jnp.pad(image, ((margin, margin), (margin, margin), (0, 0)))
-  shifted = [
-    jax.lax.dynamic_slice(padded, (y, x, 0), image.shape)
-    for y in range(width)
-    for x in range(width)
-  ]
-  patches = jnp.concatenate(shifted, axis=-1).reshape(height * length, width * width * features)
-  return (patches @ kernel.reshape(-1, out)).reshape(height, length, out)
+  pairs = -(-length // 2)
+  right = 2 * (pairs + margin) - length - margin
+  padded = jnp.pad(image, ((margin, margin), (margin, right), (0, 0)))
+  in_pairs = padded.reshape(height + 2 * margin, pairs + margin, 2 * features)
+  below = [in_pairs[y : y + height, x : x + pairs] for y in range(width) for x in range(margin + 1)]
+  patches = jnp.concatenate(below, axis=-1).reshape(height * pairs, -1)
+  left_of_pair = jnp.pad(kernel, ((0, 0), (0, 1), (0, 0), (0, 0)))
+  right_of_pair = jnp.pad(kernel, ((0, 0), (1, 0), (0, 0), (0, 0)))
+  matrix = jnp.stack([left_of_pair, right_of_pair], axis=3).reshape(-1, 2 * out)
+  return (patches @ matrix).reshape(height, 2 * pairs, out)[:, :length]

@@ -3,7 +3,7 @@
 from experiments.reproduce.measures import AT_END, AT_SPIKE, STEP, after_steps, ideal_after, own
 from experiments.reproduce.records import EOS, FEW, POINTS, STEPS, Row, Run
 
-SMOKE = (FEW, "--num_examples=1600", "--num_test=1000")
+SMOKE = (FEW, "--units=16", "--num_examples=1600", "--num_test=1000")
 
 RUNS = {
   "spotting": Run(

@@ -164,25 +164,25 @@ def test_bytes_that_an_encoder_would_promote_are_refused():
 
 @jax.numpy_dtype_promotion("standard")
 @pytest.mark.parametrize(
-  "classifier",
+  "make",
   [
-    rc_jax.from_linen(linen.GRUCell(4), linen.Dense(3)),
-    rc_jax.from_nnx(
+    lambda: rc_jax.from_linen(linen.GRUCell(4), linen.Dense(3)),
+    lambda: rc_jax.from_nnx(
       lambda rngs: nnx.GRUCell(6, 4, rngs=rngs), lambda rngs: nnx.Linear(4, 3, rngs=rngs)
     ),
   ],
 )
-def test_bytes_that_a_cell_would_promote_are_refused(classifier):
+def test_bytes_that_a_cell_would_promote_are_refused(make):
   with pytest.raises(ValueError, match=r"GRUCell takes float inputs, but a step is uint8\[6\]"):
-    classifier.init(jax.random.key(0), jnp.zeros(6, jnp.uint8))
+    make().init(jax.random.key(0), jnp.zeros(6, jnp.uint8))
 
 
 @pytest.mark.parametrize(
   "encoder, x",
   [
-    (ScaledDense(), jnp.zeros(6, jnp.uint8)),
-    (linen.Sequential([linen.Embed(256, 4), jnp.ravel]), jnp.zeros(2, jnp.uint8)),
-    (linen.Embed(9, 4), jnp.int32(3)),
+    (ScaledDense(), np.zeros(6, np.uint8)),
+    (linen.Sequential([linen.Embed(256, 4), jnp.ravel]), np.zeros(2, np.uint8)),
+    (linen.Embed(9, 4), np.int32(3)),
   ],
 )
 def test_an_encoder_may_take_integers_itself(encoder, x):

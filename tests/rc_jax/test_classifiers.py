@@ -458,20 +458,28 @@ def test_bad_sizes(construct, message):
 @pytest.mark.parametrize(
   "classifier, x, message",
   [
-    (rc_jax.lstm(4, 3), jnp.zeros((2, 3)), r"lstm takes a float input of rank 1 .*float32\[2, 3\]"),
     (
       rc_jax.lstm(4, 3),
-      jnp.zeros(3, jnp.int32),
+      np.zeros((2, 3), np.float32),
+      r"lstm takes a float input of rank 1 .*float32\[2, 3\]",
+    ),
+    (
+      rc_jax.lstm(4, 3),
+      np.zeros(3, np.int32),
       r"a step is int32\[3\]; cast it first, as x\.astype\(jnp\.float32\)$",
     ),
     (
       rc_jax.lstm(4, 3),
-      {"a": jnp.zeros(3)},
+      {"a": np.zeros(3, np.float32)},
       r"lstm takes one array a step, .*'a'.*; join its leaves",
     ),
-    (rc_jax.gru(4, 3), jnp.float32(1), r"gru takes a float input of rank 1 .*float32\[\]"),
-    (rc_jax.conv_lstm(4, 3, (4, 3)), jnp.zeros((4, 3)), "conv_lstm takes a float input of rank 3"),
-    (rc_jax.conv_lstm(4, 3, (4, 3)), jnp.zeros((3, 4, 1)), r"built for images \(4, 3\)"),
+    (rc_jax.gru(4, 3), np.float32(1), r"gru takes a float input of rank 1 .*float32\[\]"),
+    (
+      rc_jax.conv_lstm(4, 3, (4, 3)),
+      np.zeros((4, 3), np.float32),
+      "conv_lstm takes a float input of rank 3",
+    ),
+    (rc_jax.conv_lstm(4, 3, (4, 3)), np.zeros((3, 4, 1), np.float32), r"built for images \(4, 3\)"),
   ],
 )
 def test_bad_inputs(classifier, x, message):

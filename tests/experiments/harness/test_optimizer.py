@@ -7,8 +7,8 @@ import optax
 
 from experiments.harness.optimizer import make_optimizer, read_average
 
-PARAMS = {"w": jnp.array([1.0, -2.0])}
-GRADIENTS = [{"w": jnp.array([float(k), 1.0 - k])} for k in range(5)]
+PARAMS = {"w": np.array([1.0, -2.0], np.float32)}
+GRADIENTS = [{"w": np.array([k, 1.0 - k], np.float32)} for k in range(5)]
 
 
 def trained(optimizer):

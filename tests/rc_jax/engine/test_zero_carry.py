@@ -36,27 +36,31 @@ def counter():
   )
 
 
-NETS = {  # a network, a step's input, and how many products are left of how many
-  "lstm": (rc_jax.lstm(5, C), (4,), 0, 1),
-  "gru": (rc_jax.gru(5, C, hidden=(3,)), (4,), 0, 1),
-  "conv_lstm": (rc_jax.conv_lstm(2, C, (4, 3)), (4, 3, 1), 0, 2),  # on a CPU, and elsewhere
-  "bfloat16": (rc_jax.with_dtype(rc_jax.lstm(5, C), jnp.bfloat16), (4,), 0, 1),
-  "linen": (rc_jax.from_linen(linen.GRUCell(5), linen.Dense(C)), (4,), 3, 6),
-  "nnx": (
-    rc_jax.from_nnx(
-      lambda rngs: nnx.OptimizedLSTMCell(4, 5, rngs=rngs),
-      lambda rngs: nnx.Linear(5, C, rngs=rngs),
-    ),
-    (4,),
-    1,
-    2,
-  ),
-  "counter": (counter(), (2,), 0, 0),
+def make_nnx():
+  return rc_jax.from_nnx(
+    lambda rngs: nnx.OptimizedLSTMCell(4, 5, rngs=rngs), lambda rngs: nnx.Linear(5, C, rngs=rngs)
+  )
+
+
+NETS = {  # makes a network, a step's input, and how many products are left of how many
+  "lstm": (lambda: rc_jax.lstm(5, C), (4,), 0, 1),
+  "gru": (lambda: rc_jax.gru(5, C, hidden=(3,)), (4,), 0, 1),
+  "conv_lstm": (lambda: rc_jax.conv_lstm(2, C, (4, 3)), (4, 3, 1), 0, 2),  # on a CPU, and elsewhere
+  "bfloat16": (lambda: rc_jax.with_dtype(rc_jax.lstm(5, C), jnp.bfloat16), (4,), 0, 1),
+  "linen": (lambda: rc_jax.from_linen(linen.GRUCell(5), linen.Dense(C)), (4,), 3, 6),
+  "nnx": (make_nnx, (4,), 1, 2),
+  "counter": (counter, (2,), 0, 0),
 }
 
 
+@functools.cache
+def build(name):
+  make, *rest = NETS[name]
+  return make(), *rest
+
+
 def case(name):
-  classifier, shape, *products = NETS[name]
+  classifier, shape, *products = build(name)
   x = jax.ShapeDtypeStruct(shape, jnp.float32)
   params = draw_params(classifier, x)
   encoded = draw(jax.eval_shape(classifier.encode, params, x), seed=1, scale=1)
@@ -139,7 +143,7 @@ def test_a_branch_not_taken_has_no_effect():
 @functools.cache
 def trained_alone(name):
   """A state, a batch, and the parameters after an update of the full scan on one device."""
-  classifier, shape, *_ = NETS[name]
+  classifier, shape, *_ = build(name)
   train = rc_jax.make_train(classifier, optax.sgd(1.0), theta=0.5, engine="full")
   xs = np.random.default_rng(2).normal(size=(6, 9, *shape)).astype(np.float32)
   batch = rc_jax.Batch(xs, np.zeros(6, np.int32), np.full(6, 9, np.int32))
@@ -151,7 +155,7 @@ def trained_alone(name):
 @pytest.mark.parametrize("name", ["conv_lstm", "counter"])
 def test_two_devices(two_devices, name, axis_name):
   """Zeros that meet a device's own values vary as these do; each device trains by itself or not."""
-  classifier, *_ = NETS[name]
+  classifier, *_ = build(name)
   train = rc_jax.make_train(
     classifier, optax.sgd(1.0), theta=0.5, engine="early_exit", axis_name=axis_name
   )
@@ -178,7 +182,7 @@ def test_two_devices(two_devices, name, axis_name):
 
 def test_make_train_leaves_the_products_out():
   """Also over a named axis, which marks the carry as a device's own."""
-  classifier, shape, *_ = NETS["lstm"]
+  classifier, shape, *_ = build("lstm")
   counts = {}
   for axis_name in (None, "device"):
     train = rc_jax.make_train(classifier, optax.sgd(1.0), engine="early_exit", axis_name=axis_name)
@@ -200,7 +204,7 @@ def test_make_train_leaves_the_products_out():
 def test_training_from_zeros(name):
   """Values and gradients of early exit are those of the full scan, which multiplies by them."""
   classifier, params, _, _ = case(name)
-  xs = np.random.default_rng(2).normal(size=(17, 9, *NETS[name][1])).astype(np.float32)
+  xs = np.random.default_rng(2).normal(size=(17, 9, *build(name)[1])).astype(np.float32)
   carry = jax.jit(lambda params: initial_carries(classifier, params, 17))(params)
 
   def loss(params, engine):
