@@ -116,7 +116,7 @@ def load_run(workdir: str | pathlib.Path, *, calibrated: bool = True) -> Run:
     ValueError: not a folder, not a run, one that has not ended, one of a newer version or of an
       objective that needs more, or files that are damaged; one sentence that says which.
   """
-  folder = pathlib.Path(workdir).expanduser()
+  folder = pathlib.Path(os.path.expanduser(workdir))  # pathlib's raises where there is no such user
   if not folder.is_dir():
     raise ValueError(f"{workdir} is no folder; give the --workdir of a run")
   said = _read_description(folder)

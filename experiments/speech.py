@@ -21,6 +21,7 @@ LSTM 285,447.
 """
 
 import functools
+import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -171,7 +172,7 @@ def setup(settings: Settings) -> Task:
 def _load(settings: Settings) -> speech.Speech:
   given = settings.flags
   if given["dataset"] == "speech_commands" and given["data_dir"]:
-    _refuse_own_recordings(pathlib.Path(given["data_dir"]).expanduser(), given["keywords"])
+    _refuse_own_recordings(pathlib.Path(os.path.expanduser(given["data_dir"])), given["keywords"])
   return speech.load(
     given["dataset"],
     data_dir=given["data_dir"],

@@ -1,6 +1,7 @@
 """Where the two files of a data set of series lie: a folder, two paths, or what aeon brings."""
 
 import importlib.util
+import os
 import pathlib
 from typing import NamedTuple
 
@@ -63,13 +64,13 @@ def find_files(
       f"--test=FILE, or --dataset, one of {', '.join(PACKAGED)}"
     )
   if data_dir:
-    return _find_in_folder(pathlib.Path(data_dir).expanduser())
+    return _find_in_folder(pathlib.Path(os.path.expanduser(data_dir)))
   if dataset:
     return _find_packaged(dataset)
   if not (train and test):
     absent, given = ("test", "train") if train else ("train", "test")
     raise ValueError(f"there is --{given} but no --{absent}; give the files of both splits")
-  paths = Paths(pathlib.Path(train).expanduser(), pathlib.Path(test).expanduser())
+  paths = Paths(pathlib.Path(os.path.expanduser(train)), pathlib.Path(os.path.expanduser(test)))
   for path in paths:
     if not path.is_file():
       raise ValueError(f"{path} is no file; give the path of a .ts, .npz, .npy or .csv file")

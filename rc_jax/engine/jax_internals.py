@@ -2,8 +2,8 @@
 
 Each function says what it relies on, with which JAX it was first seen to work, and what would
 break. `make test-newest` runs the numerical tests on the newest JAX. No other module of this
-package imports `jax.extend`. Two, `zero_carry` and `kept_sums`, walk over the equations of a jaxpr;
-they read names of primitives, and pass over what they do not know.
+package imports `jax.extend`. Three, `zero_carry`, `kept_sums` and `early_exit`, walk over the
+equations of a jaxpr; the first two read names of primitives, and pass over what they do not know.
 """
 
 from collections.abc import Callable, Sequence

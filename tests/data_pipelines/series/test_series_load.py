@@ -239,6 +239,7 @@ def test_what_was_looked_for_is_said(tmp_path):
   find("there is --test but no --train", test="a.ts")
   find("a.ts is no file; give the path of a .ts, .npz", train="a.ts", test="b.ts")
   find("--data_dir=nowhere is no folder", data_dir="nowhere")
+  find("--data_dir=~no_such_user is no folder", data_dir="~no_such_user")
   find("has no series; looked for *_TRAIN.ts and *_TEST.ts; train.npz and", data_dir=str(tmp_path))
   find("dataset is 'Nothing'; choose one of ACSF1, ArrowHead", dataset="Nothing")
   good = (make([2, 2]), ["a", "b"])
