@@ -355,10 +355,11 @@ def test_conv_lstm_equals_flax():
   np.testing.assert_allclose(outputs_of(classifier, params, xs), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("kernel", [1, 3, 5])
-def test_convolution_equals_xla(kernel):
-  image = steps_of(6, 4, 2)[0]
-  classifier = rc_jax.conv_lstm(2, 3, (6, 4), kernel=kernel)
+@pytest.mark.parametrize(("kernel", "length"), [(1, 4), (3, 5), (5, 4), (3, 1)])
+def test_convolution_equals_xla(kernel, length):
+  """Rows of an even and of an odd number of pixels, also of fewer than the kernel has."""
+  image = steps_of(6, length, 2)[0]
+  classifier = rc_jax.conv_lstm(2, 3, (6, length), kernel=kernel)
   params = draw_params(classifier, image)
 
   @jax.jit

@@ -158,10 +158,11 @@ def test_theta_that_is_always_reached(theta):
     rc_jax.rank_code(sequence(steps=3), theta)
 
 
+@pytest.mark.parametrize("as_array", [np.asarray, jnp.asarray])
 @pytest.mark.parametrize("theta", [np.full(5, 0.9), np.full((3, 3), 0.9)])
-def test_theta_of_another_shape(theta):
+def test_theta_of_another_shape(theta, as_array):
   with pytest.raises(ValueError, match=r"theta has shape .*one threshold a step: \[3\]"):
-    rc_jax.first_crossing(sequence(steps=3), theta)
+    rc_jax.first_crossing(sequence(steps=3), as_array(theta))
 
 
 def test_one_class_is_no_choice():
