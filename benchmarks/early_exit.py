@@ -40,10 +40,10 @@ CONTENDERS = ("full", "early_exit", "in_step", "slowest", "four", "twelve", "own
 
 def compile_contender(name: str, shape: Shape, kind: str, arguments: tuple) -> Any:
   """The compiled function of `(params, xs, labels)`."""
-  classifier = forced(shape.classifier())
+  classifier = apart = forced(shape.classifier())
   if name == "in_step":
-    inside = lambda p, c, x: classifier.step(p, c, classifier.encode(p, x))
-    classifier = classifier._replace(step=inside, encode=identity)
+    inside = lambda p, c, x: apart.step(p, c, apart.encode(p, x))
+    classifier = apart._replace(step=inside, encode=identity)
   if name == "own":
     classifier = forced(make_own_lstm(shape))
   engines: dict[str, Engine] = {
