@@ -5,8 +5,9 @@
 f is the mean share of the steps up to the spike. The spike times are forced through an input
 channel that is added to a logit, so that the net itself decides; inputs are arguments of the
 compiled functions, so that nothing is known before they run. Contenders alternate in one process,
-each once untimed and once timed; a time is the median of the repeats. Memory is what the compiled
-program holds beside its arguments and results. For a really trained network see benchmarks.trained.
+each once untimed and once timed; a time is the median of the repeats, a ratio the median of those
+of the rounds. Memory is what the compiled program holds beside its arguments and results. For a
+really trained network see benchmarks.trained.
 
 Contenders: `early_exit`; `full`, the masked full scan with `encode` over all steps at once;
 `in_step`, the same with `encode` in the step; `slowest`, which stops at the slowest row of a batch;
@@ -18,6 +19,7 @@ to the spike.
 import argparse
 import functools
 import json
+import statistics
 import sys
 from typing import Any
 
@@ -26,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.shapes import PAPER, SHAPES, Shape, forced, forced_inputs, make_loss
-from benchmarks.timing import alternate
+from benchmarks.timing import median_ratio, take_turns
 from rc_jax import Classifier, EarlyExit, Engine, objectives
 from rc_jax.types import identity
 
@@ -95,15 +97,15 @@ def measure(
       # The net spiked when it was told to.
       np.testing.assert_allclose(metrics.mean_spike_step, np.mean(spikes + 1), rtol=1e-6)
       computed[name] = float(metrics.computed_fraction)
-    times = alternate(calls, repeats)
+    times = take_turns(calls, repeats)
+    ratio = functools.partial(median_ratio, times, reference="full")
     f = float(np.mean(spikes + 1) / shape.steps)
     results.append(
       {"f": f, "computed": computed["early_exit"]}
-      | {f"{name}_ms": time for name, time in times.items()}
+      | {f"{name}_ms": statistics.median(of_rounds) for name, of_rounds in times.items()}
       | memory
-      | {"ratio": times["early_exit"] / times["full"]}
-      | {"above_f": times["early_exit"] / times["full"] - f}
-      | ({"own_above_f": times["own"] / times["full"] - f} if "own" in times else {})
+      | {"ratio": ratio("early_exit"), "above_f": ratio("early_exit") - f}
+      | ({"own_above_f": ratio("own") - f} if "own" in times else {})
     )
   return results
 
@@ -129,7 +131,8 @@ def main() -> None:
   if not flags.json:
     head = f"{'shape':<15}{'B':>5} {'pass':<9}{'f':>6}{'computed':>10}"
     head += "".join(f"{name + ' ms':>15}" for name in names)
-    print(head + f"{'ratio':>8}{'above f':>9}{'MB full':>9}{'early':>7}")
+    head += f"{'ratio':>8}{'above f':>9}{'MB full':>9}{'early':>7}"
+    print(head + (f"{'own above f':>13}" if "own" in names else ""))
   for name in shapes:
     for rows in map(int, flags.batch.split(",")):
       for kind in flags.passes.split(","):
@@ -150,11 +153,9 @@ def main() -> None:
             continue
           line = f"{name:<15}{rows:>5} {kind:<9}{r['f']:>6.2f}{r['computed']:>10.2f}"
           line += "".join(f"{r[f'{n}_ms']:>15.1f}" for n in names)
-          print(
-            line + f"{r['ratio']:>8.2f}{r['above_f']:>+9.2f}{r['full_mb']:>9.1f}"
-            f"{r['early_exit_mb']:>7.1f}",
-            flush=True,
-          )
+          line += f"{r['ratio']:>8.2f}{r['above_f']:>+9.2f}{r['full_mb']:>9.1f}"
+          line += f"{r['early_exit_mb']:>7.1f}"
+          print(line + (f"{r['own_above_f']:>+13.2f}" if "own" in names else ""), flush=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,23 @@ import jax
 def alternate(
   contenders: Mapping[str, Callable[[], Any]], repeats: int, calls: int = 1
 ) -> dict[str, float]:
-  """Median milliseconds of a call of each contender, over the repeats.
+  """Median milliseconds of a call of each contender, over its turns (see `take_turns`)."""
+  return {name: statistics.median(t) for name, t in take_turns(contenders, repeats, calls).items()}
+
+
+def median_ratio(times: Mapping[str, list[float]], name: str, reference: str) -> float:
+  """Median over the rounds of `take_turns` of one contender's time over that of another.
+
+  A machine is slower in some seconds than in others: the two times of a round lie close together,
+  those of two medians may not.
+  """
+  return statistics.median(a / b for a, b in zip(times[name], times[reference], strict=True))
+
+
+def take_turns(
+  contenders: Mapping[str, Callable[[], Any]], repeats: int, calls: int = 1
+) -> dict[str, list[float]]:
+  """Milliseconds of a call of each contender, a list over the rounds.
 
   Before its turn a contender is called once untimed: it compiles, finds its own data in the caches,
   and the contender before has come to rest. PyTorch's threads look for work for up to 10 ms after
@@ -31,5 +47,5 @@ def alternate(
       for _ in range(calls):
         result = call()
       jax.block_until_ready(result)
-      times[name].append((time.perf_counter() - start) / calls)
-  return {name: 1e3 * statistics.median(values) for name, values in times.items()}
+      times[name].append(1e3 * (time.perf_counter() - start) / calls)
+  return times

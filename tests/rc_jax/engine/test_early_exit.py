@@ -433,6 +433,8 @@ def test_widths_are_asked_for():
     codes.append(code)
     fractions.append(float(fraction))
   assert fractions[0] == 1 > fractions[1] > fractions[2]
+  # Two of a gradient are three without: of 48, 26 and 9 rows. With 48 and 16 it would be 176.
+  assert fractions[1] == pytest.approx((48 + 26 * 5 + 9 * 3) / (48 * 9), rel=1e-6)
   for code in codes[1:]:
     assert_same(codes[0], code)
 
