@@ -1,11 +1,13 @@
 """What does a threshold a step gain over one threshold for all steps?
 
-  python -m benchmarks.thresholds
+  python -m benchmarks.thresholds --free=400000
   python -m benchmarks.thresholds --run=RUN --data_dir=WORDS
 
 The first takes the ideal observer of the 2-sequence problem for a network: thresholds are learnt
 from so many of its sequences (`--held_out`, the mean of `--draws`) and read on 200,000 others,
-beside the best constant threshold and the optimum of all stopping rules. The second learns from the
+beside the best constant threshold and the optimum of all stopping rules. `--free` adds about
+the best that thresholds can do: each step's is chosen by itself, from so many sequences and the
+probability that each answer is right, which no held-out labels tell. The second learns from the
 validation clips of a run of experiments.speech and reads its test clips; the interval of the gain
 holds 95 % of 1,000 bootstrap samples of these. What was measured: docs/results/thresholds.md.
 """
@@ -28,6 +30,9 @@ COSTS = np.geomspace(0.02, 2, 24)  # of a whole row of T steps, in units of accu
 OPTIMAL_COSTS = np.geomspace(1e-4, 0.05, 40)  # of a step, of the optimum
 TEST = 200_000
 ROWS = 20_000  # sequences to a batch
+FREE_COSTS = np.geomspace(0.04, 0.45, 9)  # of a whole row, of thresholds chosen step by step
+SWEEPS = 12
+NEVER = np.nextafter(np.float32(1), np.float32(0))  # a threshold that nothing else reaches
 SAMPLES = 1000  # of the bootstrap
 
 Recorded = tuple[Classifier, list[Batch]]
@@ -58,9 +63,14 @@ def read(recorded: Recorded, thetas: Sequence[np.ndarray], probable: bool = Fals
   read = [evaluate(reader, (), batches, t, eos=False) for t in thetas if np.all(t > 1 / classes)]
   right = [one.predicted == one.label for one in read]
   if probable:
-    p = np.concatenate([confidence(batch.inputs) for batch in batches])
+    p = confidences(recorded)
     right = [p[np.arange(len(p)), one.step] for one in read]
   return Curve(np.stack([one.step + 1 for one in read]), np.stack(right))
+
+
+def confidences(recorded: Recorded) -> np.ndarray:
+  """The largest probability `[N, T]` of each row and step."""
+  return np.concatenate([confidence(batch.inputs) for batch in recorded[1]])
 
 
 def accuracy_at(
@@ -85,6 +95,40 @@ def learn(recorded: Recorded) -> list[np.ndarray]:
   return [learn_thresholds(batches, float(cost)) for cost in COSTS / batches[0].inputs.shape[1]]
 
 
+def choose_freely(p: np.ndarray, cost: float) -> np.ndarray:
+  """Thresholds `[T]` on the confidence, each the best one given the others.
+
+  Step by step from the best constant on, last step first, until none changes: of the rows that are
+  still silent the most confident stop, as many of them as gain by it.
+
+  Args:
+    p: `[N, T]` confidence, the probability that the answer is right.
+    cost: of a step, in units of accuracy.
+  """
+  steps = p.shape[1]
+  worth = p - cost * np.arange(1, steps + 1)
+  theta = np.full(steps, max(CONSTANTS, key=lambda one: _mean_worth(p, worth, one)), p.dtype)
+  for _ in range(SWEEPS):
+    before = theta.copy()
+    silent = np.logical_and.accumulate(p < theta, axis=1)
+    later = worth[:, -1]
+    for t in reversed(range(steps - 1)):
+      rows = np.flatnonzero(silent[:, t - 1]) if t else np.arange(len(p))
+      rows = rows[np.argsort(-p[rows, t])]
+      gain = np.cumsum((worth[:, t] - later)[rows])
+      theta[t] = p[rows[gain.argmax()], t] if gain.size and gain.max() > 0 else NEVER
+      later = np.where(p[:, t] >= theta[t], worth[:, t], later)
+    if np.array_equal(theta, before):
+      break
+  return theta
+
+
+def _mean_worth(p: np.ndarray, worth: np.ndarray, theta: float | np.ndarray) -> float:
+  crossed = p >= theta
+  crossed[:, -1] = True
+  return float(np.mean(worth[np.arange(len(p)), crossed.argmax(axis=1)]))
+
+
 def observe(seed: int, number: int) -> Recorded:
   """The ideal observer of so many sequences of the 2-sequence problem."""
   sizes = [min(ROWS, number - start) for start in range(0, number, ROWS)]
@@ -93,8 +137,10 @@ def observe(seed: int, number: int) -> Recorded:
   return record(two_sequence.ideal_observer(), (), batches)
 
 
-def compare_with_optimum(held_out: Sequence[int], draws: int, steps: Sequence[float]) -> str:
-  """The table of the 2-sequence problem."""
+def compare_with_optimum(
+  held_out: Sequence[int], draws: int, steps: Sequence[float], free: int = 0
+) -> str:
+  """The table of the 2-sequence problem; `free` sequences for thresholds chosen step by step."""
   test = observe(0, TEST)
   best = two_sequence.optimum(OPTIMAL_COSTS)
   time, accuracy = (np.asarray(a)[::-1] for a in (best.mean_spike_step, best.accuracy))
@@ -103,6 +149,11 @@ def compare_with_optimum(held_out: Sequence[int], draws: int, steps: Sequence[fl
     thetas = [learn(observe(draw, number)) for draw in range(1, draws + 1)]
     curves = [accuracy_at(read(test, theta, probable=True), steps) for theta in thetas]
     found[f"one a step, from {number:,} sequences"] = np.mean(curves, axis=0)
+  if free:
+    p = confidences(observe(draws + 1, free))
+    chosen = [choose_freely(p, float(cost)) for cost in FREE_COSTS / p.shape[1]]
+    name = f"one a step, chosen freely, from {free:,} sequences"
+    found[name] = accuracy_at(read(test, chosen, probable=True), steps)
   found["optimum"] = np.interp(steps, time, accuracy)
   constant, optimum = found["one threshold"], found["optimum"]
   rows = [
@@ -144,6 +195,7 @@ def main() -> None:
   )
   parser.add_argument("--held_out", type=numbers, default=[2000, 20_000])
   parser.add_argument("--draws", type=int, default=4)
+  parser.add_argument("--free", type=int, default=0, help="sequences for the best thresholds")
   parser.add_argument("--run", help="the --workdir of a run of experiments.speech")
   parser.add_argument(
     "--steps", type=numbers, help="mean numbers of steps at which curves are read"
@@ -151,7 +203,8 @@ def main() -> None:
   add_data(parser)
   given = parser.parse_args()
   if given.run is None:
-    print(compare_with_optimum(given.held_out, given.draws, given.steps or [10, 12, 15, 20]))
+    steps = given.steps or [10, 12, 15, 20]
+    print(compare_with_optimum(given.held_out, given.draws, steps, given.free))
   else:
     print(compare_on_clips(given.run, data_of(given), given.steps or [35, 38, 40, 42]))
 

@@ -4,6 +4,7 @@ The first column is the id, the second the time, the last the label; those betwe
 first line names the columns. The lines of a series follow one another, in the order of time.
 """
 
+import contextlib
 import csv
 import datetime
 import pathlib
@@ -137,6 +138,8 @@ def _name_fields(columns: list[str]) -> list[str]:
 
 def _parse_time(text: str, where: str) -> float:
   """Returns a time as a number; a date and time of ISO 8601 as seconds."""
+  with contextlib.suppress(ValueError):
+    return int(text)  # nanoseconds since 1970 have more digits than a float
   if _is_number(text):
     return float(text)
   try:

@@ -86,6 +86,14 @@ def test_dates_are_times_and_uneven_ones_are_told(tmp_path):
   assert note.startswith("uneven.csv: steps lie 10 to 30 apart in time")
 
 
+def test_times_a_nanosecond_apart_differ(tmp_path):
+  first = 1_700_000_000_000_000_000
+  rows = [f"a,{time},1,up" for time in (first, first + 1, first + 2)]
+  (tmp_path / "x.csv").write_text("\n".join(["id,ns,x,label", *rows]))
+  read = series.read_file(tmp_path / "x.csv")
+  assert [len(rows) for rows in read.values] == [3] and read.notes == ()
+
+
 def test_aeons_reader_reads_the_same(tmp_path):
   pytest.importorskip("aeon")
   from aeon.datasets import load_from_ts_file
