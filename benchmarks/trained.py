@@ -48,7 +48,8 @@ def load(workdir: pathlib.Path, batch: int | None) -> tuple[Task, Settings, Trai
   config = json.loads((workdir / "config.json").read_text())
   binary = load_binary(config["experiment"])
   defaults = read_defaults(binary.EXPERIMENT)  # of flags that are younger than the run
-  changes = {"progress": False} | ({} if batch is None else {"batch_size": batch})
+  # As many loops as such a run has by default.
+  changes = {"progress": False, "widths": None} | ({} if batch is None else {"batch_size": batch})
   settings = make_settings(binary.EXPERIMENT, defaults | config["flags"] | changes, defaults)
   task = set_dtype(binary.setup(settings), settings)
   snapshot = Checkpoints(workdir / "checkpoints").restore(make_initial_state(task, settings))

@@ -9,7 +9,13 @@ from absl import app, flags, logging
 
 from experiments.harness import compile_cache, process_loss, processes, thread_errors
 from experiments.harness.objectives import RIVALS
-from experiments.harness.settings import Experiment, Settings, make_settings
+from experiments.harness.settings import (
+  LONG_UPDATES,
+  LONG_WIDTHS,
+  Experiment,
+  Settings,
+  make_settings,
+)
 from experiments.harness.signals import interrupt_on_signals
 from rc_jax import EarlyExit
 
@@ -40,9 +46,9 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_integer(
   "widths",
-  EarlyExit().widths,
-  "Loops of falling width of early exit, at most. More skip more and compile longer; 12 pay in a "
-  "training of some thousand updates.",
+  None,
+  "Loops of falling width of early exit, at most. More skip more and compile longer. Default: "
+  f"{LONG_WIDTHS} in a training of {LONG_UPDATES:,} updates and more, else {EarlyExit().widths}.",
   1,
 )
 flags.DEFINE_enum(

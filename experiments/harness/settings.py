@@ -18,6 +18,10 @@ from rc_jax import check_beta, check_theta
 
 Values = Mapping[str, Any]  # the value of each flag; None where it is not given
 
+# Loops of early exit in a long training: what more than the usual five skip makes up for their
+# compiling, some five seconds, within a few thousand updates.
+LONG_UPDATES = 5000
+LONG_WIDTHS = 12
 # What may differ when a run goes on in its workdir.
 FREE_FLAGS = (
   "workdir",
@@ -75,7 +79,7 @@ class Settings(NamedTuple):
     model: name of the network.
     objective: "rc", "eos", or a rival as `make_objective` takes it.
     engine: "auto", "full" or "early_exit".
-    widths: loops of early exit, at most.
+    widths: loops of early exit, at most; None for what pays in a training of this length.
     dtype: "float32" or "bfloat16", of the computation.
     betas: `((epoch, value), ...)` of beta, the first at epoch 0.
     thetas: the same of the threshold.
@@ -103,7 +107,7 @@ class Settings(NamedTuple):
   model: str
   objective: str
   engine: Any
-  widths: int
+  widths: int | None
   dtype: str
   betas: Points
   thetas: Points

@@ -9,7 +9,7 @@ import jax
 from deploy import load_run
 from experiments.harness import devices
 from experiments.harness.objectives import make_objective, make_reader
-from experiments.harness.settings import Settings
+from experiments.harness.settings import LONG_UPDATES, LONG_WIDTHS, Settings
 from experiments.harness.task import Task
 from rc_jax import (
   Classifier,
@@ -153,10 +153,16 @@ def _make_training(
 
 
 def choose_task_engine(task: Task, settings: Settings) -> Engine:
-  """Returns the engine that the settings ask for, with their number of widths."""
+  """Returns the engine that the settings ask for, with their number of widths or what pays."""
   name = settings.engine
   if name == "auto":
     name = choose_engine(
       settings.batch_size // settings.devices, take_example_inputs(task).shape[1]
     )
-  return EarlyExit(widths=settings.widths) if name == "early_exit" else name
+  if name != "early_exit":
+    return name
+  widths = settings.widths
+  if widths is None:
+    is_long = count_updates(task, settings) >= LONG_UPDATES
+    widths = LONG_WIDTHS if is_long else EarlyExit().widths
+  return EarlyExit(widths=widths)

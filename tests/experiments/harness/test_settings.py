@@ -8,7 +8,10 @@ import pytest
 from experiments import population, speech, spotting, temporal_mnist
 from experiments.harness import flags
 from experiments.harness.settings import make_settings
+from experiments.harness.updates import choose_task_engine
 from experiments.registry import EXPERIMENTS, load_binary
+from rc_jax import EarlyExit
+from tests import running
 
 HARNESS = pathlib.Path(flags.__file__).parent
 
@@ -51,6 +54,15 @@ def test_a_network_without_memory_has_no_first_spike():
   assert settings_of(temporal_mnist).objective == "rc"
   with pytest.raises(ValueError, match="--objective=rc does not fit --model=cnn"):
     settings_of(temporal_mnist, model="cnn", objective="rc")
+
+
+@pytest.mark.parametrize(
+  ("given", "widths"),
+  [({"epochs": "1"}, 5), ({"epochs": "200"}, 12), ({"epochs": "200", "widths": "3"}, 3)],
+)
+def test_a_long_training_has_more_loops_unless_their_number_is_given(given, widths):
+  task, settings = running.mnist_setup(engine="early_exit", **given)
+  assert choose_task_engine(task, settings) == EarlyExit(widths=widths)
 
 
 def test_members_are_made_without_touching_a_flag(tmp_path):
