@@ -11,9 +11,9 @@ really trained network see benchmarks.trained.
 
 Contenders: `early_exit`; `full`, the masked full scan with `encode` over all steps at once;
 `in_step`, the same with `encode` in the step; `slowest`, which stops at the slowest row of a batch;
-`four` and `twelve`, early exit with so many widths; `own`, early exit of an LSTM as a user may
-write it; `every_step` and `until_spike`, early exit of losses at every step, and at every step up
-to the spike.
+`four` and `twelve`, early exit with so many widths in a gradient; `own`, early exit of an LSTM as a
+user may write it; `every_step` and `until_spike`, early exit of losses at every step, and at every
+step up to the spike.
 """
 
 import argparse

@@ -6,10 +6,10 @@
 The first takes the ideal observer of the 2-sequence problem for a network: thresholds are learnt
 from so many of its sequences (`--held_out`, the mean of `--draws`) and read on 200,000 others,
 beside the best constant threshold and the optimum of all stopping rules. `--free` adds about
-the best that thresholds can do: each step's is chosen by itself, from so many sequences and the
-probability that each answer is right, which no held-out labels tell. The second learns from the
-validation clips of a run of experiments.speech and reads its test clips; the interval of the gain
-holds 95 % of 1,000 bootstrap samples of these. What was measured: docs/results/thresholds.md.
+the best that thresholds can do: each step's is the best given the others, from so many sequences
+and the probability that each answer is right, which no held-out labels tell. The second learns from
+the validation clips of a run of experiments.speech and reads its test clips; the interval of the
+gain holds 95 % of 1,000 bootstrap samples of these. What was measured: docs/results/thresholds.md.
 """
 
 import argparse
@@ -32,7 +32,9 @@ TEST = 200_000
 ROWS = 20_000  # sequences to a batch
 FREE_COSTS = np.geomspace(0.04, 0.45, 9)  # of a whole row, of thresholds chosen step by step
 SWEEPS = 12
-NEVER = np.nextafter(np.float32(1), np.float32(0))  # a threshold that nothing else reaches
+NEVER = np.nextafter(
+  np.float32(1), np.float32(0)
+)  # below 1, as a theta must be: a confidence that rounds to 1 reaches it
 SAMPLES = 1000  # of the bootstrap
 
 Recorded = tuple[Classifier, list[Batch]]

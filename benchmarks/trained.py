@@ -34,12 +34,15 @@ from rc_jax import TrainState, evaluate
 TURN = 10  # updates of one contender before the next
 
 
-def load(workdir: pathlib.Path, batch: int | None) -> tuple[Task, Settings, TrainState]:
+def load(
+  workdir: pathlib.Path, batch: int | None, widths: int | None
+) -> tuple[Task, Settings, TrainState]:
   """Rebuilds the task, settings and latest state of a run from its files.
 
   Args:
     workdir: of the run.
     batch: examples an update; None for the run's own.
+    widths: of early exit; None for what a training of this length has by default.
 
   Raises:
     OSError: the folder has no config.json.
@@ -48,8 +51,7 @@ def load(workdir: pathlib.Path, batch: int | None) -> tuple[Task, Settings, Trai
   config = json.loads((workdir / "config.json").read_text())
   binary = load_binary(config["experiment"])
   defaults = read_defaults(binary.EXPERIMENT)  # of flags that are younger than the run
-  # As many loops as such a run has by default.
-  changes = {"progress": False, "widths": None} | ({} if batch is None else {"batch_size": batch})
+  changes = {"progress": False, "widths": widths} | ({} if batch is None else {"batch_size": batch})
   settings = make_settings(binary.EXPERIMENT, defaults | config["flags"] | changes, defaults)
   task = set_dtype(binary.setup(settings), settings)
   snapshot = Checkpoints(workdir / "checkpoints").restore(make_initial_state(task, settings))
@@ -58,9 +60,11 @@ def load(workdir: pathlib.Path, batch: int | None) -> tuple[Task, Settings, Trai
   return task, settings, snapshot.state
 
 
-def measure(workdir: pathlib.Path, repeats: int, batch: int | None = None) -> dict[str, float]:
-  """Median milliseconds, and what they depend on; `batch` replaces the run's own batch size."""
-  task, settings, state = load(workdir, batch)
+def measure(
+  workdir: pathlib.Path, repeats: int, batch: int | None = None, widths: int | None = None
+) -> dict[str, float]:
+  """Median milliseconds, and what they depend on; `batch` and `widths` as of `load`."""
+  task, settings, state = load(workdir, batch, widths)
   means: dict[str, list[Any]] = {"full": [], "early_exit": []}
   calls: dict[str, Callable[[], Any]] = {}
   for engine in means:
@@ -109,10 +113,11 @@ def main() -> None:
   parser.add_argument("--workdir", type=pathlib.Path, required=True, help="of a finished run")
   parser.add_argument("--repeats", type=int, default=20)
   parser.add_argument("--batch", type=int, help="examples an update; default: the run's own")
+  parser.add_argument("--widths", type=int, help="default: what a training of its length has")
   parser.add_argument("--json", action="store_true")
   flags = parser.parse_args()
   try:
-    result = measure(flags.workdir, flags.repeats, flags.batch)
+    result = measure(flags.workdir, flags.repeats, flags.batch, flags.widths)
   except (OSError, ValueError) as error:
     parser.error(str(error))
   if flags.json:

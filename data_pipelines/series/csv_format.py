@@ -138,9 +138,9 @@ def _name_fields(columns: list[str]) -> list[str]:
 
 def _parse_time(text: str, where: str) -> float:
   """Returns a time as a number; a date and time of ISO 8601 as seconds."""
-  with contextlib.suppress(ValueError):
-    return int(text)  # nanoseconds since 1970 have more digits than a float
   if _is_number(text):
+    with contextlib.suppress(ValueError):
+      return int(text)  # nanoseconds since 1970 have more digits than a float
     return float(text)
   try:
     stamp = datetime.datetime.fromisoformat(text)

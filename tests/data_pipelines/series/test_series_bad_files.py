@@ -121,6 +121,7 @@ TEXTS = {
   "same_time.csv": (lines("s1,1", "s1,0"), "line 3: the time 0 of series 's1' does not come after"),
   "time.csv": (lines("s1,1", "s1,noon"), "line 3: the time is 'noon'; give a number, or a date"),
   "nan_time.csv": (lines("s1,1", "s1,nan"), "line 3: the time is 'nan'; give a number"),
+  "long_time.csv": (lines("s1,1", "s1," + "9" * 400), "line 3: the time is '9999"),
   "quotes.csv": (lines("s2,0", '"s2,0'), "line 4: unexpected end of data; correct the quotes"),
   "ending.txt": ("1", "ending.txt ends in '.txt'; give a file in .ts, .npz, .npy, .csv"),
 }
