@@ -118,7 +118,8 @@ def choose_freely(p: np.ndarray, cost: float) -> np.ndarray:
       rows = np.flatnonzero(silent[:, t - 1]) if t else np.arange(len(p))
       rows = rows[np.argsort(-p[rows, t])]
       gain = np.cumsum((worth[:, t] - later)[rows])
-      theta[t] = p[rows[gain.argmax()], t] if gain.size and gain.max() > 0 else NEVER
+      best = int(np.argmax(gain)) if len(rows) else 0
+      theta[t] = p[rows[best], t] if len(rows) and gain[best] > 0 else NEVER
       later = np.where(p[:, t] >= theta[t], worth[:, t], later)
     if np.array_equal(theta, before):
       break
