@@ -32,9 +32,8 @@ TEST = 200_000
 ROWS = 20_000  # sequences to a batch
 FREE_COSTS = np.geomspace(0.04, 0.45, 9)  # of a whole row, of thresholds chosen step by step
 SWEEPS = 12
-NEVER = np.nextafter(
-  np.float32(1), np.float32(0)
-)  # below 1, as a theta must be: a confidence that rounds to 1 reaches it
+# Below 1, as a theta must be: a confidence that rounds to 1 reaches it.
+NEVER = np.nextafter(np.float32(1), np.float32(0))
 SAMPLES = 1000  # of the bootstrap
 
 Recorded = tuple[Classifier, list[Batch]]
