@@ -12,6 +12,9 @@ DEMO := runs/demo
 AS_USERS := COMPILE_AS_USERS=1
 SPOKEN := --dataset=synthetic --of=all --gap_s=0.5 --snr_db=20
 
+# Otherwise each process would compile anew what it imports of the environment.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: env demo test test-slow fuzz test-survival test-newest test-onnx lint types docs lock clean help
 
@@ -73,9 +76,10 @@ lock: $(VENV)/ready ## resolve setup.cfg anew for every supported Python
 	  --output-file requirements.lock setup.cfg
 
 # A failed installation leaves the marker old or missing, so that the next `make` tries again.
+# Python compiles a module where it is first imported: a twentieth of those that are installed.
 $(VENV)/ready: requirements.lock setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-compile --requirement requirements.lock
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@
 
