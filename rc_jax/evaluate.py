@@ -77,11 +77,13 @@ class Frontier(NamedTuple):
     theta: `[K]`.
     accuracy: `[K]` at the first spike.
     mean_spike_step: `[K]` mean number of steps seen.
+    earliness: `[K]` mean share of a row's own steps that were seen, in (0, 1].
   """
 
   theta: np.ndarray
   accuracy: np.ndarray
   mean_spike_step: np.ndarray
+  earliness: np.ndarray
 
 
 def evaluate(
@@ -161,9 +163,10 @@ def frontier(classifier: Classifier, params: Params, batches: Batches, theta: An
     (rows, _read_thresholds(classifier, params, batch, jnp.asarray(theta)))
     for batch, rows in pad_batches(batches, classifier, params, theta.min())
   ]
-  right, step, finite = concatenate_rows(parts)
+  right, step, seen, finite = concatenate_rows(parts)
   _check_finite(finite)
-  return Frontier(theta, np.mean(right, axis=0), np.mean(step + 1.0, axis=0))
+  means = np.mean(right, axis=0), np.mean(step + 1.0, axis=0), np.mean(seen, axis=0, dtype=float)
+  return Frontier(theta, *means)
 
 
 def accuracy_at_step(classifier: Classifier, params: Params, batches: Batches) -> np.ndarray:
@@ -217,9 +220,10 @@ def _read_thresholds(
   logits = unroll_rows(classifier, params, batch)
   label = jnp.argmax(logits, axis=-1)
 
-  def at(value: Array) -> tuple[Array, Array]:
+  def at(value: Array) -> tuple[Array, Array, Array]:
     step, _ = first_crossing(logits, value, batch.lengths)
-    return jnp.take_along_axis(label, step[:, None], axis=1)[:, 0] == batch.labels, step
+    right = jnp.take_along_axis(label, step[:, None], axis=1)[:, 0] == batch.labels
+    return right, step, (step + 1).astype(jnp.float32) / batch.lengths.astype(jnp.float32)
 
   return *jax.vmap(at, out_axes=1)(theta), _find_finite(logits, batch)
 

@@ -2,6 +2,8 @@
 
   python -m experiments.rivals --dataset=two_sequence,spotting --seeds=5 --workdir=runs/rivals
   python -m experiments.rivals --dataset=two_sequence --flags=--num_examples=200000 --trials=1
+  python -m experiments.rivals --dataset=GunPoint,ItalyPowerDemand --seeds=5 --trials=1
+  python -m experiments.rivals --dataset=series --flags=--data_dir=FOLDER --seeds=5 --trials=1
 
 Each objective gets the network, optimizer and number of examples of the experiment, and the same
 number of trials: candidates of its own value (or of the learning rate), trained on a seed that is

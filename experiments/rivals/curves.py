@@ -21,7 +21,7 @@ class Curve(NamedTuple):
   """Accuracy against mean time.
 
   Attributes:
-    time: `[K]` mean share of the T steps that was seen, in (0, 1].
+    time: `[K]` mean share of a row's own steps that was seen, in (0, 1].
     accuracy: `[K]`.
   """
 
@@ -74,7 +74,7 @@ def _sweep(task: Task, recorded: dict[str, Recorded]) -> dict[str, Any]:
   curves = {}
   for split, (reader, batches) in recorded.items():
     read = frontier(reader, (), batches, theta)
-    curves[split] = Curve(read.mean_spike_step / _count_steps(batches), read.accuracy)
+    curves[split] = Curve(read.earliness, read.accuracy)
   return _describe(task, curves)
 
 
@@ -95,12 +95,12 @@ def _choose_thetas(validation: Sequence[Batch], classes: int) -> np.ndarray:
 def _learn(task: Task, recorded: dict[str, Recorded]) -> dict[str, Any]:
   """The curve of one threshold a step, learnt on validation for each cost."""
   points: dict[str, list[tuple[float, float]]] = {"validation": [], "test": []}
-  steps = _count_steps(recorded["validation"][1])
-  for cost in COSTS / steps:
+  for cost in COSTS / recorded["validation"][1][0].inputs.shape[1]:
     theta = learn_thresholds(recorded["validation"][1], float(cost))
     for split, (reader, batches) in recorded.items():
       result = evaluate(reader, (), batches, theta)
-      points[split].append((result.mean_spike_step / steps, result.rc_accuracy))
+      lengths = np.concatenate([batch.lengths for batch in batches])
+      points[split].append((float(np.mean((result.step + 1) / lengths)), result.rc_accuracy))
   return _describe(task, {split: Curve(*np.asarray(p).T) for split, p in points.items()})
 
 
@@ -108,10 +108,6 @@ def _describe(task: Task, curves: dict[str, Curve]) -> dict[str, Any]:
   area = measure_area(curves["validation"], find_chance(task.validation.labels))
   chance = find_chance(task.test.labels)
   return {**curves["test"]._asdict(), "chance": chance, "validation_area": area}
-
-
-def _count_steps(batches: Sequence[Batch]) -> int:
-  return batches[0].inputs.shape[1]
 
 
 def find_chance(labels: np.ndarray) -> float:

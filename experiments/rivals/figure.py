@@ -1,5 +1,6 @@
 """The figure of a comparison: accuracy against mean time, one panel a data set."""
 
+import math
 import pathlib
 
 import matplotlib.pyplot as plt
@@ -9,6 +10,7 @@ from experiments.harness.figures import STYLE
 from experiments.rivals.curves import Curve, read_at
 from experiments.rivals.methods import Method
 
+MOST_COLUMNS = 4
 CAPTION = """Test accuracy that is reached within a mean share of the steps; the line is the mean
 over seeds, the band from the lowest to the highest. Black: the optimum, where it is known."""
 
@@ -24,12 +26,17 @@ def draw(
     path: of the picture.
   """
   with plt.rc_context(STYLE):
+    columns = min(len(found), MOST_COLUMNS)
+    rows = math.ceil(len(found) / columns)
     figure, panels = plt.subplots(
-      1, len(found), figsize=(4.2 * len(found), 4.2), squeeze=False, layout="constrained"
+      rows, columns, figsize=(4.2 * columns, 4.2 * rows), squeeze=False, layout="constrained"
     )
+    for axes in panels.flat[len(found) :]:
+      axes.remove()
+    panels = panels.flat[: len(found)]
     colours = plt.get_cmap("tab20")
     labels = list(dict.fromkeys(m.label for methods in found.values() for m in methods))
-    for axes, (dataset, methods) in zip(panels[0], found.items(), strict=True):
+    for axes, (dataset, methods) in zip(panels, found.items(), strict=True):
       for method in methods:
         first = min(float(np.min(curve.time)) for curve in method.curves)
         grid = np.linspace(first, 1, 200)
@@ -42,10 +49,11 @@ def draw(
         axes.plot(optimum.time, 100 * optimum.accuracy, "k--", linewidth=0.8, label="optimum")
       axes.set_title(dataset, loc="left")
       axes.set_xlabel("mean share of the steps seen")
-    panels[0][0].set_ylabel("test accuracy, %")
+      if axes.get_subplotspec().is_first_col():
+        axes.set_ylabel("test accuracy, %")
     handles = {
       label: handle
-      for axes in panels[0]
+      for axes in panels
       for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=6)

@@ -6,11 +6,10 @@ from typing import Any
 
 from experiments.harness.flags import FLAGS, read_defaults
 from experiments.harness.run import run_together
-from experiments.harness.settings import Settings, make_settings
+from experiments.harness.settings import FREE_FLAGS, Settings, make_settings
 from experiments.harness.task import Task
-from experiments.harness.workdir import read_result
+from experiments.harness.workdir import LENGTHS, read_json, read_result, to_plain
 from experiments.registry import load_binary
-from experiments.reproduce.runs import is_done
 from experiments.rivals.curves import read_curves
 from experiments.rivals.records import (
   COMMON,
@@ -19,6 +18,7 @@ from experiments.rivals.records import (
   SMOKE_DATA,
   TRAININGS,
   Flags,
+  experiment_of,
   list_candidates,
 )
 from rc_jax import Evaluation
@@ -29,14 +29,14 @@ def make_base(dataset: str, given: Sequence[str], *, smoke: bool) -> Settings:
   """Makes the settings that all objectives share on a data set.
 
   Args:
-    dataset: name of an experiment.
+    dataset: one of DATASETS.
     given: flags of its binary, each `--name=value`.
     smoke: whether the runs are as short as can be.
 
   Raises:
     ValueError: a flag that the binary does not have, or a value that it does not take.
   """
-  experiment = load_binary(dataset).EXPERIMENT
+  experiment = load_binary(experiment_of(dataset)).EXPERIMENT
   defaults = read_defaults(experiment)
   values = defaults | COMMON
   if smoke:
@@ -46,11 +46,13 @@ def make_base(dataset: str, given: Sequence[str], *, smoke: bool) -> Settings:
       if name not in left_out:
         values[name] = FLAGS[name].parser.parse(text)
     values["dataset"] = SMOKE_DATA.get(dataset)
+  if experiment.name != dataset:
+    values["dataset"] = dataset
   for text in given:
     name, equals, value = text.removeprefix("--").partition("=")
     if name not in defaults or not equals or not text.startswith("--"):
       raise ValueError(
-        f"{text!r} in --flags is no flag of experiments.{dataset}; give --name=value"
+        f"{text!r} in --flags is no flag of experiments.{experiment.name}; give --name=value"
       )
     values[name] = FLAGS[name].parser.parse(value)
   return make_settings(experiment, values, defaults)
@@ -76,7 +78,7 @@ def train(
   """Makes the runs of an objective that are missing.
 
   Args:
-    dataset: name of an experiment.
+    dataset: one of DATASETS.
     training: one of TRAININGS.
     base: settings that all objectives share.
     folder: of the objective; trials lie in `trial-K`, seeds in `SEED`.
@@ -120,7 +122,7 @@ def _run(dataset: str, training: str, members: list[Settings]) -> int:
   if not missing:
     return 0
   print(f"{dataset}, {training}: {', '.join(own.workdir for own in missing)}", flush=True)
-  binary = load_binary(dataset)
+  binary = load_binary(experiment_of(dataset))
   readings = TRAININGS[training].readings
   tasks: list[Task] = []
   for own in missing:
@@ -134,14 +136,14 @@ def _run(dataset: str, training: str, members: list[Settings]) -> int:
 
 
 def _is_done(own: Settings) -> bool:
-  """Whether a run has ended that had the flags that decide about its numbers."""
-  names = (
-    *("objective", "beta", "theta", "learning_rate"),
-    *("num_examples", "epochs", "units", "batch_size"),
-  )
-  given = {name: own.flags[name] for name in names}
-  flags = tuple(f"--{name}={value}" for name, value in given.items() if value is not None)
-  return is_done(pathlib.Path(own.workdir), flags)
+  """Whether a run has ended that had these flags; of another, `run_together` says what differs."""
+  folder = pathlib.Path(own.workdir)
+  if not (folder / "result.json").exists():
+    return False
+  config = read_json(folder / "config.json", "put a copy in its place, or choose another --workdir")
+  had, wanted = to_plain(own.flag_defaults) | config["flags"], to_plain(own.flags)
+  free = set(FREE_FLAGS) - LENGTHS
+  return all(had.get(name) == value for name, value in wanted.items() if name not in free)
 
 
 def _add_curves(task: Task, settings: Settings, readings: Sequence[str]) -> Task:

@@ -7,8 +7,10 @@ import shutil
 
 import numpy as np
 import pytest
+from series_files import write_ts
 
 import deploy
+from data_pipelines.series import PACKAGED
 from experiments.harness import figures
 from experiments.harness.objectives import NAMES, make_objective
 from experiments.reproduce.results import Done
@@ -39,6 +41,7 @@ def test_a_curve_by_hand():
 def test_every_candidate_has_flags_of_its_binary(dataset, smoke):
   base = make_base(dataset, [], smoke=smoke)
   assert base.choose == "last" and not base.early_stop
+  assert dataset not in PACKAGED or base.flags["dataset"] == dataset
   for name in TRAININGS:
     candidates = list_candidates(name, dataset)
     assert len(candidates) >= MOST_TRIALS
@@ -157,24 +160,34 @@ def test_the_search_takes_the_largest_area_on_validation(tmp_path):
 
 
 def test_a_smoke_run(tmp_path, capsys, monkeypatch):
-  """Two seeds of an objective with an output of its own: never trained twice, refused by deploy."""
+  """Two seeds of an objective with an output of its own: never trained twice, refused by deploy.
+
+  On series of two classes, of 6 to 9 steps.
+  """
   monkeypatch.setattr(figures, "draw_all", lambda *given, **named: [])
-  given = ["--dataset=spotting", "--objectives=stop_head", "--budget=smoke", "--trials=1"]
+  random = np.random.default_rng(0)
+  for name in ("TRAIN", "TEST"):
+    lengths = random.integers(6, 10, 20)
+    values = [i % 2 + random.normal(size=(n, 1)) for i, n in enumerate(lengths)]
+    write_ts(tmp_path / f"Levels_{name}.ts", values, [("low", "high")[i % 2] for i in range(20)])
+  given = ["--dataset=series", "--objectives=stop_head", "--budget=smoke", "--trials=1"]
   given += [f"--workdir={tmp_path}", "--seeds=2"]
-  few = "--batch_size=8 --num_examples=160 --engine=early_exit"  # as many updates, of one loop
-  given += [f"--flags=--devices=1 {few}"]
+  few = "--batch_size=8 --epochs=10 --engine=early_exit"  # one loop
+  given += [f"--flags=--devices=1 --data_dir={tmp_path} {few}"]
   assert main(given) == 0
-  folder = tmp_path / "spotting" / "stop_head" / "0"
+  folder = tmp_path / "series" / "stop_head" / "0"
   result = json.loads((folder / "result.json").read_text())
   curve = result["curves"]["theta"]
   assert len(curve["time"]) == len(curve["accuracy"]) > 10
-  assert all(0 < time <= 1 for time in curve["time"]) and 0.4 < curve["chance"] < 0.6
-  assert curve["time"][0] < curve["time"][-1]
+  assert all(0 < time <= 1 for time in curve["time"]) and curve["chance"] == 0.5
+  assert curve["time"][0] < curve["time"][-1] == 1
   assert "| stop head |" in capsys.readouterr().out
   with pytest.raises(ValueError, match=r"was trained with --objective=stop_head:0\.5, whose"):
     deploy.load_run(folder)
   before = (folder / "result.json").stat().st_mtime_ns
   shutil.rmtree(tmp_path / "figures")
   assert main(given) == 0 and (folder / "result.json").stat().st_mtime_ns == before
-  assert "spotting, stop_head" not in capsys.readouterr().out
+  assert "series, stop_head" not in capsys.readouterr().out
   assert (tmp_path / "figures" / "rivals.png").exists()
+  with pytest.raises(ValueError, match=r"with other settings \(weight_decay was 0.0, is 0.1\)"):
+    main([*given[:-1], f"{given[-1]} --weight_decay=0.1"])

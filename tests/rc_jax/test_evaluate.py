@@ -285,12 +285,13 @@ def test_frontier_equals_the_oracle_at_every_theta(sizes):
     step, _, label = oracle.first_spikes(DATA.inputs, theta, DATA.lengths)
     assert result.accuracy[k] == pytest.approx(np.mean(label == DATA.labels))
     assert result.mean_spike_step[k] == pytest.approx(np.mean(step) + 1)
+    assert result.earliness[k] == pytest.approx(np.mean((step + 1) / DATA.lengths))
   assert len(set(result.accuracy)) > 2
 
 
 def test_frontier_equals_evaluate():
   result = rc_jax.frontier(READER, PARAMS, [DATA], THETAS)
-  for theta, accuracy, step in zip(*result, strict=True):
+  for theta, accuracy, step, _ in zip(*result, strict=True):
     point = rc_jax.evaluate(READER, PARAMS, [DATA], float(theta))
     assert accuracy == pytest.approx(point.rc_accuracy)
     assert step == pytest.approx(point.mean_spike_step)
