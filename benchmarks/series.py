@@ -29,7 +29,7 @@ from deploy import load_run
 from experiments.harness.tables import format_table
 from rc_jax import make_stream
 
-SETS = (*PACKAGED, "Trace")
+SETS = PACKAGED
 CONTENDERS = ("ours", "teaser", "threshold", "forest")
 MEASURES = ("accuracy", "earliness", "harmonic_mean", "train_s", "decide_ms")
 ALONE = "measured "  # before the JSON of a process of its own

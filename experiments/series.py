@@ -3,11 +3,11 @@
   python -m experiments.series --data_dir=FOLDER
   python -m experiments.series --train=A_TRAIN.ts --test=A_TEST.ts
 
-Files: `.ts` of the UEA and UCR archive, `.npz` with X, y and perhaps lengths, or `.csv` with the
-columns id, time, channels, label. LSTM-64, Adam 0.003, theta .95, beta 0.2, 200 epochs in batches
-of 16. A fifth of the training series of each class is held out for validation; the last checkpoint
-is reported. Without files of one's own, with the extra `peers`: `--dataset=JapaneseVowels`, about
-half a minute on 2 cores.
+Files: `.ts` of the UEA and UCR archive, `.npz` with X, y and perhaps lengths (or X_train, y_train,
+X_test, y_test), or `.csv` with the columns id, time, channels, label. LSTM-64, Adam 0.003, theta
+.95, beta 0.2, 200 epochs in batches of 16. A fifth of the training series of each class is held out
+for validation; the last checkpoint is reported. Without files of one's own, with the extra `peers`:
+`--dataset=JapaneseVowels`, about half a minute on 2 cores.
 
 Long series: `--samples_per_step=10` joins ten samples into one step.
 """

@@ -6,7 +6,7 @@ values. On the device `join_samples` joins samples into steps.
 
 from data_pipelines.series.contents import SeriesFile
 from data_pipelines.series.holdout import hold_out
-from data_pipelines.series.locate import PACKAGED, Paths, find_files, read_file
+from data_pipelines.series.locate import PACKAGED, Paths, find_files, read_file, read_files
 from data_pipelines.series.missing import MISSING
 from data_pipelines.series.pipeline import Series, Statistics, load
 from data_pipelines.series.steps import join_samples
@@ -23,4 +23,5 @@ __all__ = [
   "join_samples",
   "load",
   "read_file",
+  "read_files",
 ]

@@ -1,4 +1,4 @@
-"""Where the two files of a data set of series lie: a folder, two paths, or what aeon brings."""
+"""Where the files of a data set of series lie: a folder, two paths, or what packages bring."""
 
 import importlib.util
 import os
@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from data_pipelines.series.contents import SeriesFile, has_control_characters
 from data_pipelines.series.csv_format import read_csv
-from data_pipelines.series.numpy_format import read_npy, read_npz
+from data_pipelines.series.numpy_format import read_both, read_npy, read_npz
 from data_pipelines.series.ts_format import read_ts
 
 READERS = {".ts": read_ts, ".npz": read_npz, ".npy": read_npy, ".csv": read_csv}
-# What aeon's package has of the archive, so that nothing is downloaded.
+# What the packages of aeon and, of Trace, tslearn have, so that nothing is downloaded.
 PACKAGED = (
   "ACSF1",
   "ArrowHead",
@@ -21,6 +21,7 @@ PACKAGED = (
   "JapaneseVowels",
   "OSULeaf",
   "PickupGestureWiimoteZ",
+  "Trace",
 )
 # How the files of the two splits are called in a folder, in the order in which they are sought.
 _PATTERNS = (
@@ -32,7 +33,7 @@ _PATTERNS = (
 
 
 class Paths(NamedTuple):
-  """The files of the training and of the test split."""
+  """The files of the training and of the test split; the same where one `.npz` holds both."""
 
   train: pathlib.Path
   test: pathlib.Path
@@ -51,7 +52,7 @@ def find_files(
     data_dir: a folder that holds both.
     train: path of the training split.
     test: path of the test split.
-    dataset: one of PACKAGED, from the package aeon.
+    dataset: one of PACKAGED, from the package aeon or tslearn.
 
   Raises:
     ValueError: none of the three ways, or more than one, is given; or the files are not there. The
@@ -74,9 +75,18 @@ def find_files(
   for path in paths:
     if not path.is_file():
       raise ValueError(f"{path} is no file; give the path of a .ts, .npz, .npy or .csv file")
-  if paths.train.resolve() == paths.test.resolve():
+  if paths.train.resolve() != paths.test.resolve():
+    return paths
+  if paths.train.suffix.lower() != ".npz":
     raise ValueError(f"--train and --test are both {paths.train}; a test needs series of its own")
-  return paths
+  return Paths(paths.train, paths.train)
+
+
+def read_files(paths: Paths) -> tuple[SeriesFile, SeriesFile]:
+  """Reads the training and the test split; errors are those of `read_file` and `read_both`."""
+  if paths.train == paths.test:
+    return read_both(paths.train)
+  return read_file(paths.train), read_file(paths.test)
 
 
 def read_file(path: pathlib.Path) -> SeriesFile:
@@ -130,15 +140,21 @@ def _find_in_folder(folder: pathlib.Path) -> Paths:
 
 
 def _find_packaged(dataset: str) -> Paths:
-  """Finds a data set within aeon's package, which is not imported: that takes seconds."""
+  """Finds a data set within a package, which is not imported: that takes seconds."""
   if dataset not in PACKAGED:
     raise ValueError(f"dataset is {dataset!r}; choose one of {', '.join(PACKAGED)}")
-  spec = importlib.util.find_spec("aeon")
+  package = "tslearn" if dataset == "Trace" else "aeon"
+  spec = importlib.util.find_spec(package)
   if spec is None or not spec.submodule_search_locations:
-    raise ValueError(f"--dataset={dataset} is a part of aeon; pip install 'rc-jax[peers]'")
-  folder = pathlib.Path(spec.submodule_search_locations[0]) / "datasets" / "data" / dataset
-  paths = Paths(folder / f"{dataset}_TRAIN.ts", folder / f"{dataset}_TEST.ts")
+    raise ValueError(f"--dataset={dataset} is a part of {package}; pip install 'rc-jax[peers]'")
+  folder = pathlib.Path(spec.submodule_search_locations[0])
+  if package == "tslearn":
+    path = folder / ".cached_datasets" / f"{dataset}.npz"
+    paths = Paths(path, path)
+  else:
+    folder = folder / "datasets" / "data" / dataset
+    paths = Paths(folder / f"{dataset}_TRAIN.ts", folder / f"{dataset}_TEST.ts")
   for path in paths:
     if not path.is_file():
-      raise ValueError(f"this version of aeon has no {path.name}; give the files with --train")
+      raise ValueError(f"this version of {package} has no {path.name}; give the files with --train")
   return paths

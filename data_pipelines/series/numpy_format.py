@@ -1,5 +1,6 @@
 """NumPy's files: an `.npz` with `X`, `y` and perhaps `lengths`, or `.npy` files of these names.
 
+One `.npz` may hold both splits: `X_train`, `y_train`, `X_test`, `y_test`, and lengths likewise.
 `X` is `[N, T, F]`, or `[N, T]` for one channel. Without `lengths`, steps at the end of a series at
 which every channel is NaN are taken for padding, as tslearn and others pad.
 """
@@ -12,6 +13,7 @@ import numpy as np
 from data_pipelines.series.contents import SeriesFile, check_label
 
 _ARRAYS = ("X", "y", "lengths")
+_SPLITS = ("_train", "_test")
 
 
 def read_npz(path: pathlib.Path) -> SeriesFile:
@@ -23,21 +25,44 @@ def read_npz(path: pathlib.Path) -> SeriesFile:
   Raises:
     ValueError: it cannot be read, lacks `X` or `y`, or as `from_arrays`.
   """
+  (file,) = _read_arrays(path, ("",), "np.savez(path, X=X, y=y)")
+  return file
+
+
+def read_both(path: pathlib.Path) -> tuple[SeriesFile, SeriesFile]:
+  """Reads an `.npz` file that holds the training and the test split.
+
+  Args:
+    path: of the file.
+
+  Raises:
+    ValueError: it cannot be read, lacks `X_train`, `y_train`, `X_test` or `y_test`, or as
+      `from_arrays`.
+  """
+  example = "np.savez(path, X_train=X_train, y_train=y_train, X_test=X_test, y_test=y_test)"
+  train, test = _read_arrays(path, _SPLITS, f"{example}, or give a file for each split")
+  return train, test
+
+
+def _read_arrays(path: pathlib.Path, splits: tuple[str, ...], remedy: str) -> list[SeriesFile]:
+  """Reads `X`, `y` and perhaps `lengths` with each of the endings `splits`."""
   arrays = _load(path)
   if not isinstance(arrays, dict):
     raise ValueError(f"{path} holds one array; save X and y with np.savez")
-  for name in ("X", "y"):
+  for name in (f"{name}{split}" for split in splits for name in ("X", "y")):
     if name not in arrays:
       raise ValueError(
         f"{path} has no array {name!r} (it has {', '.join(arrays) or 'none'}); save it with "
-        "np.savez(path, X=X, y=y)"
+        f"{remedy}"
       )
-  file = from_arrays(path, *(arrays.get(name) for name in _ARRAYS))
-  others = [name for name in arrays if name not in _ARRAYS]
-  if others:
-    said = f"{path.name}: arrays that are not read: {', '.join(others)}"
-    file = file._replace(notes=(*file.notes, said))
-  return file
+  files = []
+  for split in splits:
+    named = pathlib.Path(f"{path} ({split[1:]})") if split else path  # in messages
+    files.append(from_arrays(named, *(arrays.pop(f"{name}{split}", None) for name in _ARRAYS)))
+  if arrays:
+    said = f"{path.name}: arrays that are not read: {', '.join(arrays)}"
+    files[0] = files[0]._replace(notes=(*files[0].notes, said))
+  return files
 
 
 def read_npy(path: pathlib.Path) -> SeriesFile:
@@ -144,6 +169,7 @@ def _load(path: pathlib.Path) -> Any:
   Pickled objects are refused, since reading them runs their code.
   """
   reading = ""
+  known = {f"{name}{split}" for name in _ARRAYS for split in ("", *_SPLITS)}
   try:
     with open(path, "rb") as file:
       if not file.read(1):
@@ -155,7 +181,7 @@ def _load(path: pathlib.Path) -> Any:
       arrays = {}
       for name in stored.files:
         reading = f" array {name!r}"
-        arrays[name] = stored[name] if name in _ARRAYS else None
+        arrays[name] = stored[name] if name in known else None
         if isinstance(arrays[name], bytes):
           raise ValueError("it is no array of NumPy")
       return arrays

@@ -8,7 +8,7 @@ import numpy as np
 from data_pipelines.batches import Split, Splits
 from data_pipelines.series.contents import SeriesFile
 from data_pipelines.series.holdout import hold_out
-from data_pipelines.series.locate import Paths, read_file
+from data_pipelines.series.locate import Paths, read_files
 from data_pipelines.series.missing import Filled, fill_missing
 
 
@@ -59,7 +59,7 @@ def load(paths: Paths, *, missing: str = "hold", validation_share: float = 0.2) 
   """
   if not 0 <= validation_share <= 0.5:
     raise ValueError(f"--validation_share is {validation_share}; it has to lie in 0..0.5")
-  train, test = (read_file(path) for path in paths)
+  train, test = read_files(paths)
   _check_pair(train, test)
   class_names = _name_classes(train, test)
   labels = [np.array([class_names.index(label) for label in f.labels]) for f in (train, test)]

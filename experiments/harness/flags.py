@@ -144,7 +144,7 @@ flags.DEFINE_string(
   "dataset",
   None,
   "temporal_mnist: mnist (default) or digits. speech: speech_commands (default), folder or "
-  "synthetic. series: a set that the package aeon brings, as JapaneseVowels.",
+  "synthetic. series: a set that the packages aeon and tslearn bring, as JapaneseVowels.",
 )
 flags.DEFINE_string("data_dir", None, "Folder of the data set.")
 flags.DEFINE_bool(

@@ -6,7 +6,7 @@ from data_pipelines.series import PACKAGED
 
 Flags = dict[str, str]
 
-# A set that aeon brings is one of `experiments.series`, which takes anyone's files by its flags.
+# A set of PACKAGED is one of `experiments.series`, which takes anyone's files by its flags.
 DATASETS = ("two_sequence", "spotting", "temporal_mnist", "speech", "series", *PACKAGED)
 PATIENCE = (2, 3, 5)  # steps in a row that are tried
 SEARCH_SEED = 1000  # of the trials: no reported seed has been searched on

@@ -113,7 +113,7 @@ def test_aeons_reader_reads_the_same(tmp_path):
       np.testing.assert_array_equal(np.asarray(a).T, b)
 
 
-@pytest.mark.parametrize("name", series.PACKAGED)
+@pytest.mark.parametrize("name", [name for name in series.PACKAGED if name != "Trace"])
 def test_the_sets_that_aeon_brings_are_read_as_aeon_reads_them(name):
   pytest.importorskip("aeon")
   from aeon.datasets import load_from_ts_file
@@ -124,3 +124,30 @@ def test_the_sets_that_aeon_brings_are_read_as_aeon_reads_them(name):
     assert list(labels) == [label.lower() for label in ours.labels]  # aeon's are in lower case
     for a, b in zip(theirs, ours.values, strict=True):
       np.testing.assert_array_equal(np.asarray(a).T, b)
+
+
+def test_trace_is_read_as_tslearn_reads_it():
+  pytest.importorskip("tslearn")
+  from tslearn.datasets import CachedDatasets
+
+  X_train, y_train, X_test, y_test = CachedDatasets().load_dataset("Trace")
+  for (X, y), ours in zip(
+    ((X_train, y_train), (X_test, y_test)),
+    series.read_files(series.find_files(dataset="Trace")),
+    strict=True,
+  ):
+    np.testing.assert_array_equal(np.stack(ours.values), X)
+    assert ours.labels == tuple(map(str, y))
+
+
+def test_one_file_holds_both_splits(tmp_path):
+  path = tmp_path / "a.npz"
+  X = np.arange(24.0).reshape(4, 3, 2)
+  np.savez(path, X_train=X, y_train=list("abab"), X_test=X[:2, :2], y_test=list("ba"),
+           lengths_train=[3, 2, 1, 3])  # fmt: skip
+  train, test = series.read_files(series.find_files(train=str(path), test=str(path)))
+  assert train.labels == tuple("abab") and test.labels == tuple("ba")
+  assert [len(rows) for rows in train.values] == [3, 2, 1, 3]
+  np.testing.assert_array_equal(train.values[1], X[1, :2])
+  np.testing.assert_array_equal(np.stack(test.values), X[:2, :2])
+  assert str(test.path) == f"{path} (test)"

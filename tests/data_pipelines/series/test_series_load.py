@@ -253,6 +253,8 @@ def test_what_was_looked_for_is_said(tmp_path):
     tmp_path / "b_TRAIN.ts", tmp_path / "b_TEST.ts"
   )  # fmt: skip
   write_npz(tmp_path / "test.npz", *good)
+  both = series.find_files(train=str(tmp_path / "test.npz"), test=str(tmp_path / "test.npz"))
+  refuses("test.npz has no array 'X_train' (it has X, y, lengths); save it", series.load, both)
   find("has series in several formats (b_TRAIN.ts, test.npz)", data_dir=str(tmp_path))
   (tmp_path / "test.npz").unlink()
   write_ts(tmp_path / "c_TEST.ts", *good)
@@ -265,3 +267,5 @@ def test_aeon_that_is_absent_is_named(monkeypatch):
   monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
   refuses("--dataset=GunPoint is a part of aeon; pip install 'rc-jax[peers]'",
           series.find_files, dataset="GunPoint")  # fmt: skip
+  refuses("--dataset=Trace is a part of tslearn; pip install 'rc-jax[peers]'",
+          series.find_files, dataset="Trace")  # fmt: skip
