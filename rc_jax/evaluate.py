@@ -165,8 +165,12 @@ def frontier(classifier: Classifier, params: Params, batches: Batches, theta: An
   ]
   right, step, seen, finite = concatenate_rows(parts)
   _check_finite(finite)
-  means = np.mean(right, axis=0), np.mean(step + 1.0, axis=0), np.mean(seen, axis=0, dtype=float)
-  return Frontier(theta, *means)
+  return Frontier(
+    theta=theta,
+    accuracy=np.mean(right, axis=0),
+    mean_spike_step=np.mean(step + 1.0, axis=0),
+    earliness=np.mean(seen, axis=0, dtype=np.float64),
+  )
 
 
 def accuracy_at_step(classifier: Classifier, params: Params, batches: Batches) -> np.ndarray:

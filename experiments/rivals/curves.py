@@ -95,8 +95,9 @@ def _choose_thetas(validation: Sequence[Batch], classes: int) -> np.ndarray:
 def _learn(task: Task, recorded: dict[str, Recorded]) -> dict[str, Any]:
   """The curve of one threshold a step, learnt on validation for each cost."""
   points: dict[str, list[tuple[float, float]]] = {"validation": [], "test": []}
-  for cost in COSTS / recorded["validation"][1][0].inputs.shape[1]:
-    theta = learn_thresholds(recorded["validation"][1], float(cost))
+  validation = recorded["validation"][1]
+  for cost in COSTS / validation[0].inputs.shape[1]:
+    theta = learn_thresholds(validation, float(cost))
     for split, (reader, batches) in recorded.items():
       result = evaluate(reader, (), batches, theta)
       lengths = np.concatenate([batch.lengths for batch in batches])
