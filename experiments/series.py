@@ -84,8 +84,7 @@ def setup(settings: Settings) -> Task:
     raise ValueError(
       "--choose=best needs series held out; give --choose=last or a --validation_share"
     )
-  paths = series.find_files(**{k: given[k] for k in ("data_dir", "train", "test", "dataset")})
-  data = series.load(paths, missing=given["missing"], validation_share=share)
+  data = series.load(find_files(settings), missing=given["missing"], validation_share=share)
   classes = len(data.class_names)
   sizes = {"units": settings.units, "num_classes": classes, "layers": given["layers"]}
   task = stored(
@@ -109,6 +108,16 @@ def setup(settings: Settings) -> Task:
   every = -(-UPDATES // per_epoch) * per_epoch
   saved = {name: values.tolist() for name, values in data.statistics._asdict().items()}
   return task._replace(measure=measure, saved=saved, notes=data.notes, evaluate_every=every)
+
+
+def find_files(settings: Settings) -> series.Paths:
+  """Finds the files that the flags name.
+
+  Raises:
+    ValueError: as `data_pipelines.series.find_files`.
+  """
+  names = ("data_dir", "train", "test", "dataset")
+  return series.find_files(**{name: settings.flags[name] for name in names})
 
 
 def _measure_earliness(

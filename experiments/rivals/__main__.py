@@ -23,8 +23,9 @@ import sys
 
 from experiments.harness.flags import guard, keep_compiled
 from experiments.rivals import page
-from experiments.rivals.records import DATASETS, MOST_TRIALS, TRAININGS
+from experiments.rivals.records import DATASETS, MOST_TRIALS, TRAININGS, experiment_of
 from experiments.rivals.train import make_base, train
+from experiments.series import find_files
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,6 +43,9 @@ def main(argv: list[str] | None = None) -> int:
   given = _parse(argv)
   smoke, own = given.budget == "smoke", shlex.split(given.flags)
   bases = {name: make_base(name, own, smoke=smoke) for name in given.dataset}  # all errors first
+  for name, base in bases.items():
+    if given.seeds and experiment_of(name) == "series":
+      find_files(base)
   # One objective of all data sets after the other, so that a stop leaves a comparison.
   for training in given.objectives if given.seeds else ():
     for dataset, base in bases.items():

@@ -55,6 +55,8 @@ def make_base(dataset: str, given: Sequence[str], *, smoke: bool) -> Settings:
         f"{text!r} in --flags is no flag of experiments.{experiment.name}; give --name=value"
       )
     values[name] = FLAGS[name].parser.parse(value)
+  if experiment.name != dataset and values["dataset"] != dataset:
+    raise ValueError(f"--flags has --dataset, but {dataset} is one; leave it out")
   return make_settings(experiment, values, defaults)
 
 

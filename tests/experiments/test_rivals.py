@@ -86,6 +86,10 @@ def test_bad_flags_of_the_binary(tmp_path):
   ):
     with pytest.raises(ValueError, match=message):
       main([*given, f"--flags={flags}"])
+  with pytest.raises(ValueError, match="--flags has --dataset, but GunPoint is one; leave it out"):
+    make_base("GunPoint", ["--dataset=Trace"], smoke=False)
+  with pytest.raises(ValueError, match="the data is named in one of three ways"):
+    main(["--dataset=spotting,series", f"--workdir={tmp_path / 'none'}"])
   assert not (tmp_path / "none").exists()
 
 
