@@ -76,10 +76,11 @@ lock: $(VENV)/ready ## resolve setup.cfg anew for every supported Python
 	  --output-file requirements.lock setup.cfg
 
 # A failed installation leaves the marker old or missing, so that the next `make` tries again.
-# Python compiles a module where it is first imported: a twentieth of those that are installed.
+# The lock has all that is needed, so nothing is resolved; and Python compiles a module where it is
+# first imported, a twentieth of those that are installed.
 $(VENV)/ready: requirements.lock setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --no-compile --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-compile --requirement requirements.lock
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@
 
