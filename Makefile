@@ -82,6 +82,7 @@ $(VENV)/ready: requirements.lock setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --no-deps --no-compile --requirement requirements.lock
 	$(BIN)/pip install --quiet --no-deps --editable .
+	$(BIN)/pip check --quiet
 	touch $@
 
 clean: ## remove environments and caches, keep runs

@@ -169,7 +169,7 @@ def frontier(classifier: Classifier, params: Params, batches: Batches, theta: An
     theta=theta,
     accuracy=np.mean(right, axis=0),
     mean_spike_step=np.mean(step + 1.0, axis=0),
-    earliness=np.mean(seen, axis=0),
+    earliness=np.mean(seen.astype(np.float64), axis=0),
   )
 
 

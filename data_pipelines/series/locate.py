@@ -46,7 +46,7 @@ def find_files(
   test: str | None = None,
   dataset: str | None = None,
 ) -> Paths:
-  """Finds the two files that the arguments name.
+  """Finds the files that the arguments name.
 
   Args:
     data_dir: a folder that holds both.
@@ -85,6 +85,7 @@ def find_files(
 def read_files(paths: Paths) -> tuple[SeriesFile, SeriesFile]:
   """Reads the training and the test split; errors are those of `read_file` and `read_both`."""
   if paths.train == paths.test:
+    _check_name(paths.train)
     return read_both(paths.train)
   return read_file(paths.train), read_file(paths.test)
 
@@ -98,11 +99,15 @@ def read_file(path: pathlib.Path) -> SeriesFile:
   Raises:
     ValueError: another ending, a name that is no text, or as the reader of the format.
   """
-  if has_control_characters(str(path)):
-    raise ValueError(f"the name {str(path)!r} cannot be printed; rename it")
+  _check_name(path)
   if path.suffix.lower() not in READERS:
     raise ValueError(f"{path} ends in {path.suffix!r}; give a file in {', '.join(READERS)}")
   return READERS[path.suffix.lower()](path)
+
+
+def _check_name(path: pathlib.Path) -> None:
+  if has_control_characters(str(path)):
+    raise ValueError(f"the name {str(path)!r} cannot be printed; rename it")
 
 
 def _find_in_folder(folder: pathlib.Path) -> Paths:

@@ -6,6 +6,7 @@ which every channel is NaN are taken for padding, as tslearn and others pad.
 """
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,11 +47,13 @@ def read_both(path: pathlib.Path) -> tuple[SeriesFile, SeriesFile]:
 
 def _read_arrays(path: pathlib.Path, splits: tuple[str, ...], remedy: str) -> list[SeriesFile]:
   """Reads `X`, `y` and perhaps `lengths` with each of the endings `splits`."""
-  arrays = _load(path)
+  arrays = _load(path, [f"{name}{split}" for name in _ARRAYS for split in splits])
   if not isinstance(arrays, dict):
-    raise ValueError(f"{path} holds one array; save X and y with np.savez")
+    raise ValueError(f"{path} holds one array; save it with {remedy}")
   for name in (f"{name}{split}" for split in splits for name in ("X", "y")):
     if name not in arrays:
+      if name == "X" and "X_train" in arrays:
+        remedy += ", or name it by both --train and --test"
       raise ValueError(
         f"{path} has no array {name!r} (it has {', '.join(arrays) or 'none'}); save it with "
         f"{remedy}"
@@ -82,7 +85,7 @@ def read_npy(path: pathlib.Path) -> SeriesFile:
   beside = lambda name: path.with_name(name + path.name[1:])
   lengths = beside("lengths")
   paths = [path, beside("y"), *([lengths] if lengths.exists() else [])]
-  arrays = [_load(one) for one in paths]
+  arrays = [_load(one, ()) for one in paths]
   for one, array in zip(paths, arrays, strict=True):
     if isinstance(array, dict):
       raise ValueError(f"{one} is an .npz under another name; give it that ending")
@@ -163,13 +166,12 @@ def _to_text(label: Any, where: str) -> str:
   return text
 
 
-def _load(path: pathlib.Path) -> Any:
-  """Loads an array, or the arrays of an `.npz` by name.
+def _load(path: pathlib.Path, names: Sequence[str]) -> Any:
+  """Loads an array, or the arrays of an `.npz` by name; of those not among `names`, None.
 
   Pickled objects are refused, since reading them runs their code.
   """
   reading = ""
-  known = {f"{name}{split}" for name in _ARRAYS for split in ("", *_SPLITS)}
   try:
     with open(path, "rb") as file:
       if not file.read(1):
@@ -181,7 +183,7 @@ def _load(path: pathlib.Path) -> Any:
       arrays = {}
       for name in stored.files:
         reading = f" array {name!r}"
-        arrays[name] = stored[name] if name in known else None
+        arrays[name] = stored[name] if name in names else None
         if isinstance(arrays[name], bytes):
           raise ValueError("it is no array of NumPy")
       return arrays

@@ -90,7 +90,7 @@ class Workdir:
   ) -> dict[str, Any] | None:
     """Raises ValueError if the folder holds another run than `config`'s; returns its config."""
     self.notes.clear()
-    old = self.read_config()
+    old = read_config(self.path)
     if old is not None:
       _refuse_other(path, old, config, flag_defaults)
       self._compare_data(path, old, config)
@@ -100,26 +100,10 @@ class Workdir:
       )
     return old
 
-  def read_config(self) -> dict[str, Any] | None:
-    """The config of the run that the folder holds, or None.
-
-    Raises:
-      ValueError: the file is damaged.
-    """
-    path = self.path / "config.json"
-    if not path.exists():
-      return None
-    config = read_json(path, "put a copy in its place, or choose another --workdir")
-    if not isinstance(config.get("flags"), dict):
-      raise ValueError(
-        f"{path} is damaged: it has no flags; put a copy in its place, or choose another --workdir"
-      )
-    return config
-
   def add_notes(self, notes: Sequence[str]) -> None:
     """Keeps more lines beside the circumstances of this start, and shows them to the user."""
     self.notes += notes
-    if notes and (config := self.read_config()):
+    if notes and (config := read_config(self.path)):
       self._config = config
       config["starts"][-1]["notes"] += notes
       with self.naming_failure():
@@ -207,6 +191,23 @@ def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
       if isinstance(line, dict) and isinstance(line.get("step"), int):
         lines.append(line)
   return lines
+
+
+def read_config(folder: pathlib.Path) -> dict[str, Any] | None:
+  """Returns the config of the run that a folder holds, or None.
+
+  Raises:
+    ValueError: the file is damaged.
+  """
+  path = folder / "config.json"
+  if not path.exists():
+    return None
+  config = read_json(path, "put a copy in its place, or choose another --workdir")
+  if not isinstance(config.get("flags"), dict):
+    raise ValueError(
+      f"{path} is damaged: it has no flags; put a copy in its place, or choose another --workdir"
+    )
+  return config
 
 
 def read_result(path: pathlib.Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from experiments.harness.flags import FLAGS, read_defaults
 from experiments.harness.run import run_together
 from experiments.harness.settings import FREE_FLAGS, Settings, make_settings
 from experiments.harness.task import Task
-from experiments.harness.workdir import LENGTHS, read_json, read_result, to_plain
+from experiments.harness.workdir import LENGTHS, read_config, read_result, to_plain
 from experiments.registry import load_binary
 from experiments.rivals.curves import read_curves
 from experiments.rivals.records import (
@@ -23,6 +23,9 @@ from experiments.rivals.records import (
 )
 from rc_jax import Evaluation
 from rc_jax.types import Params
+
+# Flags that change no number of a run that has ended.
+INDIFFERENT = set(FREE_FLAGS) - LENGTHS - {"num_test", "choose"}
 
 
 def make_base(dataset: str, given: Sequence[str], *, smoke: bool) -> Settings:
@@ -45,6 +48,8 @@ def make_base(dataset: str, given: Sequence[str], *, smoke: bool) -> Settings:
     for name, text in SMOKE.items():
       if name not in left_out:
         values[name] = FLAGS[name].parser.parse(text)
+    if experiment.name == "series":
+      values["epochs"] = 1.0  # of some dozen series, less is no update
     values["dataset"] = SMOKE_DATA.get(dataset)
   if experiment.name != dataset:
     values["dataset"] = dataset
@@ -55,9 +60,21 @@ def make_base(dataset: str, given: Sequence[str], *, smoke: bool) -> Settings:
         f"{text!r} in --flags is no flag of experiments.{experiment.name}; give --name=value"
       )
     values[name] = FLAGS[name].parser.parse(value)
-  if experiment.name != dataset and values["dataset"] != dataset:
-    raise ValueError(f"--flags has --dataset, but {dataset} is one; leave it out")
+  if experiment.name != dataset:
+    _refuse_other_data(dataset, values)
+  if values.get("validation_share") == 0:
+    raise ValueError("--validation_share is 0, but validation is what is chosen on; give more")
   return make_settings(experiment, values, defaults)
+
+
+def _refuse_other_data(dataset: str, values: dict[str, Any]) -> None:
+  given = [name for name in ("data_dir", "train", "test") if values[name] is not None]
+  given += ["dataset"] if values["dataset"] != dataset else []
+  if given:
+    raise ValueError(
+      f"--flags has --{given[0]}, but {dataset} is data of its own; leave it out, or compare "
+      "--dataset=series alone"
+    )
 
 
 def change(base: Settings, candidate: Flags, **more: Any) -> Settings:
@@ -138,14 +155,16 @@ def _run(dataset: str, training: str, members: list[Settings]) -> int:
 
 
 def _is_done(own: Settings) -> bool:
-  """Whether a run has ended that had these flags; of another, `run_together` says what differs."""
+  """Whether a run has ended that had these flags; of another, `run_together` says what differs.
+
+  Whether its files of data have changed since is not looked at.
+  """
   folder = pathlib.Path(own.workdir)
-  if not (folder / "result.json").exists():
+  config = read_config(folder)
+  if config is None or not (folder / "result.json").exists():
     return False
-  config = read_json(folder / "config.json", "put a copy in its place, or choose another --workdir")
   had, wanted = to_plain(own.flag_defaults) | config["flags"], to_plain(own.flags)
-  free = set(FREE_FLAGS) - LENGTHS
-  return all(had.get(name) == value for name, value in wanted.items() if name not in free)
+  return all(had.get(name) == value for name, value in wanted.items() if name not in INDIFFERENT)
 
 
 def _add_curves(task: Task, settings: Settings, readings: Sequence[str]) -> Task:

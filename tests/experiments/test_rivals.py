@@ -5,6 +5,7 @@ import pathlib
 import re
 import shutil
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from series_files import write_ts
@@ -14,7 +15,7 @@ from data_pipelines.series import PACKAGED
 from experiments.harness import figures
 from experiments.harness.objectives import NAMES, make_objective
 from experiments.reproduce.results import Done
-from experiments.rivals import page
+from experiments.rivals import page, train
 from experiments.rivals.__main__ import main
 from experiments.rivals.curves import Curve, find_time, measure_area, read_at
 from experiments.rivals.methods import Method
@@ -86,11 +87,41 @@ def test_bad_flags_of_the_binary(tmp_path):
   ):
     with pytest.raises(ValueError, match=message):
       main([*given, f"--flags={flags}"])
-  with pytest.raises(ValueError, match="--flags has --dataset, but GunPoint is one; leave it out"):
-    make_base("GunPoint", ["--dataset=Trace"], smoke=False)
+  for dataset, flag, message in (
+    ("GunPoint", "--dataset=Trace", "--flags has --dataset, but GunPoint is data of its own"),
+    ("GunPoint", "--data_dir=here", "--flags has --data_dir, but GunPoint is data of its own"),
+    ("series", "--validation_share=0", "--validation_share is 0, but validation is what is chosen"),
+  ):
+    with pytest.raises(ValueError, match=message):
+      make_base(dataset, [flag], smoke=False)
   with pytest.raises(ValueError, match="the data is named in one of three ways"):
     main(["--dataset=spotting,series", f"--workdir={tmp_path / 'none'}"])
   assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+  "change_flags, done",
+  [
+    ({}, True),
+    ({"epochs": 200}, True),  # a float there
+    ({"weight_decay": 0.1}, False),
+    ({"samples_per_step": 3}, False),
+    ({"data_dir": "elsewhere"}, False),
+    ({"num_test": 7}, False),
+    ({"choose": "best"}, False),
+    ({"epochs": 3}, False),
+    ({"progress": True, "engine": "full", "workdir": "moved"}, True),
+  ],
+)
+def test_a_run_of_other_flags_is_not_done(change_flags, done, tmp_path):
+  own = make_base("series", ["--data_dir=here"], smoke=False).replace(workdir=str(tmp_path))
+  assert not train._is_done(own)
+  had = json.loads(json.dumps(own.flags | change_flags)) | {"a_flag_of_later": 1}
+  del had["missing"]  # as before there was this flag
+  (tmp_path / "config.json").write_text(json.dumps({"flags": had}))
+  assert not train._is_done(own)
+  (tmp_path / "result.json").write_text("{}")
+  assert train._is_done(own) == done
 
 
 def write_run(folder, curves, seconds=10.0, objective="rc"):
@@ -121,8 +152,8 @@ def write_run(folder, curves, seconds=10.0, objective="rc"):
 
 
 def test_the_page_by_hand(tmp_path):
-  """Two seeds of rank coding at .9 and .7 all the time, one of the stop head, two data sets."""
-  for dataset in ("spotting", "speech"):
+  """Two seeds of rank coding at .9 and .7 all the time, one of the stop head, five data sets."""
+  for dataset in ("spotting", "speech", "series", "GunPoint", "Trace"):
     for seed, accuracy in ((0, 0.9), (1, 0.7)):
       flat = ([0.0, 1.0], [accuracy, accuracy])
       write_run(tmp_path / dataset / "rc" / str(seed), {"theta": flat, "thresholds": flat})
@@ -130,13 +161,14 @@ def test_the_page_by_hand(tmp_path):
     write_run(tmp_path / dataset / "stop_head" / "0", {"theta": late}, objective="stop_head:0.8")
   text = page.write(tmp_path)
   assert text == (tmp_path / "rivals.md").read_text()
-  assert text.count("## ") == 2 and "6,400 training examples, 100 test" in text
+  assert text.count("## ") == 5 and "6,400 training examples, 100 test" in text
   mean = "| rank coding | 80.00 ± 14.14 % | 80.00 ± 14.14 % | 80.00 ± 14.14 % | 80.00 ± 14.14 % "
   assert mean in text
   # Half of the time a guess, half of it .6; 95 % of .8 is out of reach.
   assert "| stop head | 55.0" in text
   assert "| 50.00 % | 60.00 % | 60.00 % | not reached | 50 % | 10 | 1 | objective stop_head" in text
-  assert (tmp_path / "figures" / "rivals.png").stat().st_size > 10_000
+  height, width = plt.imread(tmp_path / "figures" / "rivals.png").shape[:2]
+  assert height / width == pytest.approx(2 / 4, abs=0.05)  # two rows of four
 
 
 def test_kept_runs_give_the_page_that_is_reported(tmp_path):

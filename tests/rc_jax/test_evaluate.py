@@ -289,6 +289,16 @@ def test_frontier_equals_the_oracle_at_every_theta(sizes):
   assert len(set(result.accuracy)) > 2
 
 
+def test_earliness_is_exact_for_many_rows():
+  rows, steps = 20_000, 10
+  zeros = np.zeros(rows, np.int32)
+  data = rc_jax.Batch(np.zeros((rows, steps, C), np.float32), zeros, zeros + steps)
+  result = rc_jax.frontier(READER, PARAMS, data, 1 / C + 1e-3)
+  assert result.earliness == pytest.approx(1.0, rel=1e-12)
+  data.inputs[:, 0, 0] = 20.0
+  assert rc_jax.frontier(READER, PARAMS, data, 0.9).earliness == pytest.approx(0.1, rel=1e-7)
+
+
 def test_frontier_equals_evaluate():
   result = rc_jax.frontier(READER, PARAMS, [DATA], THETAS)
   for theta, accuracy, step, _ in zip(*result, strict=True):

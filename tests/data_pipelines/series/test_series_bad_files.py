@@ -150,6 +150,7 @@ X, Y = np.zeros((3, 4, 2)), np.array([0, 1, 0])
 RAGGED = np.array([[1, 2], [3]], dtype=object)
 ARRAYS = {
   "no_y": (dict(X=X), "has no array 'y' (it has X); save it"),
+  "both": (dict(X_train=X, y_train=Y), "y=y), or name it by both --train and --test"),
   "objects": (dict(X=RAGGED, y=Y), "array 'X' holds objects, or is no file of NumPy"),
   "object_labels": (dict(X=X, y=np.array(["a", 1, None], object)), "array 'y' holds objects"),
   "text": (dict(X=np.array([["1"]]), y=Y[:1]), "X is <U1[1, 1]; give numbers of shape [N, T, F]"),

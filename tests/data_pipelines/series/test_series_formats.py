@@ -151,3 +151,11 @@ def test_one_file_holds_both_splits(tmp_path):
   np.testing.assert_array_equal(train.values[1], X[1, :2])
   np.testing.assert_array_equal(np.stack(test.values), X[:2, :2])
   assert str(test.path) == f"{path} (test)"
+  upper, link = tmp_path / "b.NPZ", tmp_path / "link.npz"
+  path.rename(upper)
+  link.symlink_to(upper)
+  again = series.read_files(series.find_files(train=str(upper), test=str(link)))
+  np.testing.assert_array_equal(again[1].values[1], test.values[1])
+  np.savez(path, X=X, y=list("abab"), X_test=np.array([None]))
+  (note,) = series.read_file(path).notes
+  assert note == "a.npz: arrays that are not read: X_test"

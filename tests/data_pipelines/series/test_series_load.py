@@ -255,6 +255,8 @@ def test_what_was_looked_for_is_said(tmp_path):
   write_npz(tmp_path / "test.npz", *good)
   both = series.find_files(train=str(tmp_path / "test.npz"), test=str(tmp_path / "test.npz"))
   refuses("test.npz has no array 'X_train' (it has X, y, lengths); save it", series.load, both)
+  unseen = tmp_path / "\x01.npz"
+  refuses("cannot be printed; rename it", series.load, series.Paths(unseen, unseen))
   find("has series in several formats (b_TRAIN.ts, test.npz)", data_dir=str(tmp_path))
   (tmp_path / "test.npz").unlink()
   write_ts(tmp_path / "c_TEST.ts", *good)
