@@ -24,7 +24,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from data_pipelines.series import PACKAGED
+from data_pipelines.series import PACKAGED, find_files, read_files
 from deploy import load_run
 from experiments.harness.tables import format_table
 from rc_jax import make_stream
@@ -44,10 +44,9 @@ def load_arrays(name: str) -> dict[str, Arrays]:
     name: one of SETS. Of those whose series differ in length aeon has versions of one length.
   """
   if name == "Trace":
-    from tslearn.datasets import CachedDatasets
-
-    X_train, y_train, X_test, y_test = CachedDatasets().load_dataset(name)
-    return {"train": {"X": X_train, "y": y_train}, "test": {"X": X_test, "y": y_test}}
+    files = read_files(find_files(dataset=name))
+    both = [{"X": np.stack(file.values), "y": np.array(file.labels)} for file in files]
+    return dict(zip(("train", "test"), both, strict=True))
   from aeon.datasets import load_classification
 
   splits = {}

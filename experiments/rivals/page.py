@@ -13,7 +13,7 @@ from experiments.rivals.curves import Curve, find_time, measure_area, read_at
 from experiments.rivals.methods import Method, find_optimum, read_methods
 from experiments.rivals.records import DATASETS
 
-TIMES = (0.25, 0.5, 0.75)
+TIMES = (0.25, 0.5, 0.75, 1)
 COLUMNS = (
   *("objective", "area", *(f"at {time:.0%}" for time in TIMES), "time to 95 % of the best"),
   *("computed in training", "training, s", "seeds", "values"),

@@ -166,7 +166,10 @@ def test_the_page_by_hand(tmp_path):
   assert mean in text
   # Half of the time a guess, half of it .6; 95 % of .8 is out of reach.
   assert "| stop head | 55.0" in text
-  assert "| 50.00 % | 60.00 % | 60.00 % | not reached | 50 % | 10 | 1 | objective stop_head" in text
+  read = (
+    "| 50.00 % | 60.00 % | 60.00 % | 60.00 % | not reached | 50 % | 10 | 1 | objective stop_head"
+  )
+  assert read in text
   height, width = plt.imread(tmp_path / "figures" / "rivals.png").shape[:2]
   assert height / width == pytest.approx(2 / 4, abs=0.05)  # two rows of four
 
