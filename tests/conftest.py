@@ -8,9 +8,10 @@ from importlib.metadata import version
 
 # Compiling takes most of the time: each program once, for subprocesses too; the least of them are
 # sooner compiled than read.
+LEAST_SECONDS = 0.1
 COMPILED = tempfile.TemporaryDirectory(prefix="rc_jax_tests_")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", COMPILED.name)
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", str(LEAST_SECONDS))
 # Read once, when JAX starts; XLA ends the process if it does not know one.
 FLAGS = [os.environ.get("XLA_FLAGS", "")]
 if "xla_force_host_platform_device_count" not in FLAGS[0]:
@@ -45,17 +46,25 @@ def less_compiling(request, monkeypatch):
   """Programs run for moments, so that optimizing them takes longer than it gives.
 
   Without it the engine's tests take half as long again. The tests of benchmarks compile as users
-  do, and compare both engines that way.
+  do, and compare both engines that way. Those of `rc_jax` make few programs twice, so that to keep
+  them takes longer than it gives.
   """
-  is_small = "benchmarks" not in request.path.parts
-  monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(is_small).lower())
-  jax.config.update("jax_disable_most_optimizations", is_small)
+  room = room_of(request)
+  monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(room != "benchmarks").lower())
+  jax.config.update("jax_disable_most_optimizations", room != "benchmarks")
+  least = 10 if room == "rc_jax" else LEAST_SECONDS
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
+
+
+def room_of(request):
+  """The folder of tests that a test is in."""
+  return request.path.relative_to(pathlib.Path(__file__).parent).parts[0]
 
 
 @pytest.fixture(autouse=True)
 def strict_dtypes(request):
   """No implicit promotion of types, but in whole trainings: optax's Adam relies on it."""
-  mode = "standard" if "experiments" in request.path.parts else "strict"
+  mode = "standard" if room_of(request) == "experiments" else "strict"
   with jax.numpy_dtype_promotion(mode):
     yield
 

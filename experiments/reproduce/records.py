@@ -7,7 +7,7 @@ from experiments.reproduce.measures import Ceiling, Measure, at_mean_step
 PARTS = ("spotting", "two_sequence", "mnist", "speech")
 GENERATED = PARTS[:2]  # small networks, whose data needs no memory: their seeds train together
 SHARE, POINTS, STEPS = "{0:.2%}", "{1:.2f} points", "{0:.2f}"  # of a value and its hundredfold
-FEW = "--batch_size=32"  # of smoke runs: early exit compiles a loop for every 8 rows
+FEW = "--batch_size=16"  # of smoke runs: early exit compiles a loop for every 8 rows
 EOS = "--objective=eos"
 REGULAR = ("--weight_decay=0.01", "--schedule=cosine", "--average=0.999")
 

@@ -20,7 +20,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, capsys):
   """
   module, given = BINARIES["temporal_mnist"]
   given = given | dict(epochs="3", average="0.9", schedule="cosine", weight_decay="0.01")
-  given["batch_size"] = "128"
+  given |= {"batch_size": "128", "widths": "2"}
   assert run(module, tmp_path / "whole", **given) == 0
 
   record = loop._record_metrics
