@@ -135,7 +135,7 @@ def check_engines(sizes: Sizes) -> Cells:
 
 
 def time_full_scan(sizes: Sizes) -> Cells:
-  """The full scan with `decode` apart or in the step, then with several steps an iteration."""
+  """The full scan with `decode` apart or found in the step; several steps an iteration."""
 
   def measure_decode(shape: Shape) -> Row:
     joined = jax.value_and_grad(make_loss(join_decode(make_forced(shape)), "full"), has_aux=True)

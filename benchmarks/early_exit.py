@@ -9,11 +9,10 @@ each once untimed and once timed; a time is the median of the repeats, a ratio t
 of the rounds. Memory is what the compiled program holds beside its arguments and results. For a
 really trained network see benchmarks.trained.
 
-Contenders: `early_exit`; `full`, the masked full scan with `encode` over all steps at once;
-`in_step`, the same with `encode` in the step; `slowest`, which stops at the slowest row of a batch;
-`four` and `twelve`, early exit with so many widths in a gradient; `own`, early exit of an LSTM as a
-user may write it; `every_step` and `until_spike`, early exit of losses at every step, and at every
-step up to the spike.
+Contenders: `early_exit`; `full`, the masked full scan; `slowest`, which stops at the slowest row of
+a batch; `four` and `twelve`, early exit with so many widths in a gradient; `own`, early exit of an
+LSTM as a user may write it, all in one function; `every_step` and `until_spike`, early exit of
+losses at every step, and at every step up to the spike.
 """
 
 import argparse
@@ -37,17 +36,12 @@ LOSSES = {
   "every_step": objectives.every_step(),
   "until_spike": objectives.until_spike(objectives.every_step()),
 }
-CONTENDERS = ("full", "early_exit", "in_step", "slowest", "four", "twelve", "own", *LOSSES)
+CONTENDERS = ("full", "early_exit", "slowest", "four", "twelve", "own", *LOSSES)
 
 
 def compile_contender(name: str, shape: Shape, kind: str, arguments: tuple) -> Any:
   """The compiled function of `(params, xs, labels)`."""
-  classifier = apart = forced(shape.classifier())
-  if name == "in_step":
-    inside = lambda p, c, x: apart.step(p, c, apart.encode(p, x))
-    classifier = apart._replace(step=inside, encode=identity)
-  if name == "own":
-    classifier = forced(make_own_lstm(shape))
+  classifier = forced(make_own_lstm(shape) if name == "own" else shape.classifier())
   engines: dict[str, Engine] = {
     "early_exit": "early_exit",
     "own": "early_exit",
@@ -63,17 +57,17 @@ def compile_contender(name: str, shape: Shape, kind: str, arguments: tuple) -> A
 
 
 def make_own_lstm(shape: Shape) -> Classifier:
-  """The same LSTM as a user may write it: logits from the step, and nothing marked by `keep`."""
+  """The same LSTM as a user may write it: all in one function, and nothing marked by `keep`."""
   ours = shape.classifier()
 
-  def step(params: Any, carry: Any, encoded: Any) -> Any:
+  def step(params: Any, carry: Any, x: Any) -> Any:
     c, h = carry
-    i, f, g, o = jnp.split(encoded + h @ params["recurrent"], 4)
+    i, f, g, o = jnp.split(ours.encode(params, x) + h @ params["recurrent"], 4)
     c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
     h = jax.nn.sigmoid(o) * jnp.tanh(c)
     return (c, h), ours.decode(params, {"hidden": h})
 
-  return ours._replace(step=step, decode=identity)
+  return ours._replace(step=step, encode=identity, decode=identity)
 
 
 def measure(

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rc_jax.checks import read_lengths
-from rc_jax.engine import initial_carries, run_to_spike, vary_alike
+from rc_jax.engine import initial_carries, run_to_spike, split_step, vary_alike
 from rc_jax.engines import EarlyExit, Engine, check_engine, choose_engine
 from rc_jax.rank_code import rank_code, thresholds
 from rc_jax.run_checks import check_rows, check_step
@@ -152,12 +152,16 @@ def unroll_and_count(
   if engine == "auto":
     engine = choose_engine(rows, steps)
   decode = decode or identity
+  one, x = jax.tree.map(lambda a: a[0], carry), jax.tree.map(lambda a: a[0, 0], xs)
+  encoded = jax.eval_shape(encode or identity, params, x)
+  (classes,) = check_step(step, decode, params, one, encoded).shape
+  encode, step, decode = split_step(step, encode, decode, params, one, x)
   run = _Run(step, encode, decode, params, carry, xs, theta, lengths, to_end, keeps_all)
   if engine == "full":
     code, logits = _run_every_step(run)
     return code, jnp.float32(1), logits
   options = engine if isinstance(engine, EarlyExit) else EarlyExit()
-  code, computed, logits = _run_early_exit(run, steps, options, zero_carry)
+  code, computed, logits = _run_early_exit(run, steps, classes, options, zero_carry)
   return code, computed.astype(jnp.float32) / (rows * steps), logits
 
 
@@ -181,14 +185,10 @@ class _Run(NamedTuple):
 
 
 def _run_early_exit(
-  run: _Run, steps: int, options: EarlyExit, zero_carry: bool
+  run: _Run, steps: int, classes: int, options: EarlyExit, zero_carry: bool
 ) -> tuple[RankCode, Array, Array | None]:
   """The rank code by early exit, the number of row-steps computed, and all logits or None."""
   params = run.params
-  first = jax.tree.map(lambda a: a[0], run.carry)
-  x = jax.tree.map(lambda a: a[0, 0], run.xs)
-  encoded = jax.eval_shape(run.encode or identity, params, x)
-  (classes,) = check_step(run.step, run.decode, params, first, encoded).shape
   spike, computed = run_to_spike(
     run.step,
     run.encode,

@@ -23,6 +23,9 @@ that does each part:
       the first step, differentiated afresh
       gradient of `encode`, in blocks over the log                          (encode_gradient)
 
+A step that its user wrote in one piece has been split before (`split_step`, for the full scan too):
+products that need no carry stand in `encode`, those that feed nothing back in `decode`.
+
 `early_exit` makes this a differentiable function of anything that JAX can trace; where nobody
 differentiates it, nothing is logged. A finished row that fills up a stage is computed in vain and
 its outputs are ignored. `decode` runs at every step, too, for the confidence; that needs no
@@ -48,6 +51,7 @@ from rc_jax.engine.early_exit import run_to_spike
 from rc_jax.engine.refill import read_to_spike
 from rc_jax.engine.rows import initial_carries, select_rows
 from rc_jax.engine.sharding import vary_alike
+from rc_jax.engine.split_step import split_step
 from rc_jax.engine.step_vjp import keep
 from rc_jax.engine.widths import loop_widths
 from rc_jax.engine.zero_carry import starts_at_zero
@@ -59,6 +63,7 @@ __all__ = [
   "read_to_spike",
   "run_to_spike",
   "select_rows",
+  "split_step",
   "starts_at_zero",
   "vary_alike",
 ]

@@ -2,8 +2,9 @@
 
 Each function says what it relies on, with which JAX it was first seen to work, and what would
 break. `make test-newest` runs the numerical tests on the newest JAX. No other module of this
-package imports `jax.extend`. Three, `zero_carry`, `kept_sums` and `early_exit`, walk over the
-equations of a jaxpr; the first two read names of primitives, and pass over what they do not know.
+package imports `jax.extend`. Four, `zero_carry`, `kept_sums`, `split_step` and `early_exit`, walk
+over the equations of a jaxpr; the first two read names of primitives, and pass over what they do
+not know.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ __all__ = [
   "closure_convert",
   "evaluate_equation",
   "find_leaves_of_first",
+  "inline_jits",
   "inner_jaxprs",
   "jaxpr_as_fun",
   "pull_back_with",
@@ -99,6 +101,31 @@ def find_leaves_of_first(fun: Callable, *examples: Any) -> tuple[Any, tuple[int 
   of_first = len(jax.tree.leaves(shapes[0]))
   place = {id(v): i for i, v in enumerate(closed.jaxpr.outvars[:of_first])}
   return shapes, tuple(place.get(id(v)) for v in closed.jaxpr.outvars[of_first:])
+
+
+def inline_jits(closed: ClosedJaxpr) -> ClosedJaxpr:
+  """The same jaxpr with the equations of each `jax.jit` within it in its place.
+
+  Relies on the primitive's name, "jit", and on its jaxpr being the parameter of that name (JAX
+  0.10). If the name changed, nothing would be inlined, and results stay right.
+  """
+
+  def run(closed: Any, values: Sequence[Any]) -> list[Any]:
+    known = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
+    known |= dict(zip(closed.jaxpr.invars, values, strict=True))
+    read = lambda v: v.val if isinstance(v, Literal) else known[v]
+    for equation in closed.jaxpr.eqns:
+      given = [read(v) for v in equation.invars]
+      is_jit = equation.primitive.name == "jit"
+      results = (
+        run(equation.params["jaxpr"], given) if is_jit else evaluate_equation(equation, given)
+      )
+      known |= dict(zip(equation.outvars, results, strict=True))
+    return [read(v) for v in closed.jaxpr.outvars]
+
+  if not any(equation.primitive.name == "jit" for equation in closed.jaxpr.eqns):
+    return closed
+  return jax.make_jaxpr(lambda *values: run(closed, values))(*closed.in_avals)
 
 
 def inner_jaxprs(equation: Any) -> list[Any]:

@@ -28,11 +28,10 @@ from rc_jax.engine.step_vjp import keep
 LEAST_TERMS = 16
 
 _PRODUCTS = {"dot_general", "conv_general_dilated"}
+# What moves the numbers of an array, or cuts it into parts.
+_MOVES = {"reshape", "squeeze", "transpose", "rev", "slice", "split", "copy", "expand_dims"}
 # What a product's result passes through on its way to the nonlinearity: sums and changes of shape.
-_LINEAR = {
-  *("add", "sub", "neg", "reshape", "squeeze", "transpose", "rev", "broadcast_in_dim", "slice"),
-  *("split", "concatenate", "convert_element_type", "copy", "expand_dims"),
-}
+_LINEAR = _MOVES | {"add", "sub", "neg", "broadcast_in_dim", "concatenate", "convert_element_type"}
 
 
 def mark_sums(closed: ClosedJaxpr, *, num_params: int, carry: Any) -> Callable:
@@ -79,28 +78,49 @@ def _sums_before_nonlinearities(jaxpr: Any, carry: list[Any]) -> list[Any]:
   """Variables that hold sums of products with the carry, and that a nonlinearity reads."""
   from_carry = {id(v) for v in carry}  # what depends on the carry
   sums: set[int] = set()  # results of products with it, and what linear operations make of them
+  wholes: dict[int, Any] = {}  # of each part of a sum, the sum before it was moved or cut
   found: dict[int, Any] = {}
   for equation in jaxpr.eqns:
     name = equation.primitive.name
     inputs = [v for v in equation.invars if not isinstance(v, Literal)]
     if any(id(v) in from_carry for v in inputs):
       from_carry |= {id(v) for v in equation.outvars}
-      if name in _PRODUCTS and _num_terms(equation) >= LEAST_TERMS:
+      if is_large_product(equation):
         sums |= {id(v) for v in equation.outvars}
         found |= {id(v): v for v in inputs if id(v) in sums}
         continue
     if name in _LINEAR:
       if any(id(v) in sums for v in inputs):
         sums |= {id(v) for v in equation.outvars}
+      if name in _MOVES and id(inputs[0]) in sums:
+        wholes |= {id(v): wholes.get(id(inputs[0]), inputs[0]) for v in equation.outvars}
     else:
       found |= {id(v): v for v in inputs if id(v) in sums}
-  return list(found.values())
+  return _join_parts(list(found.values()), wholes)
 
 
-def _num_terms(equation: Any) -> int:
-  """How many products are summed to one number of the result."""
+def _join_parts(found: list[Any], wholes: dict[int, Any]) -> list[Any]:
+  """Puts a sum in the place of its parts where all of it was found.
+
+  Its shape is then that of `encode`'s result, whose cotangent overwrites it in the log.
+  """
+
+  def whole_of(v: Any) -> Any:
+    return wholes.get(id(v), v)
+
+  sizes: dict[int, int] = {}
+  for v in found:
+    sizes[id(whole_of(v))] = sizes.get(id(whole_of(v)), 0) + v.aval.size
+  chosen = [whole_of(v) if sizes[id(whole_of(v))] >= whole_of(v).aval.size else v for v in found]
+  return list({id(v): v for v in chosen}.values())
+
+
+def is_large_product(equation: Any) -> bool:
+  """Whether an equation is a product or convolution, of `LEAST_TERMS` terms at least."""
+  if equation.primitive.name not in _PRODUCTS:
+    return False
   numbers, right = equation.params["dimension_numbers"], equation.invars[1].aval
   if equation.primitive.name == "dot_general":
     (_, contracted), _ = numbers
-    return math.prod(right.shape[axis] for axis in contracted)
-  return right.size // right.shape[numbers.rhs_spec[0]]
+    return math.prod(right.shape[axis] for axis in contracted) >= LEAST_TERMS
+  return right.size // right.shape[numbers.rhs_spec[0]] >= LEAST_TERMS

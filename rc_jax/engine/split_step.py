@@ -1,0 +1,198 @@
+"""Finds what a step does before and after its recurrence, where its user has not split it.
+
+A step may multiply its input by weights, and make logits that no later step reads. Apart, as the
+`encode` and the `decode` of a classifier, such products run over many row-steps at once or once a
+row, and so do their gradients. The parts are found by following the equations of the step's jaxpr,
+and each evaluates its own. A part stays in the step where it holds no product of at least 16 terms,
+or where what it hands on would take much memory.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import jax
+
+from rc_jax.engine.jax_internals import (
+  ClosedJaxpr,
+  Literal,
+  evaluate_equation,
+  inline_jits,
+  inner_jaxprs,
+)
+from rc_jax.engine.kept_sums import is_large_product
+from rc_jax.types import (
+  Array,
+  Carry,
+  Decode,
+  Encode,
+  Encoded,
+  Inputs,
+  Output,
+  Params,
+  Step,
+)
+
+# Numbers that `encode` may give for each number of the input and the carry. An LSTM gives less than
+# 2 and a GRU less than 3; the patches of an image would be many more.
+MOST_ENCODED = 4
+
+
+class StepParts(NamedTuple):
+  """A step in three parts, as `Classifier` names them; `encode` is None where there is none."""
+
+  encode: Encode | None
+  step: Step
+  decode: Decode
+
+
+class _Flow(NamedTuple):
+  """The equations of a step of one sequence, and what its variables depend on.
+
+  Attributes:
+    closed: jaxpr of `(params, carry, x) -> (carry, output)`, flat.
+    params: the variables of params.
+    carry: those of the carry before the step.
+    x: those of the input.
+    after: those of the carry after it.
+    output: those of the output.
+    of_carry: variables that depend on the carry.
+    of_x: variables that depend on the input and not on the carry.
+  """
+
+  closed: ClosedJaxpr
+  params: list[Any]
+  carry: list[Any]
+  x: list[Any]
+  after: list[Any]
+  output: list[Any]
+  of_carry: set[Any]
+  of_x: set[Any]
+
+
+def split_step(
+  step: Step, encode: Encode | None, decode: Decode, params: Params, carry: Carry, x: Inputs
+) -> StepParts:
+  """Moves products from a step to its `encode` and `decode`, where it has any that can stand there.
+
+  Args:
+    step: `(params, carry, encoded) -> (carry, output)`, of one sequence.
+    encode: `(params, x) -> encoded`, or None.
+    decode: `(params, output) -> logits`.
+    params: of all three.
+    carry: of one sequence.
+    x: one step's input.
+
+  Returns:
+    Parts that compute the same by the same operations; those given, where there is nothing to move.
+  """
+  given = StepParts(encode, step, decode)
+  encoded = x if encode is None else jax.eval_shape(encode, params, x)
+  closed, shapes = jax.make_jaxpr(step, return_shape=True)(params, carry, encoded)
+  if closed.effects:
+    return given
+  flow = _follow(inline_jits(closed), params, carry, encoded)
+  before, outputs = _find_encoded(flow), _find_outputs(flow)
+  if before is None and outputs is None:
+    return given
+  before, outputs = before or flow.x, outputs or flow.output
+  run_before, run_after = _make_part(flow, flow.x, before), _make_part(flow, outputs, flow.output)
+  run = _make_part(flow, [*flow.carry, *before], [*flow.after, *outputs])
+
+  def encode_more(params: Params, x: Inputs) -> Encoded:
+    return run_before(params, x if encode is None else encode(params, x))
+
+  def step_less(params: Params, carry: Carry, encoded: Encoded) -> tuple[Carry, Output]:
+    results = run(params, (carry, encoded))
+    after, output = results[: len(flow.after)], results[len(flow.after) :]
+    return jax.tree.unflatten(jax.tree.structure(shapes[0]), after), output
+
+  def decode_more(params: Params, output: Output) -> Array:
+    output = run_after(params, output)
+    return decode(params, jax.tree.unflatten(jax.tree.structure(shapes[1]), output))
+
+  return StepParts(encode_more, step_less, decode_more)
+
+
+def _follow(closed: ClosedJaxpr, params: Params, carry: Carry, x: Inputs) -> _Flow:
+  """Follows the input and the carry through the equations of a step."""
+  jaxpr: Any = closed.jaxpr
+  num_params, num_carry = (len(jax.tree.leaves(tree)) for tree in (params, carry))
+  own, rest = jaxpr.invars[:num_params], jaxpr.invars[num_params:]
+  of_carry, of_x = set(rest[:num_carry]), set(rest[num_carry:])
+  for equation in jaxpr.eqns:
+    read = set(_variables(equation.invars))
+    if read & of_carry:
+      of_carry.update(equation.outvars)
+    elif read & of_x:
+      of_x.update(equation.outvars)
+  after, output = jaxpr.outvars[:num_carry], jaxpr.outvars[num_carry:]
+  return _Flow(closed, own, rest[:num_carry], rest[num_carry:], after, output, of_carry, of_x)
+
+
+def _find_encoded(flow: _Flow) -> list[Any] | None:
+  """Variables for `encode` to give: all that the rest of the step reads of the input."""
+  jaxpr: Any = flow.closed.jaxpr
+  mine = [e for e in jaxpr.eqns if not flow.of_x.isdisjoint(e.outvars)]
+  others = [e for e in jaxpr.eqns if not flow.of_carry.isdisjoint(e.outvars)]
+  read = _variables([*(v for e in others for v in e.invars), *jaxpr.outvars])
+  given = [v for v in read if v in flow.of_x]
+  few = _count(given) <= MOST_ENCODED * _count(flow.x + flow.carry)
+  return given if few and any(map(_holds_product, mine)) else None
+
+
+def _find_outputs(flow: _Flow) -> list[Any] | None:
+  """Variables for `decode` to read: all that the logits need and no later step."""
+  jaxpr: Any = flow.closed.jaxpr
+  kept = {id(e) for e in _needed(flow.closed, flow.after, [])}
+  mine = [e for e in jaxpr.eqns if id(e) not in kept and not flow.of_carry.isdisjoint(e.outvars)]
+  made = {v for e in mine for v in e.outvars}
+  read = _variables([*(v for e in mine for v in e.invars), *flow.output])
+  given = [v for v in read if v not in made and v in flow.of_carry | flow.of_x]
+  few = _count(v for v in given if v not in flow.after) <= _count(flow.carry)
+  return given if few and any(map(_holds_product, mine)) else None
+
+
+def _make_part(flow: _Flow, given: list[Any], results: list[Any]) -> Callable[..., list[Any]]:
+  """The function `(params, tree of the given variables) -> results`, of the equations it needs."""
+  jaxpr: Any = flow.closed.jaxpr
+  given = flow.params + given
+  equations = _needed(flow.closed, results, given)
+
+  def run(*trees: Any) -> list[Any]:
+    values = dict(zip(jaxpr.constvars, flow.closed.consts, strict=True))
+    values |= dict(zip(given, jax.tree.leaves(trees), strict=True))
+    read = lambda v: v.val if isinstance(v, Literal) else values[v]
+    for equation in equations:
+      made = evaluate_equation(equation, [read(v) for v in equation.invars])
+      values |= dict(zip(equation.outvars, made, strict=True))
+    return [read(v) for v in results]
+
+  return run
+
+
+def _needed(closed: ClosedJaxpr, results: list[Any], given: list[Any]) -> list[Any]:
+  """The equations between some variables and results, in order."""
+  jaxpr: Any = closed.jaxpr
+  wanted = set(_variables(results)) - set(given)
+  needed = []
+  for equation in reversed(jaxpr.eqns):
+    if not wanted.isdisjoint(equation.outvars):
+      needed.append(equation)
+      wanted |= set(_variables(equation.invars)) - set(given)
+  return needed[::-1]
+
+
+def _variables(values: Iterable[Any]) -> list[Any]:
+  """Those that are no literals, each once."""
+  return list(dict.fromkeys(v for v in values if not isinstance(v, Literal)))
+
+
+def _count(variables: Iterable[Any]) -> int:
+  """How many numbers they hold."""
+  return sum(math.prod(v.aval.shape) for v in variables)
+
+
+def _holds_product(equation: Any) -> bool:
+  inner = (e for jaxpr in inner_jaxprs(equation) for e in jaxpr.eqns)
+  return is_large_product(equation) or any(map(_holds_product, inner))

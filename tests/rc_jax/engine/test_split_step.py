@@ -1,0 +1,175 @@
+"""What a step does before and after its recurrence: found, and computed as before."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from drawn import draw, draw_params
+from flax import linen, nnx
+
+import rc_jax
+from rc_jax.engine import split_step
+from rc_jax.types import identity
+
+F, H, C = 18, 20, 3
+
+
+def whole_lstm():
+  """An LSTM and two dense layers in one function, as a user may write it."""
+  ours = rc_jax.lstm(H, C, hidden=(17,))
+
+  @jax.jit
+  def step(params, carry, x):
+    c, h = carry
+    i, f, g, o = jnp.split(ours.encode(params, x) + h @ params["recurrent"], 4)
+    c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+    h = jax.nn.sigmoid(o) * jnp.tanh(c)
+    return (c, h), ours.decode(params, {"hidden": h})
+
+  return ours._replace(step=step, encode=identity, decode=identity)
+
+
+def with_step(step, carry=H):
+  """A classifier of a step with these parameters."""
+  shapes = {"w": (F, H), "u": (H, H), "out": (H, C), "past": (F, C)}
+  init = lambda key, x: {name: jnp.zeros(shape) for name, shape in shapes.items()}
+  return rc_jax.Classifier(init, lambda params: jnp.zeros(carry), step)
+
+
+def split(classifier):
+  """The parts, shapes of what lies between them, and a test that they compute the same."""
+  x = draw(jax.ShapeDtypeStruct((F,), jnp.float32), seed=2)
+  params = draw_params(classifier, x)
+  carry = draw(jax.eval_shape(classifier.initial_carry, params), seed=1)
+  whole = classifier.run_step(params, carry, x)
+  parts = split_step(classifier.step, classifier.encode, classifier.decode, params, carry, x)
+  encoded = parts.encode(params, x)
+  after, output = parts.step(params, carry, encoded)
+  chex.assert_trees_all_close((after, parts.decode(params, output)), whole, rtol=1e-6, atol=1e-6)
+  shapes = lambda tree: [leaf.shape for leaf in jax.tree.leaves(tree)]
+  return parts, shapes(encoded), shapes(output)
+
+
+def test_a_whole_lstm_is_split_as_ours_is():
+  """Through its `jax.jit`: products of the input and of the head leave it, as many as ours has."""
+  whole = whole_lstm()
+  parts, encoded, output = split(whole)
+  assert (encoded, output) == ([(4 * H,)], [(H,)])
+  params = draw_params(whole, np.zeros(F, np.float32))
+  products = lambda f, *given: str(jax.make_jaxpr(f)(params, *given)).count("dot_general")
+  carry = (np.zeros(H, np.float32),) * 2
+  assert products(parts.encode, np.zeros(F, np.float32)) == 1
+  assert products(parts.step, carry, [np.zeros(4 * H, np.float32)]) == 1
+  assert products(parts.decode, [np.zeros(H, np.float32)]) == 2
+
+
+CELLS = {
+  "linen": lambda: rc_jax.from_linen(linen.OptimizedLSTMCell(H), linen.Dense(C)),
+  "gru": lambda: rc_jax.from_linen(linen.GRUCell(H), linen.Dense(C)),
+  "nnx": lambda: rc_jax.from_nnx(
+    lambda rngs: nnx.LSTMCell(F, H, rngs=rngs), lambda rngs: nnx.Linear(H, C, rngs=rngs)
+  ),
+  "bfloat16": lambda: rc_jax.with_dtype(
+    rc_jax.from_linen(linen.LSTMCell(H), linen.Dense(C)), jnp.bfloat16
+  ),
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_flax_cells_products_with_the_input_leave_it(name):
+  _, encoded, output = split(CELLS[name]())
+  assert encoded == [(H,)] * (3 if name == "gru" else 4)
+  assert output == [(H,)]
+
+
+@pytest.mark.parametrize(
+  "classifier, shape",
+  [(rc_jax.lstm(H, C), F), (rc_jax.gru(H, C), F), (rc_jax.conv_lstm(2, C, (3, 6)), (3, 6, 1))],
+)
+def test_what_is_split_already_stays_as_it_is(classifier, shape):
+  x = np.zeros(shape, np.float32)
+  params = draw_params(classifier, x)
+  carry = jax.eval_shape(classifier.initial_carry, params)
+  parts = split_step(classifier.step, classifier.encode, classifier.decode, params, carry, x)
+  assert parts == (classifier.encode, classifier.step, classifier.decode)
+
+
+def test_logits_may_read_the_input():
+  """Its product with weights goes to `encode`, and is handed on."""
+
+  def step(params, h, x):
+    h = jnp.tanh(x @ params["w"] + h @ params["u"])
+    return h, h @ params["out"] + x @ params["past"]
+
+  _, encoded, output = split(with_step(step))
+  assert sorted(encoded) == sorted(output) == [(C,), (H,)]
+
+
+def test_logits_may_read_the_carry_before_the_step():
+  def step(params, h, x):
+    after = jnp.tanh(h @ params["u"] + x[0])
+    return after, (after - h) @ params["out"]
+
+  _, encoded, output = split(with_step(step))
+  assert (encoded, output) == ([(F,)], [(H,)] * 2)
+
+
+def without_product(params, h, x):
+  return jnp.tanh(h + x[0]), h[:C] * x[:C]
+
+
+def of_one_term(params, h, x):
+  return jnp.tanh(h + x[:1] @ params["w"][:1]), h[:C]
+
+
+def with_much_to_encode(params, h, x):
+  much = params["w"].T @ jnp.outer(x, x)  # 360 numbers of 18
+  return jnp.tanh(h + jnp.sum(much * h[:, None], 1)), h[:C]
+
+
+def with_much_to_decode(params, h, x):
+  much = jnp.outer(h, h)
+  return jnp.sum(much, 1) * x[0], (much @ params["out"])[0]
+
+
+@pytest.mark.parametrize(
+  "step", [without_product, of_one_term, with_much_to_encode, with_much_to_decode]
+)
+def test_what_is_not_worth_it_stays(step):
+  parts, _, _ = split(with_step(step))
+  assert parts.step is step
+
+
+def test_a_step_that_calls_back_is_left_whole():
+  def step(params, h, x):
+    jax.debug.callback(lambda value: None, x[0])
+    return jnp.tanh(x @ params["w"] + h), h @ params["out"]
+
+  parts, _, _ = split(with_step(step))
+  assert parts.step is step
+
+
+@pytest.mark.parametrize("engine", ["full", rc_jax.EarlyExit(widths=2)])
+def test_training_a_whole_step_is_training_the_split_one(engine):
+  """Values and gradients, of params and inputs, of rows that end early and of such that spike."""
+  whole, ours = whole_lstm(), rc_jax.lstm(H, C, hidden=(17,))
+  params = draw_params(ours, np.zeros(F, np.float32), scale=0.4)
+  xs = draw(jax.ShapeDtypeStruct((16, 7, F), jnp.float32), seed=3, scale=1)
+  lengths = np.arange(16, dtype=np.int32) % 5 + 3
+
+  def run(classifier, engine):
+    carry = (np.zeros((16, H), np.float32),) * 2
+
+    def loss(params, xs):
+      code = rc_jax.unroll_to_spike(
+        classifier.step, params, carry, xs, 0.5, lengths,
+        encode=classifier.encode, decode=classifier.decode, engine=engine,
+      )  # fmt: skip
+      return jnp.sum(code.logits**2), code.step
+
+    return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))(params, xs)
+
+  expected = run(ours, "full")
+  assert 0 < np.mean(expected[0][1] + 1 < lengths) < 1
+  chex.assert_trees_all_close(run(whole, engine), expected, rtol=1e-5, atol=1e-5)
