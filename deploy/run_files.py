@@ -36,7 +36,9 @@ class Run(NamedTuple):
     experiment: name of the experiment that trained it.
     model: the network in words.
     input_shape: of one step, e.g. (420,).
-    reading: keyword arguments of `speech.load` with which it read its data, but for where that is.
+    reading: how it read its data: of speech keyword arguments of `speech.load`, but for where that
+      is; of series the names of its `channels`, what became of `missing` values and
+      `samples_per_step`.
     unknown_bias: nats added to the logit of the class `unknown`, of the calibration.
   """
 

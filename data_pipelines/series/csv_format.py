@@ -20,6 +20,7 @@ from data_pipelines.series.contents import (
 )
 
 MISSING = frozenset(("", "?", "nan", "na"))
+LABELS = frozenset(("label", "labels", "class", "target", "y"))  # what a column of labels is called
 
 
 class _Open(NamedTuple):
@@ -96,6 +97,12 @@ def _check_columns(fields: list[str], where: str) -> list[str]:
     )
   if "" in names[1:]:  # pandas leaves that of the index empty, which may be the id
     raise ValueError(f"{where}: column {names.index('', 1) + 1} has no name; give it one")
+  labels = [name for name in names[2:-1] if name.lower() in LABELS]
+  if labels and names[-1].lower() not in LABELS:
+    raise ValueError(
+      f"{where}: the last column, {names[-1]!r}, is read as the label, and {labels[0]!r} stands "
+      f"among the channels; put {labels[0]!r} last"
+    )
   repeated = [name for name in names if names.count(name) > 1]
   if repeated:
     raise ValueError(f"{where}: the column {repeated[0]!r} is there more than once; rename one")
@@ -120,7 +127,7 @@ def _add_row(series: _Open, fields: list[str], columns: list[str], where: str) -
   if label != series.label:
     raise ValueError(
       f"{where}: the label is {label!r}, but series {series.name!r} began with {series.label!r} in "
-      f"line {series.line}; a series has one label"
+      f"line {series.line}; a series has one label, in the last column, here {columns[-1]!r}"
     )
   if series.times and time <= series.times[-1]:
     raise ValueError(

@@ -211,7 +211,8 @@ def _describe_steps(train: SeriesFile, test: SeriesFile) -> str:
   lengths = [len(rows) for file in (train, test) for rows in file.values]
   span = f"{lengths[0]}" if min(lengths) == max(lengths) else f"{min(lengths)} to {max(lengths)}"
   s = "s" if len(train.channels) > 1 else ""
-  return f"each series has {span} samples of {len(train.channels)} channel{s}"
+  names = f" ({', '.join(train.channels)})" if train.path.suffix == ".csv" else ""
+  return f"each series has {span} samples of {len(train.channels)} channel{s}{names}"
 
 
 def _describe_filled(file: SeriesFile, filled: Filled, how: str) -> str:

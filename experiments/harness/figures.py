@@ -174,7 +174,8 @@ def draw_example_sequences(result: Result, examples: Result, most: int = 4) -> F
   )  # fmt: skip
   for i in range(number):
     top, bottom = grid[:, i]
-    _draw_input(top, examples["inputs"][i], result["axes"]["image_shape"])
+    inputs = examples["inputs"][i][: int(examples["lengths"][i])]
+    _draw_input(top, inputs, result["axes"]["image_shape"])
     _draw_probabilities(bottom, result, examples, i)
     top.set_title(f"truth: {result['class_names'][examples['labels'][i]]}")
     bottom.set_xlabel("step")
@@ -262,6 +263,7 @@ def _draw_probabilities(
   crossed = np.flatnonzero(probabilities[:length].max(1) >= theta)
   spike = int(crossed[0]) if crossed.size else length - 1
   x = np.arange(1, len(probabilities) + 1) if x is None else x
+  x, probabilities = x[:length], probabilities[:length]
   shown = sorted({int(examples["labels"][i]), *np.argsort(probabilities[: spike + 1].max(0))[-3:]})
   for c in shown:
     colour = PALETTE[c % len(PALETTE)]

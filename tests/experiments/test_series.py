@@ -3,6 +3,7 @@
 import json
 
 import jax
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from running import FAST, read_json, run, set_up
@@ -13,6 +14,7 @@ from data_pipelines.series import join_samples
 from deploy.commands import load_speech_run
 from deploy.models import Model
 from experiments import series
+from experiments.harness.figures import draw_example_sequences
 from rc_jax import Batch
 
 GIVEN = FAST | {"batch_size": "8", "units": "6"}
@@ -70,10 +72,22 @@ def test_a_run_leaves_the_files_of_a_run_and_learns(finished):
   assert shown["inputs"].shape == (3, 9, 1) and np.isfinite(shown["inputs"]).all()
 
 
+def test_examples_are_drawn_up_to_their_ends(finished):
+  shown = dict(np.load(finished / "examples.npz"))
+  assert sorted(shown["lengths"])[0] < 9
+  with plt.rc_context({"text.parse_math": False}):
+    figure = draw_example_sequences(read_json(finished), shown)
+  drawn = [len(axes.lines[0].get_xdata()) for axes in figure.axes[3:]]
+  assert drawn == list(shown["lengths"])
+  plt.close(figure)
+
+
 def test_a_run_can_be_loaded_and_decides_about_values_of_its_own(finished, folder):
   loaded = deploy.load_run(finished)
   assert loaded.model == Model("lstm", {"units": 6, "num_classes": 3, "layers": 1})
   assert loaded.input_shape == (1,) and loaded.experiment == "series"
+  reading = {"channels": ["channel 1"], "missing": "hold", "samples_per_step": 1}
+  assert loaded.reading == reading
   values, labels = make(12, 1)
   right = []
   for rows, label in zip(values, labels, strict=True):

@@ -111,7 +111,12 @@ TEXTS = {
   "na_label.csv": (lines("5,6,b", "5,6,NA"), "the label is 'NA', which stands for a missing one"),
   "two_labels.csv": (
     lines("3,4,a", "3,4,b"),
-    "line 3: the label is 'b', but series 's1' began with 'a' in line 2",
+    "line 3: the label is 'b', but series 's1' began with 'a' in line 2; a series has one label, "
+    "in the last column, here 'label'",
+  ),
+  "label_before.csv": (
+    lines("x,y,label", "x,Class,machine"),
+    "line 1: the last column, 'machine', is read as the label, and 'Class' stands among the chan",
   ),
   "no_id.csv": (lines("s2,0", ",0"), "line 4: the id of the series is missing"),
   "same_id.csv": (
