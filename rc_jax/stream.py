@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import export
 
 from rc_jax.checks import check_theta
 from rc_jax.engine import initial_carries, select_rows
@@ -45,6 +46,10 @@ class StreamState(NamedTuple):
   carry: Carry
   steps_seen: Array
   spike: tuple[Array, Array, Array, Array]
+
+
+for _type in (Decision, StreamState):  # so that `jax.export` can write a `push`
+  export.register_namedtuple_serialization(_type, serialized_name=f"rc_jax.{_type.__name__}")
 
 
 class Stream(NamedTuple):

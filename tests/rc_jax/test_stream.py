@@ -1,11 +1,14 @@
 """Decisions frame by frame against the whole sequence."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
 from drawn import draw_params
+from flax import linen
+from jax import export
 
 import rc_jax
 
@@ -180,6 +183,19 @@ def test_push_is_pure():
   one, two = push(state, XS[:, 0])[1], push(state, XS[:, 0])[1]
   assert np.array_equal(one.confidence, two.confidence)
   assert state.steps_seen.tolist() == [0] * ROWS
+
+
+def test_an_exported_push_decides_as_before():
+  classifier = rc_jax.from_linen(linen.GRUCell(5), linen.Dense(C))
+  stream = rc_jax.make_stream(classifier, large(classifier), THETA)
+  push, state = jax.jit(stream.push), stream.init(ROWS)
+  written = export.export(push)(state, XS[:, 0]).serialize()
+  elsewhere, other = jax.jit(export.deserialize(written).call), state
+  for t in range(T):
+    state, decision = push(state, XS[:, t])
+    other, exported = elsewhere(other, XS[:, t])
+    chex.assert_trees_all_equal((other, exported), (state, decision))
+  assert np.mean(decision.spiked) > 0
 
 
 @pytest.mark.parametrize("theta", [0.0, 1.0, np.array([0.9, 1.5])])
