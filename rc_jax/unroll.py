@@ -87,9 +87,9 @@ def unroll_to_spike(
     theta: threshold in (1/C, 1): a scalar, or `[T]`, one a step.
     lengths: `[B]` int in `1..T`, or None for T. Traced ones are clipped to that range.
     encode: `(params, x) -> encoded`, the part of a step that needs no carry; None: `step` takes
-      `x`.
+      `x`. Products that could stand here are found in `step` and treated as if they did.
     decode: `(params, output) -> logits [C]`, the part that feeds nothing back; None: `step` gives
-      logits.
+      logits. It is found likewise.
     engine: "early_exit", or `EarlyExit` with its options, leaves out what comes after a row's
       spike, forward and backward, with the same results but for rounding; it has one reverse
       derivative, no forward one and no second. "full" computes every row-step. "auto" takes what

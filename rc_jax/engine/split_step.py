@@ -21,17 +21,7 @@ from rc_jax.engine.jax_internals import (
   inner_jaxprs,
 )
 from rc_jax.engine.kept_sums import is_large_product
-from rc_jax.types import (
-  Array,
-  Carry,
-  Decode,
-  Encode,
-  Encoded,
-  Inputs,
-  Output,
-  Params,
-  Step,
-)
+from rc_jax.types import Array, Carry, Decode, Encode, Encoded, Inputs, Output, Params, Step
 
 # Numbers that `encode` may give for each number of the input and the carry. An LSTM gives less than
 # 2 and a GRU less than 3; the patches of an image would be many more.

@@ -29,7 +29,7 @@ def test_a_run_on_two_devices_equals_one(words, tmp_path, capsys):
   """Stored and augmented data; begun on two devices, gone on with on one, then on two again."""
   given = {"dataset": "folder", "data_dir": str(words), "keywords": "low,high", "batch_size": "18"}
   given |= GIVEN | {"shift_frames": "5", "cache_dir": str(tmp_path / "cache"), "epochs": "6"}
-  given["widths"] = "2"
+  given["widths"] = "1"
   assert run(speech, tmp_path / "one", **given) == 0
   assert "1 of 2 devices, 18 rows of a batch on each" in capsys.readouterr().out
   for epochs, number, on_device in (("2", "2", "false"), ("4", "1", "true"), ("6", "2", "true")):
