@@ -152,6 +152,7 @@ def unroll_and_count(
   if engine == "auto":
     engine = choose_engine(rows, steps)
   decode = decode or identity
+  params, carry, xs = vary_alike(params, carry, xs)
   one, x = jax.tree.map(lambda a: a[0], carry), jax.tree.map(lambda a: a[0, 0], xs)
   encoded = jax.eval_shape(encode or identity, params, x)
   (classes,) = check_step(step, decode, params, one, encoded).shape

@@ -154,7 +154,8 @@ def _map_over_rows(
   output, output_leaves = _find_output(step, params, one, encoded)
   at_first = at_zero_carry(step) if zero_carry else step
   first_step, of_first = _convert(at_first, params, one, encoded)
-  mark = functools.partial(mark_sums, num_params=len(jax.tree.leaves(params)), carry=one)
+  num_params, num_carry = (len(jax.tree.leaves(tree)) for tree in (params, one))
+  mark = functools.partial(mark_sums, num_params=num_params, num_carry=num_carry)
   step, of_step = _convert(step, params, one, encoded, rewrite=mark)
   decode, of_decode = _convert(decode, params, output)
   of_rows = lambda f, i: lambda p, *rows: jax.vmap(lambda *row: f(p[i], p[0], *row))(*rows)

@@ -12,8 +12,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import jax
-
 from rc_jax.engine.jax_internals import (
   ClosedJaxpr,
   Literal,
@@ -34,13 +32,13 @@ _MOVES = {"reshape", "squeeze", "transpose", "rev", "slice", "split", "copy", "e
 _LINEAR = _MOVES | {"add", "sub", "neg", "broadcast_in_dim", "concatenate", "convert_element_type"}
 
 
-def mark_sums(closed: ClosedJaxpr, *, num_params: int, carry: Any) -> Callable:
+def mark_sums(closed: ClosedJaxpr, *, num_params: int, num_carry: int) -> Callable:
   """The function of a step's jaxpr, with the sums of its products marked by `keep`.
 
   Args:
     closed: jaxpr of `(params, carry, encoded)`, flat, of one sequence.
     num_params: how many of its inputs are params.
-    carry: of one sequence; its leaves follow the params.
+    num_carry: how many are the carry's; they follow.
 
   Returns:
     A function of the same flat inputs, with the same results.
@@ -48,7 +46,7 @@ def mark_sums(closed: ClosedJaxpr, *, num_params: int, carry: Any) -> Callable:
   jaxpr: Any = closed.jaxpr
   marked = set()
   if not _has_marks(jaxpr):
-    of_carry = jaxpr.invars[num_params : num_params + len(jax.tree.leaves(carry))]
+    of_carry = jaxpr.invars[num_params : num_params + num_carry]
     marked = {id(v) for v in _sums_before_nonlinearities(jaxpr, of_carry)}
   if not marked:
     return jaxpr_as_fun(closed)
@@ -92,7 +90,7 @@ def _sums_before_nonlinearities(jaxpr: Any, carry: list[Any]) -> list[Any]:
     if name in _LINEAR:
       if any(id(v) in sums for v in inputs):
         sums |= {id(v) for v in equation.outvars}
-      if name in _MOVES and id(inputs[0]) in sums:
+      if name in _MOVES and inputs and id(inputs[0]) in sums:
         wholes |= {id(v): wholes.get(id(inputs[0]), inputs[0]) for v in equation.outvars}
     else:
       found |= {id(v): v for v in inputs if id(v) in sums}

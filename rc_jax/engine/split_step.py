@@ -4,7 +4,7 @@ A step may multiply its input by weights, and make logits that no later step rea
 `encode` and the `decode` of a classifier, such products run over many row-steps at once or once a
 row, and so do their gradients. The parts are found by following the equations of the step's jaxpr,
 and each evaluates its own. A part stays in the step where it holds no product of at least 16 terms,
-or where what it hands on would take much memory.
+or where it makes or hands on arrays that would take much memory for all row-steps at once.
 """
 
 import math
@@ -23,9 +23,11 @@ from rc_jax.engine.jax_internals import (
 from rc_jax.engine.kept_sums import is_large_product
 from rc_jax.types import Array, Carry, Decode, Encode, Encoded, Inputs, Output, Params, Step
 
-# Numbers that `encode` may give for each number of the input and the carry. An LSTM gives less than
-# 2 and a GRU less than 3; the patches of an image would be many more.
-MOST_ENCODED = 4
+# How large an array outside the step may be, in numbers of the input and the carry: an LSTM's gates
+# are less than 2 times as many, a GRU's less than 3; the channels of an image may be many more.
+MOST_NUMBERS = 4
+# How much `decode` may be given, in numbers of the largest array that the rest of the step makes.
+MOST_GIVEN = 2
 
 
 class StepParts(NamedTuple):
@@ -79,13 +81,13 @@ def split_step(
   given = StepParts(encode, step, decode)
   encoded = x if encode is None else jax.eval_shape(encode, params, x)
   closed, shapes = jax.make_jaxpr(step, return_shape=True)(params, carry, encoded)
-  if closed.effects:
+  if closed.effects or _calls_back(closed.jaxpr):
     return given
   flow = _follow(inline_jits(closed), params, carry, encoded)
   before, outputs = _find_encoded(flow), _find_outputs(flow)
   if before is None and outputs is None:
     return given
-  before, outputs = before or flow.x, outputs or flow.output
+  before, outputs = before or flow.x, outputs or _variables(flow.output)
   run_before, run_after = _make_part(flow, flow.x, before), _make_part(flow, outputs, flow.output)
   run = _make_part(flow, [*flow.carry, *before], [*flow.after, *outputs])
 
@@ -127,20 +129,27 @@ def _find_encoded(flow: _Flow) -> list[Any] | None:
   others = [e for e in jaxpr.eqns if not flow.of_carry.isdisjoint(e.outvars)]
   read = _variables([*(v for e in others for v in e.invars), *jaxpr.outvars])
   given = [v for v in read if v in flow.of_x]
-  few = _count(given) <= MOST_ENCODED * _count(flow.x + flow.carry)
-  return given if few and any(map(_holds_product, mine)) else None
+  return given if _is_worth_it(flow, mine, given) else None
 
 
 def _find_outputs(flow: _Flow) -> list[Any] | None:
   """Variables for `decode` to read: all that the logits need and no later step."""
   jaxpr: Any = flow.closed.jaxpr
-  kept = {id(e) for e in _needed(flow.closed, flow.after, [])}
-  mine = [e for e in jaxpr.eqns if id(e) not in kept and not flow.of_carry.isdisjoint(e.outvars)]
+  kept = _needed(flow.closed, flow.after, [])
+  others = {id(e) for e in kept}
+  mine = [e for e in jaxpr.eqns if id(e) not in others and not flow.of_carry.isdisjoint(e.outvars)]
   made = {v for e in mine for v in e.outvars}
   read = _variables([*(v for e in mine for v in e.invars), *flow.output])
   given = [v for v in read if v not in made and v in flow.of_carry | flow.of_x]
-  few = _count(v for v in given if v not in flow.after) <= _count(flow.carry)
-  return given if few and any(map(_holds_product, mine)) else None
+  is_little = _count(given) <= MOST_GIVEN * _find_largest(kept)
+  return given if is_little and _is_worth_it(flow, mine, given) else None
+
+
+def _is_worth_it(flow: _Flow, equations: list[Any], given: list[Any]) -> bool:
+  """Whether a part of these equations holds a product, and takes little memory."""
+  most = MOST_NUMBERS * _count(flow.x + flow.carry)
+  is_little = _count(given) <= most and _find_largest(equations) <= most
+  return is_little and any(map(_holds_product, equations))
 
 
 def _make_part(flow: _Flow, given: list[Any], results: list[Any]) -> Callable[..., list[Any]]:
@@ -181,6 +190,19 @@ def _variables(values: Iterable[Any]) -> list[Any]:
 def _count(variables: Iterable[Any]) -> int:
   """How many numbers they hold."""
   return sum(math.prod(v.aval.shape) for v in variables)
+
+
+def _find_largest(equations: list[Any]) -> int:
+  """How many numbers the largest array has that they make."""
+  return max((_count([v]) for e in equations for v in e.outvars), default=0)
+
+
+def _calls_back(jaxpr: Any) -> bool:
+  """Whether it calls the host, whose function would get arrays with another leading axis."""
+  return any(
+    "callback" in equation.primitive.name or any(map(_calls_back, inner_jaxprs(equation)))
+    for equation in jaxpr.eqns
+  )
 
 
 def _holds_product(equation: Any) -> bool:

@@ -44,7 +44,8 @@ def marks(classifier, features=5):
   params = draw_params(classifier, x)
   carry = draw(jax.eval_shape(classifier.initial_carry, params), seed=1)
   encoded = draw(jax.eval_shape(classifier.encode, params, x), seed=2)
-  rewrite = lambda closed: mark_sums(closed, num_params=len(jax.tree.leaves(params)), carry=carry)
+  numbers = {"num_params": len(jax.tree.leaves(params)), "num_carry": len(jax.tree.leaves(carry))}
+  rewrite = lambda closed: mark_sums(closed, **numbers)
   marked, _ = closure_convert(classifier.step, params, carry, encoded, rewrite=rewrite)
   jaxpr = jax.make_jaxpr(marked)([], params, carry, encoded).jaxpr
   shapes = [e.outvars[0].aval.shape for e in jaxpr.eqns if e.primitive.name == "name"]
@@ -76,6 +77,18 @@ def test_a_sum_of_which_a_part_alone_is_needed_is_kept_in_parts():
 @pytest.mark.parametrize("cell", [linen.OptimizedLSTMCell, linen.LSTMCell])
 def test_a_flax_cell_s_gates_are_kept(cell):
   assert marks(rc_jax.from_linen(cell(H), linen.Dense(C))) == [(H,)] * 4
+
+
+def test_a_constant_may_be_a_part_of_a_product():
+  own = own_lstm()
+
+  def step(params, carry, x):
+    _, h = carry
+    ones = jnp.append(h, 1.0)
+    h = jnp.tanh(x[:1] + ones @ jnp.pad(params["u"][:, :H], ((0, 1), (0, 0))))
+    return (h, h), h @ params["out"]
+
+  assert marks(own._replace(step=step)) == [(H,)]
 
 
 def test_a_gru_s_candidate_is_kept_before_its_product_with_the_reset_gate():

@@ -128,26 +128,90 @@ def with_much_to_encode(params, h, x):
   return jnp.tanh(h + jnp.sum(much * h[:, None], 1)), h[:C]
 
 
+def with_much_inside_of_encode(params, h, x):
+  return jnp.tanh(h + jnp.sum(jnp.tanh(params["w"].T @ jnp.outer(x, x)), 1)), h[:C]
+
+
 def with_much_to_decode(params, h, x):
   much = jnp.outer(h, h)
   return jnp.sum(much, 1) * x[0], (much @ params["out"])[0]
 
 
+def with_a_wide_head(params, h, x):
+  return jnp.tanh(h + x[0]), jnp.tanh(h @ jnp.tile(params["u"], 20))[:C]
+
+
+def that_calls_the_host(params, h, x):
+  jax.debug.callback(lambda value: None, x[0])
+  return jnp.tanh(x @ params["w"] + h), h @ params["out"]
+
+
+def that_asks_the_host(params, h, x):
+  x = jax.pure_callback(np.sin, x, x, vmap_method="broadcast_all")
+  return jnp.tanh(x @ params["w"] + h), h @ params["out"]
+
+
 @pytest.mark.parametrize(
-  "step", [without_product, of_one_term, with_much_to_encode, with_much_to_decode]
+  "step",
+  [
+    without_product,
+    of_one_term,
+    with_much_to_encode,
+    with_much_inside_of_encode,
+    with_much_to_decode,
+    with_a_wide_head,
+    that_calls_the_host,
+    that_asks_the_host,
+  ],
 )
 def test_what_is_not_worth_it_stays(step):
   parts, _, _ = split(with_step(step))
   assert parts.step is step
 
 
-def test_a_step_that_calls_back_is_left_whole():
-  def step(params, h, x):
-    jax.debug.callback(lambda value: None, x[0])
-    return jnp.tanh(x @ params["w"] + h), h @ params["out"]
+def test_a_store_that_the_head_reads_is_not_handed_on():
+  """A carry of 40 vectors that stays as it is: of all row-steps it would take much memory."""
 
-  parts, _, _ = split(with_step(step))
-  assert parts.step is step
+  def step(params, carry, x):
+    h, store = carry
+    h = jnp.tanh(x @ params["w"] + h @ params["u"])
+    return (h, store), jax.nn.softmax(store @ h) @ store @ params["out"]
+
+  classifier = with_step(step)._replace(initial_carry=lambda p: (jnp.zeros(H), jnp.zeros((40, H))))
+  _, encoded, output = split(classifier)
+  assert (encoded, output) == ([(H,)], [(C,)])
+
+
+def test_an_output_may_hold_constants():
+  """Numbers of Python, which are no variables of the step's jaxpr."""
+
+  def step(params, h, x):
+    h = jnp.tanh(x @ params["w"] + h)
+    return h, {"first": h[:C], "scale": 2.0}
+
+  classifier = with_step(step)._replace(decode=lambda params, out: out["first"] * out["scale"])
+  _, encoded, output = split(classifier)
+  assert (encoded, output) == ([(H,)], [(C,)])
+
+
+@pytest.mark.parametrize("engine", ["full", rc_jax.EarlyExit(widths=1)])
+def test_replicated_parameters_on_two_devices(two_devices, engine):
+  whole = whole_lstm()
+  params = draw_params(whole, np.zeros(F, np.float32), scale=0.4)
+  xs = draw(jax.ShapeDtypeStruct((4, 5, F), jnp.float32), seed=3, scale=1)
+
+  def loss(params, carry, xs):
+    code = rc_jax.unroll_to_spike(whole.step, params, carry, xs, 0.5, engine=engine)
+    return jnp.sum(code.logits**2)
+
+  rows = jax.sharding.PartitionSpec("device")
+  everywhere = jax.sharding.PartitionSpec()
+  on_two = jax.shard_map(
+    jax.grad(loss), mesh=two_devices, in_specs=(everywhere, rows, rows), out_specs=everywhere
+  )
+  carry = (np.zeros((4, H), np.float32),) * 2
+  got, want = (jax.jit(f)(params, carry, xs) for f in (on_two, jax.grad(loss)))
+  chex.assert_trees_all_close(got, want, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("engine", ["full", rc_jax.EarlyExit(widths=2)])
