@@ -129,7 +129,10 @@ def _find_encoded(flow: _Flow) -> list[Any] | None:
   others = [e for e in jaxpr.eqns if not flow.of_carry.isdisjoint(e.outvars)]
   read = _variables([*(v for e in others for v in e.invars), *jaxpr.outvars])
   given = [v for v in read if v in flow.of_x]
-  return given if _is_worth_it(flow, mine, given) else None
+  # Of several arrays early exit would write and read as many in its log, and that takes longer than
+  # the products do: the four gates of Flax's LSTM, which cuts them before it adds the carry's.
+  is_one = sum(v.aval.size > 1 for v in given) == 1
+  return given if is_one and _is_worth_it(flow, mine, given) else None
 
 
 def _find_outputs(flow: _Flow) -> list[Any] | None:
