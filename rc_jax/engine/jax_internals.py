@@ -20,6 +20,7 @@ __all__ = [
   "Literal",
   "closure_convert",
   "evaluate_equation",
+  "evaluate_equations",
   "find_leaves_of_first",
   "inline_jits",
   "inner_jaxprs",
@@ -82,6 +83,31 @@ def evaluate_equation(equation: Any, values: Sequence[Any]) -> Sequence[Any]:
   return results if equation.primitive.multiple_results else [results]
 
 
+def evaluate_equations(
+  equations: Sequence[Any],
+  known: dict[Any, Any],
+  results: Sequence[Any],
+  apply: Callable[[Any, Sequence[Any]], Sequence[Any]] = evaluate_equation,
+) -> list[Any]:
+  """Applies equations of a jaxpr in their order.
+
+  Args:
+    equations: whose inputs are known, or made by those before.
+    known: variable -> array, of constants and arguments; not changed.
+    results: variables or literals to read at the end.
+    apply: in the place of `evaluate_equation`.
+
+  Returns:
+    An array for each of the results.
+  """
+  known = dict(known)
+  read = lambda v: v.val if isinstance(v, Literal) else known[v]
+  for equation in equations:
+    made = apply(equation, [read(v) for v in equation.invars])
+    known |= dict(zip(equation.outvars, made, strict=True))
+  return [read(v) for v in results]
+
+
 def find_leaves_of_first(fun: Callable, *examples: Any) -> tuple[Any, tuple[int | None, ...]]:
   """Which leaves of a function's second result are leaves of its first.
 
@@ -110,18 +136,15 @@ def inline_jits(closed: ClosedJaxpr) -> ClosedJaxpr:
   0.10). If the name changed, nothing would be inlined, and results stay right.
   """
 
+  def apply(equation: Any, values: Sequence[Any]) -> Sequence[Any]:
+    if equation.primitive.name == "jit":
+      return run(equation.params["jaxpr"], values)
+    return evaluate_equation(equation, values)
+
   def run(closed: Any, values: Sequence[Any]) -> list[Any]:
     known = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
     known |= dict(zip(closed.jaxpr.invars, values, strict=True))
-    read = lambda v: v.val if isinstance(v, Literal) else known[v]
-    for equation in closed.jaxpr.eqns:
-      given = [read(v) for v in equation.invars]
-      is_jit = equation.primitive.name == "jit"
-      results = (
-        run(equation.params["jaxpr"], given) if is_jit else evaluate_equation(equation, given)
-      )
-      known |= dict(zip(equation.outvars, results, strict=True))
-    return [read(v) for v in closed.jaxpr.outvars]
+    return evaluate_equations(closed.jaxpr.eqns, known, closed.jaxpr.outvars, apply)
 
   if not any(equation.primitive.name == "jit" for equation in closed.jaxpr.eqns):
     return closed

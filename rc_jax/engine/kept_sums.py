@@ -16,6 +16,7 @@ from rc_jax.engine.jax_internals import (
   ClosedJaxpr,
   Literal,
   evaluate_equation,
+  evaluate_equations,
   inner_jaxprs,
   jaxpr_as_fun,
 )
@@ -51,15 +52,15 @@ def mark_sums(closed: ClosedJaxpr, *, num_params: int, num_carry: int) -> Callab
   if not marked:
     return jaxpr_as_fun(closed)
 
+  def apply(equation: Any, values: Any) -> list[Any]:
+    results = evaluate_equation(equation, values)
+    pairs = zip(equation.outvars, results, strict=True)
+    return [keep(result) if id(variable) in marked else result for variable, result in pairs]
+
   def run(*arguments: Any) -> list[Any]:
-    values = dict(zip(jaxpr.constvars, closed.consts, strict=True))
-    values |= dict(zip(jaxpr.invars, arguments, strict=True))
-    read = lambda v: v.val if isinstance(v, Literal) else values[v]
-    for equation in jaxpr.eqns:
-      results = evaluate_equation(equation, [read(v) for v in equation.invars])
-      for variable, result in zip(equation.outvars, results, strict=True):
-        values[variable] = keep(result) if id(variable) in marked else result
-    return [read(v) for v in jaxpr.outvars]
+    known = dict(zip(jaxpr.constvars, closed.consts, strict=True))
+    known |= dict(zip(jaxpr.invars, arguments, strict=True))
+    return evaluate_equations(jaxpr.eqns, known, jaxpr.outvars, apply)
 
   return run
 

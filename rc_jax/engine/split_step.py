@@ -16,7 +16,7 @@ import jax
 from rc_jax.engine.jax_internals import (
   ClosedJaxpr,
   Literal,
-  evaluate_equation,
+  evaluate_equations,
   inline_jits,
   inner_jaxprs,
 )
@@ -162,13 +162,9 @@ def _make_part(flow: _Flow, given: list[Any], results: list[Any]) -> Callable[..
   equations = _needed(flow.closed, results, given)
 
   def run(*trees: Any) -> list[Any]:
-    values = dict(zip(jaxpr.constvars, flow.closed.consts, strict=True))
-    values |= dict(zip(given, jax.tree.leaves(trees), strict=True))
-    read = lambda v: v.val if isinstance(v, Literal) else values[v]
-    for equation in equations:
-      made = evaluate_equation(equation, [read(v) for v in equation.invars])
-      values |= dict(zip(equation.outvars, made, strict=True))
-    return [read(v) for v in results]
+    known = dict(zip(jaxpr.constvars, flow.closed.consts, strict=True))
+    known |= dict(zip(given, jax.tree.leaves(trees), strict=True))
+    return evaluate_equations(equations, known, results)
 
   return run
 

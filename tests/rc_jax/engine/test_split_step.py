@@ -30,11 +30,11 @@ def whole_lstm():
   return ours._replace(step=step, encode=identity, decode=identity)
 
 
-def with_step(step, carry=H):
+def with_step(step):
   """A classifier of a step with these parameters."""
   shapes = {"w": (F, H), "u": (H, H), "out": (H, C), "past": (F, C)}
   init = lambda key, x: {name: jnp.zeros(shape) for name, shape in shapes.items()}
-  return rc_jax.Classifier(init, lambda params: jnp.zeros(carry), step)
+  return rc_jax.Classifier(init, lambda params: jnp.zeros(H), step)
 
 
 def split(classifier):
