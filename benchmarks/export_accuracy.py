@@ -19,7 +19,7 @@ import numpy as np
 
 from data_pipelines.speech import NUM_SAMPLES
 from deploy.commands import add_data, add_run, data_of, load_data, load_speech_run, with_arguments
-from deploy.export.c import WEIGHTS, write_c
+from deploy.export.c import WEIGHTS, write_sound
 from deploy.front_end import HALF
 from deploy.rule import Rule
 from deploy.run_files import Run
@@ -50,7 +50,7 @@ def hear(run: Run, rule: Rule, weights: str, clips: np.ndarray) -> tuple[np.ndar
   """Decides clips `[N, n]` by the C code: label or -1, and milliseconds heard."""
   with tempfile.TemporaryDirectory() as place:
     folder = pathlib.Path(place)
-    write_c(
+    write_sound(
       folder,
       constructor=run.model.constructor,
       params=run.params,

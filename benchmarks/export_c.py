@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines.speech import features
-from deploy.export.c import WEIGHTS, write_c
+from deploy.export.c import WEIGHTS, write_sound
 from deploy.rule import Rule
 from rc_jax import lstm
 
@@ -114,7 +114,7 @@ def measure(units: int, rounds: int) -> list[Row]:
     programs = []
     for weights in WEIGHTS:
       folder = pathlib.Path(place) / weights
-      sizes = write_c(
+      sizes = write_sound(
         folder,
         constructor="lstm",
         params=params,

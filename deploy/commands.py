@@ -63,9 +63,14 @@ def make_run_spotter(run: Run, rule: Rule | None = None, **options: Any) -> Spot
   )
 
 
-def add_run(parser: argparse.ArgumentParser) -> None:
-  """Adds the run, and when it is sure, to a command's arguments."""
-  parser.add_argument("run", metavar="RUN", help="the --workdir of a run of experiments.speech")
+def add_run(parser: argparse.ArgumentParser, *, of: str = "experiments.speech") -> None:
+  """Adds the run, and when it is sure, to a command's arguments.
+
+  Args:
+    parser: of the command.
+    of: which experiment it is a run of.
+  """
+  parser.add_argument("run", metavar="RUN", help=f"the --workdir of a run of {of}")
   parser.add_argument("--theta", type=float, help="threshold; default: the run's, or calibrated")
   parser.add_argument(
     "--patience", type=int, help="steps on end that must reach theta; default: 1, or calibrated"

@@ -3,18 +3,23 @@
     python -m deploy.export RUN --out=FOLDER [--format=c] [--weights=int8]
 
 `--format=c`, the default, leaves `rc_model.c` and `rc_model.h`: samples in, decisions out, in C99,
-without dependencies and without allocation. The header says how to call it. `--format=onnx` and
-`--format=stablehlo` leave front end and network as graphs, and `bundle.json`, which says how to
-call them. `--format=web` leaves one web page that hears a microphone or a recording.
+without dependencies and without allocation. The header says how to call it. It takes a run of
+experiments.speech, with its front end, or of experiments.series, with its standardisation.
+
+For speech alone, `--format=onnx` and `--format=stablehlo` leave front end and network as graphs,
+and `bundle.json`, which says how to call them. `--format=web` leaves one web page that hears a
+microphone or a recording.
 """
 
 import argparse
 import pathlib
+from typing import Any
 
 from deploy.commands import add_refractory, add_run, load_speech_run, run_command, with_arguments
-from deploy.export.c import WEIGHTS, write_c
+from deploy.export.c import WEIGHTS, write_series, write_sound
 from deploy.export.graphs import FORMATS, write_graphs
 from deploy.export.web import write_page
+from deploy.run_files import Run, load_run
 
 
 def main() -> int:
@@ -22,40 +27,58 @@ def main() -> int:
   parser = argparse.ArgumentParser(
     prog="python -m deploy.export", description=(__doc__ or "").partition("\n")[0]
   )
-  add_run(parser)
+  add_run(parser, of="experiments.speech or, as C, of experiments.series")
   add_refractory(parser)
   parser.add_argument("--out", required=True, metavar="FOLDER", help="where the files go")
   parser.add_argument("--format", choices=("c", "web", *FORMATS), default="c")
   parser.add_argument("--weights", choices=WEIGHTS, default="float32", help="of the C code")
   given = parser.parse_args()
-  run = with_arguments(load_speech_run(given.run), given)
+  run = with_arguments(_load(given), given)
   if given.weights != "float32" and given.format != "c":
     raise ValueError(f"--weights={given.weights} is for --format=c; leave it out")
   try:
-    if given.format != "c":
-      if given.format == "web":
-        files = write_page(given.out, run, run.rule)
-      else:
-        files = write_graphs(given.out, run, run.rule, given.format)
-      print("\n".join(f"{path}: {path.stat().st_size} bytes" for path in files))
-      return 0
-    sizes = write_c(
-      given.out,
-      constructor=run.model.constructor,
-      params=run.params,
-      class_names=run.class_names,
-      rule=run.rule,
-      weights=given.weights,
-      mean=run.statistics["mean"],
-      std=run.statistics["std"],
-    )
+    print("\n".join(_write(run, given)))
   except OSError as error:
     raise ValueError(f"--out={given.out} cannot be written: {error.strerror}") from error
-  print(
+  return 0
+
+
+def _load(given: argparse.Namespace) -> Run:
+  """Loads the run; raises ValueError where it cannot be written in the format that was asked."""
+  run = load_run(given.run)
+  if run.experiment != "series":
+    return load_speech_run(given.run)
+  if given.format != "c":
+    raise ValueError(f"--format={given.format} is for sound; a run of series goes to --format=c")
+  if given.refractory is not None:
+    raise ValueError("--refractory is for sound, which goes on after an event; leave it out")
+  if not {"channels", "samples_per_step"} <= set(run.reading):
+    raise ValueError(
+      f"{given.run} does not say which channels it reads: an older version trained it; train again"
+    )
+  return run
+
+
+def _write(run: Run, given: argparse.Namespace) -> list[str]:
+  """Writes the files; returns a line about each."""
+  if given.format != "c":
+    if given.format == "web":
+      files = write_page(given.out, run, run.rule)
+    else:
+      files = write_graphs(given.out, run, run.rule, given.format)
+    return [f"{path}: {path.stat().st_size} bytes" for path in files]
+  said: dict[str, Any] = {"constructor": run.model.constructor, "params": run.params}
+  said |= {"class_names": run.class_names, "rule": run.rule, "weights": given.weights}
+  said |= {name: run.statistics.get(name) for name in ("mean", "std")}
+  if run.experiment == "series":
+    said |= {name: run.reading[name] for name in ("channels", "samples_per_step")}
+    sizes = write_series(given.out, **said)
+  else:
+    sizes = write_sound(given.out, **said)
+  return [
     f"{pathlib.Path(given.out) / 'rc_model.c'} and rc_model.h: {sizes['parameters']} parameters, "
     f"{sizes['constant_bytes']} bytes of constants, {sizes['state_bytes']} of state"
-  )
-  return 0
+  ]
 
 
 if __name__ == "__main__":

@@ -1,22 +1,21 @@
-"""Reads the layers of a speech network out of its parameter tree."""
+"""Reads the layers of a network out of its parameter tree."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_pipelines.speech.features import STEP_SIZE
 from rc_jax.types import Params
 
-CONSTRUCTORS = ("lstm", "dense_lstm")
+CONSTRUCTORS = ("lstm", "gru", "dense_lstm")
 
 
 class Layer(NamedTuple):
-  """A dense layer, or one product of the LSTM.
+  """A dense layer, or one of the two products of a recurrent layer.
 
   Attributes:
     name: place in the parameter tree, for messages.
     kernel: `[inputs, outputs]` float32.
-    bias: `[outputs]` float32, or None for the recurrent product, which has none of its own.
+    bias: `[outputs]` float32, or None for the recurrent product of an LSTM, which has none.
   """
 
   name: str
@@ -24,58 +23,76 @@ class Layer(NamedTuple):
   bias: np.ndarray | None
 
 
-class Network(NamedTuple):
-  """Layers in the order of computing. All but `input`, `recurrent` and the last end in a relu.
+class Recurrent(NamedTuple):
+  """A recurrent layer of H units: two products, whose sums are its gates.
 
   Attributes:
-    encoder: dense layers on a step's frames; none for "lstm".
-    input: of the LSTM, outputs `[4 H]`: gates in the order i, f, g, o.
-    recurrent: of the LSTM, outputs `[4 H]`, added to those of `input`.
+    input: outputs `[4 H]` of an LSTM, the gates i, f, g, o; `[3 H]` of a GRU, the gates r, z, n.
+    state: of the state h, with the same outputs; they are added to those of `input`, of a GRU's n
+      after r has multiplied them.
+  """
+
+  input: Layer
+  state: Layer
+
+
+class Network(NamedTuple):
+  """Layers in the order of computing. The dense ones but the last end in a relu.
+
+  Attributes:
+    kind: of the recurrent layers, "lstm" or "gru".
+    encoder: dense layers on a step's input; none but for "dense_lstm".
+    recurrent: recurrent layers, one above the other.
     head: dense layers, the last one to the logits `[C]`.
   """
 
+  kind: str
   encoder: tuple[Layer, ...]
-  input: Layer
-  recurrent: Layer
+  recurrent: tuple[Recurrent, ...]
   head: tuple[Layer, ...]
 
   @property
   def units(self) -> int:
-    """H, the width of the LSTM."""
-    return self.recurrent.kernel.shape[0]
+    """H, the width of a recurrent layer."""
+    return self.recurrent[0].state.kernel.shape[0]
 
   @property
   def layers(self) -> tuple[Layer, ...]:
-    """All layers in the order of computing."""
-    return (*self.encoder, self.input, self.recurrent, *self.head)
+    """All products in the order of computing."""
+    of_recurrent = (product for layer in self.recurrent for product in layer)
+    return (*self.encoder, *of_recurrent, *self.head)
 
 
-def read_network(constructor: str, params: Params, num_classes: int) -> Network:
+def read_network(constructor: str, params: Params, num_classes: int, *, step_size: int) -> Network:
   """Reads a network's layers out of its parameter tree.
 
   Args:
-    constructor: "lstm", or "dense_lstm": two dense relu layers below an LSTM.
+    constructor: "lstm", "gru", or "dense_lstm": two dense relu layers below an LSTM.
     params: tree of arrays, as the classifier's `init` returns it or a checkpoint holds it.
     num_classes: C, which the last layer must have as outputs.
+    step_size: F, numbers of a step, which the first layer must have as inputs.
 
   Returns:
     Network.
 
   Raises:
-    ValueError: another constructor, an LSTM of several layers, or parameters that do not belong to
-      the constructor, to steps `[420]` or to C classes, or that are not finite.
+    ValueError: another constructor, or parameters that do not belong to the constructor, to steps
+      `[F]` or to C classes, or that are not finite.
   """
   if constructor not in CONSTRUCTORS:
     raise ValueError(
-      f"constructor is {constructor!r}; only {' and '.join(CONSTRUCTORS)} can be written as C or "
-      "as a page"
+      f"constructor is {constructor!r}; only {', '.join(CONSTRUCTORS[:-1])} and {CONSTRUCTORS[-1]} "
+      "can be written"
     )
   try:
-    network = _read_dense_lstm(params) if constructor == "dense_lstm" else _read_lstm(params, ())
+    if constructor == "dense_lstm":
+      network = _read_dense_lstm(params)
+    else:
+      network = _read_stack(constructor, params, ())
   except (KeyError, IndexError, TypeError, AttributeError) as error:
     text = f"params are not those of {constructor}: {type(error).__name__} {error}"
     raise ValueError(text) from error
-  _check_shapes(network, num_classes)
+  _check_shapes(network, step_size, num_classes)
   return network
 
 
@@ -86,17 +103,28 @@ def _read_dense_lstm(params: Params) -> Network:
   if len(names) != 2:
     raise ValueError(f"the encoder has {len(names)} layers; dense_lstm has two")
   encoder = (_read_dense(f"encoder.{name}", layers[name]) for name in names)
-  return _read_lstm(params["classifier"], tuple(encoder))
+  return _read_stack("lstm", params["classifier"], tuple(encoder))
 
 
-def _read_lstm(params: Params, encoder: tuple[Layer, ...]) -> Network:
-  if upper := params.get("upper"):
-    raise ValueError(f"params are of an LSTM of {1 + len(upper)} layers; only one can be written")
+def _read_stack(kind: str, params: Params, encoder: tuple[Layer, ...]) -> Network:
+  upper = params.get("upper", ())
+  named = [("", params), *((f"upper.{i}.", layer) for i, layer in enumerate(upper))]
   return Network(
+    kind,
     encoder,
-    Layer("input", _read_array(params["input"]), _read_array(params["bias"])),
-    Layer("recurrent", _read_array(params["recurrent"]), None),
+    tuple(_read_recurrent(name, kind, layer) for name, layer in named),
     tuple(_read_dense(f"head.{i}", layer) for i, layer in enumerate(params["head"])),
+  )
+
+
+def _read_recurrent(prefix: str, kind: str, layer: Any) -> Recurrent:
+  bias = None
+  if kind == "gru":  # r multiplies the bias of n, too
+    candidate = _read_array(layer["candidate_bias"])
+    bias = np.concatenate([np.zeros(2 * len(candidate), np.float32), candidate])
+  return Recurrent(
+    Layer(f"{prefix}input", _read_array(layer["input"]), _read_array(layer["bias"])),
+    Layer(f"{prefix}recurrent", _read_array(layer["recurrent"]), bias),
   )
 
 
@@ -108,14 +136,17 @@ def _read_array(array: Any) -> np.ndarray:
   return np.asarray(array, np.float32)
 
 
-def _check_shapes(network: Network, num_classes: int) -> None:
-  units = network.recurrent.kernel.shape[0] if network.recurrent.kernel.ndim else 0
-  inputs = STEP_SIZE
+def _check_shapes(network: Network, step_size: int, num_classes: int) -> None:
+  kernel = network.recurrent[0].state.kernel
+  units = kernel.shape[0] if kernel.ndim else 0
+  gates = {"lstm": 4, "gru": 3}[network.kind] * units
+  inputs = step_size
   for layer in network.encoder:
     inputs = _check_layer(layer, inputs)
-  _check_layer(network.input, inputs, 4 * units)
-  _check_layer(network.recurrent, units, 4 * units)
-  inputs = units
+  for product, state in network.recurrent:
+    _check_layer(product, inputs, gates)
+    _check_layer(state, units, gates)
+    inputs = units
   for layer in network.head[:-1]:
     inputs = _check_layer(layer, inputs)
   _check_layer(network.head[-1], inputs, num_classes)

@@ -58,7 +58,11 @@ def describe(run: Run, rule: Rule) -> dict[str, Any]:
   Raises:
     ValueError: another network.
   """
-  network = read_network(run.model.constructor, run.params, len(run.class_names))
+  size = features.STEP_SIZE
+  network = read_network(run.model.constructor, run.params, len(run.class_names), step_size=size)
+  if network.kind != "lstm" or len(network.recurrent) != 1:
+    raise ValueError("a page holds an LSTM of one layer; this network is another")
+  (recurrent,) = network.recurrent
   return {
     "classNames": list(run.class_names),
     "theta": rule.theta,
@@ -77,8 +81,8 @@ def describe(run: Run, rule: Rule) -> dict[str, Any]:
     "mean": _encode(run.statistics["mean"]),
     "std": _encode(run.statistics["std"]),
     "encoder": [_describe_layer(layer) for layer in network.encoder],
-    "input": _describe_layer(network.input),
-    "recurrent": _describe_layer(network.recurrent),
+    "input": _describe_layer(recurrent.input),
+    "recurrent": _describe_layer(recurrent.state),
     "head": [_describe_layer(layer) for layer in network.head],
   }
 

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from data_pipelines.speech import features
-from deploy.export.c import write_c
+from deploy.export.c import write_sound
 from deploy.models import CONSTRUCTORS
 from deploy.rule import Rule
 
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler, cc")
 
 FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-O1"]
-MAIN = pathlib.Path(__file__).with_name("stream.c")
+MAIN = pathlib.Path(__file__).with_name("sound.c")
 NAMES = ["yes", "no", 'a "word"', "grün ??/", "*/ %s\\"]
 UNITS = {"lstm": 23, "dense_lstm": 16}  # 23 is no multiple of what is computed at a time
 NEVER = Rule(0.999999)
@@ -134,7 +134,7 @@ def build(tmp_path_factory):
 def write(folder, constructor="lstm", **changes):
   arguments = dict(params=model(constructor)[1] if constructor in UNITS else {}, rule=NEVER)
   arguments |= dict(class_names=NAMES, mean=MEAN, std=STD)
-  return write_c(folder, constructor=constructor, **(arguments | changes))
+  return write_sound(folder, constructor=constructor, **(arguments | changes))
 
 
 def run(program, *arguments, samples=None) -> Output:
@@ -252,16 +252,15 @@ def with_kernel(kernel):
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
-    (dict(constructor="gru"), "constructor is 'gru'; only lstm and dense_lstm"),
+    (dict(constructor="cnn"), "constructor is 'cnn'; only lstm, gru and dense_lstm"),
     (dict(constructor="dense_lstm", params={"input": 1}), "not those of dense_lstm: KeyError"),
     (dict(params={"encoder": {}, "classifier": {}}), "params are not those of lstm: KeyError"),
     (dict(params=None), "params are not those of lstm"),
-    (dict(params={"upper": [{}]}), "an LSTM of 2 layers; only one"),
     (dict(params=with_kernel(np.ones((7, 32)))), r"head.0 has weights \[7, 32\]; expected \[23"),
     (dict(params=with_kernel(np.full((23, 32), np.nan))), "not finite"),
     (dict(class_names=NAMES[:4]), r"head.1 has weights \[32, 5\]; expected \[32, 4\]"),
     (dict(class_names="yes"), "give a list of strings"),
-    (dict(class_names=["one"]), "2 or more classes"),
+    (dict(class_names=["one"]), "class_names has 1 entries; give 2 or more"),
     (dict(rule=Rule(0.2)), "theta is 0.2, which .* always reaches"),
     (dict(rule=Rule(1.0)), "theta is 1.0; a threshold"),
     (dict(rule=Rule([0.5, 0.6])), "one number"),

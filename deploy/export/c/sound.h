@@ -1,17 +1,12 @@
 /* What remains of a stream: 400 samples, 21 frames, the network's state. No member is for users. */
 typedef struct {
-  float window[RC_WINDOW];                  /* the samples of the next frame, oldest first */
-  float frames[RC_CONTEXT * RC_NUM_BANDS];  /* standardised log-mel frames, oldest first */
-  float cell[RC_UNITS];
-  float hidden[RC_UNITS];
-  float probabilities[RC_NUM_CLASSES]; /* of the latest step */
-  int window_filled;                   /* samples in `window` */
-  int frames_filled;                   /* frames in `frames` */
-  int steps;                           /* steps since the state was last reset */
-  int last_label;                      /* most probable label of the latest step */
-  int sure_steps;                      /* steps on end at which it has reached RC_THETA */
-  long long samples;                   /* samples since rc_init */
-  long long quiet_until;               /* sample before which no event follows the last one */
+  float window[RC_WINDOW];                 /* the samples of the next frame, oldest first */
+  float frames[RC_CONTEXT * RC_NUM_BANDS]; /* standardised log-mel frames, oldest first */
+  rc_network network;
+  int window_filled;     /* samples in `window` */
+  int frames_filled;     /* frames in `frames` */
+  long long samples;     /* samples since rc_init */
+  long long quiet_until; /* sample before which no event follows the last one */
 } rc_state;
 
 /* A decision that is reported. */
@@ -21,8 +16,6 @@ typedef struct {
   int step;          /* zero-based step since the state was last reset */
   long long sample;  /* samples heard since rc_init */
 } rc_event;
-
-extern const char *const rc_class_names[RC_NUM_CLASSES];
 
 /* Begins a new recording: empties the buffers and resets the network's state. */
 void rc_init(rc_state *state);

@@ -69,105 +69,6 @@ static void rc_compute_frame(const float *samples, float *frame) {
   }
 }
 
-/* Adds the product of a layer's weights and its inputs to y, which has room for whole blocks.
-
-   The weights of RC_BLOCK outputs at a time lie together, an input after the other, so that memory
-   is read in order and compilers vectorise the inner loops without leave to reorder sums. Four
-   inputs at a time, since GCC at -O2 keeps the sums in memory, not in registers: with one at a time
-   a step of an LSTM-128 took 100 us instead of 63. */
-static void rc_add_product(const rc_layer *layer, const float *x, float *y) {
-  const rc_weight *w = layer->weights;
-  for (int first = 0; first < layer->outputs; first += RC_BLOCK) {
-    float sum[RC_BLOCK] = {0.0f};
-    int i = 0;
-    for (; i + 4 <= layer->inputs; i += 4, w += 4 * RC_BLOCK)
-      for (int j = 0; j < RC_BLOCK; j++)
-        sum[j] += x[i] * (float)w[j] + x[i + 1] * (float)w[RC_BLOCK + j] +
-                  x[i + 2] * (float)w[2 * RC_BLOCK + j] + x[i + 3] * (float)w[3 * RC_BLOCK + j];
-    for (; i < layer->inputs; i++, w += RC_BLOCK)
-      for (int j = 0; j < RC_BLOCK; j++) sum[j] += x[i] * (float)w[j];
-    for (int j = 0; j < RC_BLOCK; j++) {
-#if RC_INT8
-      sum[j] *= layer->scales[first + j];
-#endif
-      y[first + j] += sum[j];
-    }
-  }
-}
-
-/* Computes y = bias + weights x, rounded up to whole blocks. */
-static void rc_apply(const rc_layer *layer, const float *x, float *y) {
-  const int blocks = (layer->outputs + RC_BLOCK - 1) / RC_BLOCK;
-  memcpy(y, layer->bias, blocks * RC_BLOCK * sizeof(float));
-  rc_add_product(layer, x, y);
-}
-
-static void rc_apply_relu(const rc_layer *layer, const float *x, float *y) {
-  rc_apply(layer, x, y);
-  for (int j = 0; j < layer->outputs; j++) y[j] = y[j] > 0.0f ? y[j] : 0.0f;
-}
-
-static float rc_sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
-
-/* Updates the state by the gates i, f, g, o, each RC_UNITS long. */
-static void rc_apply_gates(rc_state *state, const float *gates) {
-  for (int k = 0; k < RC_UNITS; k++) {
-    const float i = rc_sigmoid(gates[k]), f = rc_sigmoid(gates[RC_UNITS + k]);
-    const float g = tanhf(gates[2 * RC_UNITS + k]), o = rc_sigmoid(gates[3 * RC_UNITS + k]);
-    state->cell[k] = f * state->cell[k] + i * g;
-    state->hidden[k] = o * tanhf(state->cell[k]);
-  }
-}
-
-/* Makes probabilities of logits and returns the most probable label, the first of equals. */
-static int rc_softmax(const float *logits, float *probabilities) {
-  int label = 0;
-  float sum = 0.0f;
-  for (int k = 1; k < RC_NUM_CLASSES; k++)
-    if (logits[k] > logits[label]) label = k;
-  for (int k = 0; k < RC_NUM_CLASSES; k++) {
-    probabilities[k] = expf(logits[k] - logits[label]);
-    sum += probabilities[k];
-  }
-  for (int k = 0; k < RC_NUM_CLASSES; k++) probabilities[k] /= sum;
-  return label;
-}
-
-/* One step of the network on the frames held; returns the most probable label. */
-static int rc_step(rc_state *state) {
-  float buffers[2][RC_WIDEST];
-  const rc_layer *layer = rc_layers;
-  const float *x = state->frames;
-  int turn = 0;
-  for (int k = 0; k < RC_ENCODER_LAYERS; k++, turn = 1 - turn) {
-    rc_apply_relu(layer++, x, buffers[turn]);
-    x = buffers[turn];
-  }
-  rc_apply(layer++, x, buffers[turn]);
-  rc_add_product(layer++, state->hidden, buffers[turn]);
-  rc_apply_gates(state, buffers[turn]);
-  x = state->hidden;
-  for (int k = 0; k < RC_HEAD_LAYERS - 1; k++) {
-    turn = 1 - turn;
-    rc_apply_relu(layer++, x, buffers[turn]);
-    x = buffers[turn];
-  }
-  rc_apply(layer, x, buffers[1 - turn]);
-  if (state->steps < INT_MAX) state->steps++;
-  return rc_softmax(buffers[1 - turn], state->probabilities);
-}
-
-/* Whether this label of the latest step is a decision: sure for RC_PATIENCE steps on end. */
-static int rc_decides(rc_state *state, int label) {
-  if (label != state->last_label) state->sure_steps = 0;
-  state->last_label = label;
-  if (state->probabilities[label] >= RC_THETA)
-    state->sure_steps++;
-  else
-    state->sure_steps = 0;
-  return state->sure_steps >= RC_PATIENCE;
-}
-
 /* Turns a full window into a frame; returns the label of its step, -1 while frames are missing. */
 static int rc_take_window(rc_state *state) {
   const int kept = (RC_CONTEXT - 1) * RC_NUM_BANDS;
@@ -176,7 +77,7 @@ static int rc_take_window(rc_state *state) {
   state->window_filled = RC_WINDOW - RC_HOP;
   memmove(state->window, state->window + RC_HOP, state->window_filled * sizeof(float));
   if (state->frames_filled < RC_CONTEXT) state->frames_filled++;
-  return state->frames_filled < RC_CONTEXT ? -1 : rc_step(state);
+  return state->frames_filled < RC_CONTEXT ? -1 : rc_step(&state->network, state->frames);
 }
 
 void rc_init(rc_state *state) {
@@ -185,10 +86,10 @@ void rc_init(rc_state *state) {
 }
 
 void rc_reset(rc_state *state) {
-  memset(state->cell, 0, sizeof state->cell);
-  memset(state->hidden, 0, sizeof state->hidden);
-  state->steps = 0;
-  state->sure_steps = 0;
+  float probabilities[RC_NUM_CLASSES];
+  memcpy(probabilities, state->network.probabilities, sizeof probabilities);
+  memset(&state->network, 0, sizeof state->network);
+  memcpy(state->network.probabilities, probabilities, sizeof probabilities);
 }
 
 int rc_push(rc_state *state, const float *samples, int n, rc_event *event, int *used) {
@@ -199,12 +100,12 @@ int rc_push(rc_state *state, const float *samples, int n, rc_event *event, int *
     state->samples++;
     if (state->window_filled < RC_WINDOW) continue;
     const int label = rc_take_window(state);
-    if (label < 0 || !rc_decides(state, label)) continue;
-    const int step = state->steps - 1;
+    if (label < 0 || !rc_decides(&state->network, label)) continue;
+    const int step = state->network.steps - 1;
     rc_reset(state);
     if (!rc_is_event[label] || state->samples < state->quiet_until) continue;
     event->label = label;
-    event->probability = state->probabilities[label];
+    event->probability = state->network.probabilities[label];
     event->step = step;
     event->sample = state->samples;
     state->quiet_until = state->samples + RC_REFRACTORY;
@@ -214,6 +115,6 @@ int rc_push(rc_state *state, const float *samples, int n, rc_event *event, int *
 }
 
 const float *rc_probabilities(const rc_state *state, int *steps) {
-  if (steps) *steps = state->steps;
-  return state->probabilities;
+  if (steps) *steps = state->network.steps;
+  return state->network.probabilities;
 }

@@ -1,0 +1,238 @@
+"""The exported C code of a run of series against the way that series are read for training."""
+
+import functools
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from data_pipelines.series import join_samples
+from data_pipelines.series.missing import hold
+from deploy.export import __main__ as export_main
+from deploy.export.c import write_series
+from deploy.models import Model, build
+from deploy.rule import Rule
+from deploy.run_files import save_model
+from rc_jax import Batch, rank_code
+from rc_jax.unroll import unroll_rows
+
+needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler, cc")
+
+FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-O1"]
+NAMES = ["open", 'a "door"', "grün"]
+CHANNELS = ["level", "pressure, Pa"]
+# A float holds 1e8 to within 4, which would be four standard deviations of the second channel.
+MEAN, STD = np.array([-0.5, 1e8]), np.array([2.0, 1.0])
+UNITS, LONGEST = 9, 31
+THETA = 0.9
+
+
+@functools.cache
+def model(samples, constructor, layers):
+  """A network of steps of so many samples, and parameters with a head that is large enough."""
+  said = Model(constructor, {"units": UNITS, "num_classes": len(NAMES), "layers": layers})
+  classifier, rng = build(said), np.random.default_rng(3)
+  step = jax.ShapeDtypeStruct((samples * len(CHANNELS),), jnp.float32)
+  shapes = jax.eval_shape(classifier.init, jax.random.key(0), step)
+
+  def draw(path, leaf):
+    scale = 0.1 if len(leaf.shape) == 1 else 2.0 if "head" in jax.tree_util.keystr(path) else 0.7
+    return (scale * rng.standard_normal(leaf.shape)).astype(np.float32)
+
+  return said, classifier, jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+@functools.cache
+def some_series():
+  """Series of each length up to LONGEST, a fifth of whose values are missing."""
+  rng = np.random.default_rng(4)
+  found = []
+  for length in range(1, LONGEST + 1):
+    rows = MEAN + STD * rng.standard_normal((length, len(CHANNELS)))
+    rows[rng.random(rows.shape) < 0.2] = np.nan
+    found.append(rows)
+  return found
+
+
+def read_batch(samples) -> Batch:
+  """The series as `data_pipelines.series` and `experiments.series` give them to a network."""
+  lengths = np.array([len(rows) for rows in some_series()], np.int32)
+  inputs = np.zeros((len(lengths), LONGEST, len(CHANNELS)), np.float32)
+  for row, values in zip(inputs, some_series(), strict=True):
+    row[: len(values)] = (hold(values, MEAN) - MEAN) / STD
+  batch = Batch(jnp.asarray(inputs), jnp.zeros(len(lengths), jnp.int32), jnp.asarray(lengths))
+  return join_samples(batch, samples)
+
+
+def write(folder, samples=1, constructor="lstm", layers=1, **changes):
+  said, _, params = model(samples, constructor, layers)
+  given = dict(constructor=said.constructor, params=params, class_names=NAMES, channels=CHANNELS)
+  given |= dict(rule=Rule(THETA), mean=MEAN, std=STD, samples_per_step=samples)
+  return write_series(folder, **(given | changes))
+
+
+def hear(folder, series):
+  """Lines of the program that the C compiler makes, by their first word, of numbers and names."""
+  source, program = Path(__file__).with_name("series.c"), folder / "run"
+  command = ["cc", *FLAGS, f"-I{folder}", folder / "rc_model.c", source, "-o", program, "-lm"]
+  done = subprocess.run(command, capture_output=True, text=True, check=False)
+  assert done.returncode == 0, done.stderr
+  told = [np.concatenate([[len(rows)], rows.ravel()]).tobytes() for rows in series]
+  done = subprocess.run([program], input=b"".join(told), capture_output=True, check=False)
+  assert done.returncode == 0, done.stderr.decode()
+  lines = [line.partition(" ")[::2] for line in done.stdout.decode().splitlines()]
+  return [(word, rest if word in ("class", "channel") else _numbers(rest)) for word, rest in lines]
+
+
+def _numbers(text):
+  return [float(number) for number in text.split()]
+
+
+def split_series(lines):
+  """Of each series its probabilities `[steps, C]` and decisions."""
+  found, steps, decisions = [], [], []
+  for word, numbers in [*lines, ("step", None)]:
+    if word == "decision":
+      decisions.append(numbers)
+    elif word == "step":
+      if decisions:
+        found.append((np.array(steps), decisions))
+        steps, decisions = [], []
+      steps.append(numbers)
+  return found
+
+
+@needs_cc
+@pytest.mark.parametrize("network", [(1, "lstm", 1), (3, "lstm", 2), (3, "gru", 1), (1, "gru", 3)])
+def test_it_decides_as_the_rank_code_of_the_joined_steps(tmp_path, network):
+  samples = network[0]
+  sizes = write(tmp_path, *network)
+  lines = hear(tmp_path, some_series())
+  assert lines[0] == ("sizeof", [sizes["state_bytes"]])
+  assert [rest for word, rest in lines if word == "class"] == NAMES
+  assert [rest for word, rest in lines if word == "channel"] == CHANNELS
+  _, classifier, params = model(*network)
+  batch = read_batch(samples)
+  logits = jax.jit(functools.partial(unroll_rows, classifier))(params, batch)
+  code = rank_code(logits, THETA, batch.lengths)
+  expected = np.asarray(jax.nn.softmax(logits))
+  assert np.abs(expected.max(axis=-1) - THETA).min() > 2e-5  # rounding moves no decision
+  assert 3 < code.spiked.sum() < LONGEST - 3 and code.step.max() > 4
+  heard = split_series(lines)
+  assert len(heard) == LONGEST
+  for i, (steps, decisions) in enumerate(heard):
+    step, length = int(code.step[i]), len(some_series()[i])
+    p = expected[i, : step + 1]
+    np.testing.assert_allclose(steps, p, rtol=0, atol=1e-5)  # and none after the decision
+    seen = min((step + 1) * samples, length)
+    wanted = [code.spiked[i], code.label[i], p[-1].max(), step, seen]
+    for decision in decisions:
+      np.testing.assert_allclose(decision, wanted, rtol=0, atol=1e-5)
+    # A step that is not full waits for the end.
+    at_push = code.spiked[i] and (step + 1) * samples <= length
+    assert len(decisions) == (2 if at_push else 1)
+
+
+@needs_cc
+def test_patience_asks_for_one_class_at_steps_on_end(tmp_path):
+  write(tmp_path, rule=Rule(THETA, 2))
+  write(tmp_path / "always", rule=Rule(1 - 1e-7))
+  lines = hear(tmp_path, some_series())
+  never = hear(tmp_path / "always", some_series())
+  delayed = 0
+  for (_, decisions), (steps, _) in zip(split_series(lines), split_series(never), strict=True):
+    label, sure = steps.argmax(axis=1), steps.max(axis=1) >= THETA
+    twice = sure[1:] & sure[:-1] & (label[1:] == label[:-1])
+    first = int(np.argmax(twice)) + 1 if twice.any() else len(steps) - 1
+    assert decisions[-1][0] == twice.any() and decisions[-1][3] == first
+    delayed += sure.any() and first > int(np.argmax(sure)) + 1
+  assert delayed > 2
+
+
+@needs_cc
+def test_without_a_sample_there_is_no_label_and_what_is_infinite_is_missing(tmp_path):
+  write(tmp_path)
+  rows = some_series()[-1].copy()
+  absent = np.isnan(rows)
+  lines = hear(tmp_path, [np.zeros((0, 2)), rows])
+  assert ("decision", [0, -1, 0, -1, 0]) in lines
+  for value in (np.inf, -np.inf, 1e300):
+    rows[absent] = value
+    assert hear(tmp_path, [np.zeros((0, 2)), rows]) == lines
+
+
+@needs_cc
+def test_int8_weights_change_probabilities_little(tmp_path):
+  sizes = write(tmp_path / "float", rule=Rule(1 - 1e-7))
+  smaller = write(tmp_path / "int8", rule=Rule(1 - 1e-7), weights="int8")
+  p, q = (
+    np.array([n for word, n in hear(tmp_path / name, some_series()) if word == "step"])
+    for name in ("float", "int8")
+  )
+  assert 1e-4 < np.abs(p - q).max() < 0.1
+  assert smaller["constant_bytes"] < 0.5 * sizes["constant_bytes"]
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    (dict(constructor="conv_lstm"), "constructor is 'conv_lstm'; only lstm, gru and dense_lstm"),
+    (dict(constructor="gru"), "params are not those of gru: KeyError"),
+    (dict(channels=["level"]), r"input has weights \[2, 36\]; expected \[1, 36\]"),
+    (dict(channels=[]), "channels has 0 entries; give 1 or more"),
+    (dict(samples_per_step=3), r"input has weights \[2, 36\]; expected \[6, 36\]"),
+    (dict(mean=np.zeros(3)), r"mean has shape \[3\]; give 2 finite numbers"),
+    (dict(std=np.zeros(2)), "std is 0.0 for a channel"),
+    (dict(weights="int4"), "weights is 'int4'"),
+    (dict(rule=Rule(0.3)), "theta is 0.3, which .* always reaches"),
+  ],
+)
+def test_what_cannot_be_written_is_told_in_a_sentence(tmp_path, changes, message):
+  _, _, params = model(1, "lstm", 1)
+  given = dict(constructor="lstm", params=params, class_names=NAMES, channels=CHANNELS)
+  given |= dict(rule=Rule(THETA), mean=MEAN, std=STD)
+  with pytest.raises(ValueError, match=message):
+    write_series(tmp_path, **(given | changes))
+  assert not list(tmp_path.iterdir())
+
+
+def save_run(folder, **changes):
+  said, _, params = model(3, "lstm", 1)
+  given = dict(experiment="series", model=said, params=params, input_shape=(6,), theta=THETA)
+  given |= dict(class_names=tuple(NAMES), statistics={"mean": list(MEAN), "std": list(STD)})
+  given |= dict(reading={"channels": CHANNELS, "missing": "hold", "samples_per_step": 3})
+  folder.mkdir()
+  save_model(folder, **(given | changes))
+
+
+def test_the_command_writes_what_the_function_does(tmp_path, monkeypatch, capsys):
+  save_run(tmp_path / "run")
+  arguments = ["prog", str(tmp_path / "run"), f"--out={tmp_path / 'out'}", "--theta=0.7"]
+  monkeypatch.setattr(sys, "argv", arguments)
+  assert export_main.main() == 0
+  sizes = write(tmp_path / "expected", 3, rule=Rule(0.7))
+  assert f"{sizes['parameters']} parameters" in capsys.readouterr().out
+  for name in ("rc_model.c", "rc_model.h"):
+    assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "expected" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+  ("run", "flags", "message"),
+  [
+    ({}, ["--format=web"], "--format=web is for sound; a run of series goes to --format=c"),
+    ({}, ["--refractory=0.2"], "--refractory is for sound"),
+    ({"reading": {}}, [], "an older version trained it; train again"),
+    ({"experiment": "spotting"}, [], "is a run of spotting, which hears nothing"),
+  ],
+)
+def test_what_the_command_refuses(tmp_path, monkeypatch, run, flags, message):
+  save_run(tmp_path / "run", **run)
+  monkeypatch.setattr(sys, "argv", ["prog", str(tmp_path / "run"), f"--out={tmp_path}", *flags])
+  with pytest.raises(ValueError, match=message):
+    export_main.main()
+  assert not (tmp_path / "rc_model.c").exists()
