@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from rc_jax.checks import check_batch, check_shapes, check_theta
+from rc_jax.checks import check_batch, check_classifier, check_shapes, check_theta
 from rc_jax.types import Array, Batch, Classifier, Inputs, Params
 
 Batches = Batch | Iterable[Batch]
@@ -33,9 +33,10 @@ def pad_batches(
     A batch of as many rows as the largest one so far, and how many of its rows are true ones.
 
   Raises:
-    ValueError: no row in all batches, something that is no batch, traced parameters or batches,
-      shapes that disagree, labels, lengths or theta out of range.
+    ValueError: no `Classifier`, no row in all batches, something that is no batch, traced
+      parameters or batches, shapes that disagree, labels, lengths or theta out of range.
   """
+  check_classifier(classifier)
   size = first = classes = 0
   shardings: list[Any] = []
   for batch in [batches] if isinstance(batches, Batch) else batches:

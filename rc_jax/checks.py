@@ -10,7 +10,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rc_jax.types import Array, Batch, Inputs
+from rc_jax.types import Array, Batch, Classifier, Inputs
+
+
+def check_classifier(classifier: Any) -> None:
+  """Raises ValueError for what is no `Classifier`, such as its parameters, given first."""
+  if not isinstance(classifier, Classifier):
+    raise ValueError(
+      f"classifier is a {type(classifier).__name__}; give a Classifier, such as rc_jax.lstm makes, "
+      "and its parameters after it"
+    )
+
+
+def check_key(key: Any) -> None:
+  """Raises ValueError for what is no key of `jax.random`, such as a seed."""
+  dtype = getattr(key, "dtype", None)
+  if dtype is None or not (jnp.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jnp.uint32):
+    raise ValueError(f"key is {key!r:.40}; give a key, as jax.random.key(0)")
 
 
 def check_theta(theta: Any, num_classes: int | None = None, num_steps: int | None = None) -> None:

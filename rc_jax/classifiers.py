@@ -266,7 +266,8 @@ def _check_input(name: str, x: Array, rank: int) -> None:
   check_float(name, x)
   if x.ndim != rank:
     raise ValueError(
-      f"{name} takes a float input of rank {rank} a step, but got {x.dtype}{list(x.shape)}"
+      f"{name} takes a float input of rank {rank} a step, but got {x.dtype}{list(x.shape)}; of "
+      "inputs [B, T, ...] give one step, inputs[0, 0]"
     )
 
 

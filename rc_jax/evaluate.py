@@ -111,8 +111,8 @@ def evaluate(
     Evaluation of all examples.
 
   Raises:
-    ValueError: no row, shapes that disagree, labels, lengths or theta out of range, or outputs that
-      are not finite.
+    ValueError: no `Classifier`, no row, shapes that disagree, labels, lengths or theta out of
+      range, or outputs that are not finite.
   """
   check_theta(theta)
   thresholds = jnp.asarray(theta, jnp.float32)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
-from rc_jax.checks import check_theta
+from rc_jax.checks import check_classifier, check_theta
 from rc_jax.engine import initial_carries, select_rows
 from rc_jax.rank_code import confidence
 from rc_jax.types import Array, Carry, Classifier, Inputs, Params
@@ -90,9 +90,10 @@ def make_stream(
     Stream(init, push, reset).
 
   Raises:
-    ValueError: theta out of range; at a push, a theta that is always crossed (<= 1/C) or of another
-      number of classes, or inputs of another number of rows.
+    ValueError: no `Classifier`, or theta out of range; at a push, a theta that is always crossed
+      (<= 1/C) or of another number of classes, or inputs of another number of rows.
   """
+  check_classifier(classifier)
   check_theta(theta)
   thresholds = jnp.atleast_1d(jnp.asarray(theta, jnp.float32))
 

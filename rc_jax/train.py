@@ -13,7 +13,7 @@ from rc_jax.batch_losses import (
   make_loss_at_one_step,
   make_loss_of_objective,
 )
-from rc_jax.checks import check_beta, check_theta
+from rc_jax.checks import check_beta, check_classifier, check_key, check_theta
 from rc_jax.engines import Engine, check_engine
 from rc_jax.losses import cross_entropy
 from rc_jax.objectives.objective import Objective
@@ -98,11 +98,12 @@ def make_train(
     Train(init, update, loss).
 
   Raises:
-    ValueError: an unknown objective or engine, theta or beta out of range, a loss that is no
-      function, no optax optimizer, a beta or a loss beside an `Objective`; at `init`, a parameter
-      that is not of floats; at the first update, a loss that gives no
-      float scalar, or shapes that disagree.
+    ValueError: no `Classifier`, an unknown objective or engine, theta or beta out of range, a loss
+      that is no function, no optax optimizer, a beta or a loss beside an `Objective`; at `init`, no
+      key, or a parameter that is not of floats; at the first update, a loss that gives no float
+      scalar, or shapes that disagree.
   """
+  check_classifier(classifier)
   _check_options(objective, loss, beta, theta, engine)
   if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
     raise ValueError(f"optimizer is {optimizer!r}; give one of optax, as optax.adam(1e-3)")
@@ -112,6 +113,7 @@ def make_train(
   loss_fn = _make_loss(classifier, objective, loss, beta, theta, engine, axis_name)
 
   def init(key: Key, x: Inputs) -> TrainState:
+    check_key(key)
     params_key, run_key = jax.random.split(key)
     params = classifier.init(params_key, x)
     _check_params(params)

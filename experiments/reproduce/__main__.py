@@ -105,7 +105,9 @@ def _find_missing(
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
   parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    prog="python -m experiments.reproduce",
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   folder = lambda text: pathlib.Path(os.path.expanduser(text))
   parser.add_argument("--workdir", type=folder, default=pathlib.Path("runs/reproduce"))

@@ -60,7 +60,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
   parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    prog="python -m experiments.rivals",
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   names = lambda text: text.split(",")
   folder = lambda text: pathlib.Path(os.path.expanduser(text))

@@ -1,7 +1,9 @@
 """What `check_batch` says of data that cannot be right."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import rc_jax
@@ -60,3 +62,24 @@ def test_a_good_batch_of_a_tree():
 def test_a_bad_tree(data, message):
   with pytest.raises(ValueError, match=message):
     rc_jax.check_batch(data, 3)
+
+
+def test_parameters_in_the_place_of_the_classifier():
+  classifier = rc_jax.lstm(2, 3)
+  message = r"classifier is a dict; give a Classifier, such as rc_jax\.lstm makes"
+  for call in (
+    lambda: rc_jax.make_train({}, optax.sgd(0.1)),
+    lambda: rc_jax.make_stream({}, classifier, 0.9),
+    lambda: rc_jax.evaluate({}, classifier, batch(), 0.9),
+    lambda: rc_jax.frontier({}, classifier, batch(), 0.9),
+    lambda: rc_jax.accuracy_at_step({}, classifier, batch()),
+  ):
+    with pytest.raises(ValueError, match=message):
+      call()
+
+
+def test_a_seed_in_the_place_of_a_key():
+  train = rc_jax.make_train(rc_jax.lstm(2, 3), optax.sgd(0.1))
+  with pytest.raises(ValueError, match=r"key is 0; give a key, as jax\.random\.key\(0\)"):
+    train.init(0, jnp.zeros(5))
+  jax.eval_shape(train.init, jax.random.PRNGKey(0), jnp.zeros(5))  # the older kind

@@ -462,7 +462,7 @@ def test_bad_sizes(construct, message):
     (
       rc_jax.lstm(4, 3),
       np.zeros((2, 3), np.float32),
-      r"lstm takes a float input of rank 1 .*float32\[2, 3\]",
+      r"lstm takes a float input of rank 1 .*float32\[2, 3\]; of .* give one step, inputs\[0, 0\]",
     ),
     (
       rc_jax.lstm(4, 3),
