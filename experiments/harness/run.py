@@ -92,6 +92,12 @@ def run_together(members: Sequence[tuple[Task, Settings]]) -> int:
       runs.append(RunState(task, settings, files))
     for note in (note for one in runs if one.files for note in one.files.workdir.notes):
       _say(note, sys.stderr)
+    for one in (one for one in runs if one.step > one.updates):
+      _say(
+        f"{one.settings.workdir} has made {one.step} updates, and these flags ask for "
+        f"{one.updates}: it is reported as it is; for a shorter run, give another --workdir",
+        sys.stderr,
+      )
     if shared.progress and (advice := large_pages.advise()):
       _say(advice, sys.stderr)
     ended = train(runs)

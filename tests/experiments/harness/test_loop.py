@@ -1,6 +1,7 @@
 """The training loop: stopped and resumed, longer and shorter, ended early."""
 
 import os
+import re
 import signal
 
 import jax
@@ -43,14 +44,18 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.usefixtures("no_pictures", "shared_programs")
-def test_more_epochs_go_on_and_fewer_report(tmp_path):
+def test_more_epochs_go_on_and_fewer_report(tmp_path, capsys):
   module, given = BINARIES["temporal_mnist"]
   given = given | {"engine": "full", "batch_size": "320"}
   assert run(module, tmp_path, **given) == 0
   assert run(module, tmp_path, **(given | {"epochs": "2"})) == 0
   assert [line["epoch"] for line in lines(tmp_path)] == [1, 2]
+  assert "it is reported as it is" not in capsys.readouterr().err
   assert run(module, tmp_path, **given) == 0
   assert read_json(tmp_path)["trained"]["epoch"] == 2
+  assert re.search(
+    r"has made (\d+) updates, and .* for \d+: it is reported", capsys.readouterr().err
+  )
 
 
 @pytest.mark.usefixtures("no_pictures", "shared_programs")
