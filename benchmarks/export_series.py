@@ -25,6 +25,7 @@ from data_pipelines import series
 from deploy.commands import add_run, run_command, with_arguments
 from deploy.export.c import WEIGHTS, write_series
 from deploy.run_files import Run, load_run
+from deploy.series import check_series_run
 
 # Reads series, their numbers of samples first, and prints of each label, whether the network was
 # sure, and samples seen; then the microseconds a step, all series together.
@@ -137,10 +138,7 @@ def main() -> int:
   given = parser.parse_args()
   if shutil.which("cc") is None:
     parser.error("there is no C compiler, cc")
-  run = load_run(given.run)
-  if run.experiment != "series":
-    raise ValueError(f"{given.run} is a run of {run.experiment}; give one of experiments.series")
-  run = with_arguments(run, given)
+  run = with_arguments(check_series_run(load_run(given.run), given.run), given)
   named: dict[str, Any] = {n: getattr(given, n) for n in ("data_dir", "train", "test", "dataset")}
   rows = measure(run, series.read_files(series.find_files(**named))[1], given.rounds)
   if given.json:

@@ -4,6 +4,7 @@
   a network from its name and arguments; `convolutional` holds parts of some.
 - `front_end` makes steps of sound as it arrives, `spotter` makes events of steps, `recordings`
   reads files of any rate and length.
+- `series` decides about series in files.
 - `long_recordings` reads or makes recordings whose words are known, `scoring` compares events with
   their words, `thresholds` chooses theta.
 - `decide`, `listen`, `measure`, `calibrate` and `export` are commands: `python -m deploy.decide

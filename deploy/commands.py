@@ -20,7 +20,19 @@ def load_speech_run(workdir: str, *, calibrated: bool = True) -> Run:
   Raises:
     ValueError: as `load_run`; or a run of another task, or of a network of whole clips.
   """
-  run = load_run(workdir, calibrated=calibrated)
+  return check_speech_run(load_run(workdir, calibrated=calibrated), workdir)
+
+
+def check_speech_run(run: Run, workdir: str) -> Run:
+  """Returns a run with its statistics as arrays of float32.
+
+  Args:
+    run: any.
+    workdir: its folder, for messages.
+
+  Raises:
+    ValueError: a run of another task, or of a network of whole clips.
+  """
   if run.experiment != "speech":
     raise ValueError(
       f"{workdir} is a run of {run.experiment}, which hears nothing; give one of experiments.speech"

@@ -1,25 +1,40 @@
-"""Says for each recording which word a run hears first, and when it is sure.
+"""Says for each recording, or time series, what a run decides, and when it is sure.
 
     python -m deploy.decide RUN FILE... [--theta=0.9] [--json]
 
-A line a file: the word, its probability, and the milliseconds of sound that were heard until the
-decision; "silent" where the network is never sure. A folder stands for all recordings below it. Any
-sample rate and any length will do. The exit status is 0 where every file was decided, 1 where one
-is silent, 2 where one cannot be read.
+Of a run of experiments.speech, a line a recording: the word that it hears first, its probability,
+and the milliseconds of sound that were heard until the decision; "silent" where the network is
+never sure. A folder stands for all recordings below it. Any sample rate and any length will do.
+
+Of a run of experiments.series, a line a series of each file (`.csv`, `.npz`, `.npy` or `.ts`, with
+or without labels): its class, the probability, and how many samples were seen; "not sure" where the
+network is never sure, with the most probable class at the end. Of series with labels it also says
+how many are right.
+
+The exit status is 0 where all were decided, 1 where one was not, 2 where a file cannot be read.
 """
 
 import argparse
 import json
 import pathlib
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from data_pipelines.speech.source import show_name
-from deploy.commands import add_run, load_speech_run, make_run_spotter, run_command, with_arguments
+from deploy.commands import (
+  add_run,
+  check_speech_run,
+  make_run_spotter,
+  run_command,
+  with_arguments,
+)
 from deploy.front_end import HALF
 from deploy.recordings import find_recordings, read_pieces
+from deploy.run_files import Run, load_run
+from deploy.series import SeriesDecision, check_series_run, decide_file
 from deploy.spotter import Event, Spotter
 
 
@@ -48,11 +63,19 @@ def main() -> int:
   parser = argparse.ArgumentParser(
     prog="python -m deploy.decide", description=(__doc__ or "").partition("\n")[0]
   )
-  add_run(parser)
-  parser.add_argument("files", metavar="FILE", nargs="+", help="recordings, or folders of them")
+  add_run(parser, of="experiments.speech or experiments.series")
+  parser.add_argument(
+    "files", metavar="FILE", nargs="+", help="recordings, folders of them, series"
+  )
   parser.add_argument("--json", action="store_true", help="one JSON object a line")
   given = parser.parse_args()
-  run = with_arguments(load_speech_run(given.run), given)
+  run = load_run(given.run)
+  if run.experiment == "series":
+    return _decide_series(with_arguments(check_series_run(run, given.run), given), given)
+  return _decide_recordings(with_arguments(check_speech_run(run, given.run), given), given)
+
+
+def _decide_recordings(run: Run, given: argparse.Namespace) -> int:
   spotter = make_run_spotter(run, not_reported=())
   status = 0
   for path in find_recordings(given.files):
@@ -79,6 +102,44 @@ def _describe(path: pathlib.Path, event: Event | None, as_json: bool) -> str:
   if event is None:
     return f"{name}\tsilent"
   return f"{name}\t{event.word}\t{event.probability:.3f}\t{1000 * event.seconds:.0f} ms"
+
+
+def _decide_series(run: Run, given: argparse.Namespace) -> int:
+  status, labelled = 0, []
+  for path in map(pathlib.Path, given.files):
+    try:
+      decisions = decide_file(run, path)
+    except ValueError as error:
+      print(f"error: {error}", file=sys.stderr)
+      status = 2
+      continue
+    for one in decisions:
+      if not one.sure:
+        status = max(status, 1)
+      print(_describe_series(path, one, run.class_names, given))
+    labelled += [one for one in decisions if one.true]
+  if labelled and not given.json:
+    right = sum(run.class_names[one.label] == one.true for one in labelled)
+    seen = np.mean([one.samples / one.length for one in labelled])
+    print(
+      f"{right} of {len(labelled)} are right, after {seen:.0%} of a series on average",
+      file=sys.stderr,
+    )
+  return status
+
+
+def _describe_series(
+  path: pathlib.Path, one: SeriesDecision, names: Sequence[str], given: argparse.Namespace
+) -> str:
+  label = names[one.label]
+  if given.json:
+    said = {"file": str(path), "series": one.name, "label": label, "sure": one.sure}
+    said |= {"probability": round(one.probability, 4), "samples": one.samples, "of": one.length}
+    return json.dumps(said | ({"true": one.true} if one.true else {}))
+  of_file = f"{show_name(str(path))}\t" if len(given.files) > 1 else ""
+  verdict = label if one.sure else f"not sure, {label}"
+  said_when = f"{one.samples} of {one.length} samples"
+  return f"{of_file}{show_name(one.name)}\t{verdict}\t{one.probability:.3f}\t{said_when}"
 
 
 if __name__ == "__main__":

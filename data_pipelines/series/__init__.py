@@ -6,9 +6,16 @@ values. On the device `join_samples` joins samples into steps.
 
 from data_pipelines.series.contents import SeriesFile
 from data_pipelines.series.holdout import hold_out
-from data_pipelines.series.locate import PACKAGED, Paths, find_files, read_file, read_files
-from data_pipelines.series.missing import MISSING
-from data_pipelines.series.pipeline import Series, Statistics, load
+from data_pipelines.series.locate import (
+  PACKAGED,
+  Paths,
+  find_files,
+  read_file,
+  read_files,
+  read_new,
+)
+from data_pipelines.series.missing import MISSING, fill_missing
+from data_pipelines.series.pipeline import Series, Statistics, load, standardise
 from data_pipelines.series.steps import join_samples
 
 __all__ = [
@@ -18,10 +25,13 @@ __all__ = [
   "Series",
   "SeriesFile",
   "Statistics",
+  "fill_missing",
   "find_files",
   "hold_out",
   "join_samples",
   "load",
   "read_file",
   "read_files",
+  "read_new",
+  "standardise",
 ]

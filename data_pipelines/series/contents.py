@@ -12,12 +12,14 @@ NO_LABEL = frozenset(("", "?", "nan"))  # in lower case
 
 
 class SeriesFile(NamedTuple):
-  """N labelled series of F channels, as one file has them.
+  """N series of F channels, as one file has them.
 
   Attributes:
     path: of the file.
     values: N arrays `[T, F]` float64, each with a T of its own; NaN where a value is missing.
-    labels: N labels as text, none of them empty.
+    labels: N labels as text, none of them empty; or "" for all, of a file without labels, which
+      only those read who ask for it.
+    names: of the series, as the file has them: an id, "row 3" or "line 7".
     places: where each series stands, for messages: "line 7", "row 3", "line 40 (series 'a')".
     channels: names of the F channels.
     notes: what a user should know of how the file was read.
@@ -26,6 +28,7 @@ class SeriesFile(NamedTuple):
   path: pathlib.Path
   values: tuple[np.ndarray, ...]
   labels: tuple[str, ...]
+  names: tuple[str, ...]
   places: tuple[str, ...]
   channels: tuple[str, ...]
   notes: tuple[str, ...] = ()

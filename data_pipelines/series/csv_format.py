@@ -1,13 +1,15 @@
 """CSV in long form: a line a step, with the series' id, the time, the channels and the label.
 
-The first column is the id, the second the time, the last the label; those between are channels. The
-first line names the columns. The lines of a series follow one another, in the order of time.
+The first column is the id, the second the time, the last the label; those between are channels.
+Where the names of the channels are known, the label may be left out. The first line names the
+columns. The lines of a series follow one another, in the order of time.
 """
 
 import contextlib
 import csv
 import datetime
 import pathlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,19 +35,23 @@ class _Open(NamedTuple):
   rows: list[list[float]]
 
 
-def read_csv(path: pathlib.Path) -> SeriesFile:
+def read_csv(path: pathlib.Path, channels: Sequence[str] | None = None) -> SeriesFile:
   """Reads a CSV file in long form.
 
   Args:
     path: of the file.
+    channels: names that its channels must have, in this order; then the column of labels may be
+      left out. None: any, and labels are needed.
 
   Raises:
-    ValueError: the file cannot be read, has no line of names, or a line is malformed: too few or
-      too many fields, no number, no label, another label than the series began with, a time that
-      does not rise, or an id that was another series'. The message names file and line.
+    ValueError: the file cannot be read, has no line of names, or others than `channels`, or a line
+      is malformed: too few or too many fields, no number, no label, another label than the series
+      began with, a time that does not rise, or an id that was another series'. The message names
+      file and line.
   """
   reader = csv.reader(read_lines(path), strict=True)
   columns: list[str] = []
+  end = 0
   done: list[_Open] = []
   first_line: dict[str, int] = {}
   try:
@@ -55,19 +61,22 @@ def read_csv(path: pathlib.Path) -> SeriesFile:
       if not any(field.strip() for field in fields):
         continue
       if not columns:
-        columns = _check_columns(fields, where)
+        columns = _check_columns(fields, where, channels)
+        end = len(columns) - 1 if channels is None else 2 + len(channels)  # of the channels
         continue
       if len(fields) != len(columns):
         raise ValueError(
           f"{where}: there are {len(fields)} fields, the first line names {len(columns)}; give "
           "every line as many"
         )
-      name, label = fields[0].strip(), fields[-1].strip()
+      name, label = fields[0].strip(), "".join(fields[end:]).strip()
       if not done or done[-1].name != name:
-        _check_begin(name, label, first_line, where)
+        _check_begin(name, first_line, where)
+        if end < len(columns):
+          check_label(label, f"{where}, series {name!r}", MISSING)
         first_line[name] = number
         done.append(_Open(name, label, number, [], []))
-      _add_row(done[-1], fields, columns, where)
+      _add_row(done[-1], fields[:end], label, columns, where)
   except csv.Error as error:
     raise ValueError(f"{path}, line {reader.line_num}: {error}; correct the quotes") from error
   if not done:
@@ -76,15 +85,23 @@ def read_csv(path: pathlib.Path) -> SeriesFile:
     path,
     tuple(np.array(one.rows, np.float64) for one in done),
     tuple(one.label for one in done),
+    tuple(one.name for one in done),
     tuple(f"line {one.line} (series {one.name!r})" for one in done),
-    tuple(columns[2:-1]),
+    tuple(columns[2:end]),
     _note_uneven_times(path, done),
   )
 
 
-def _check_columns(fields: list[str], where: str) -> list[str]:
-  """Returns the names of the columns; raises ValueError if the first line holds none."""
+def _check_columns(fields: list[str], where: str, channels: Sequence[str] | None) -> list[str]:
+  """Returns the names of the columns; raises ValueError if the first line holds others."""
   names = [field.strip() for field in fields]
+  if channels is not None:
+    if list(channels) not in (names[2:], names[2:-1]):
+      raise ValueError(
+        f"{where}: after id and time come the columns {', '.join(names[2:])}; give "
+        f"{', '.join(channels)}, in this order, and a column of labels or none"
+      )
+    return names
   if len(names) < 4:
     raise ValueError(
       f"{where}: there are {len(names)} columns; give id, time, one or more channels, and label, "
@@ -109,7 +126,7 @@ def _check_columns(fields: list[str], where: str) -> list[str]:
   return names
 
 
-def _check_begin(name: str, label: str, first_line: dict[str, int], where: str) -> None:
+def _check_begin(name: str, first_line: dict[str, int], where: str) -> None:
   """Raises ValueError where a series cannot begin."""
   if not name:
     raise ValueError(f"{where}: the id of the series is missing; give each series one")
@@ -118,12 +135,11 @@ def _check_begin(name: str, label: str, first_line: dict[str, int], where: str) 
       f"{where}: the series {name!r} began in line {first_line[name]}, and others came between; "
       "give each series an id of its own, and keep its lines together"
     )
-  check_label(label, f"{where}, series {name!r}", MISSING)
 
 
-def _add_row(series: _Open, fields: list[str], columns: list[str], where: str) -> None:
+def _add_row(series: _Open, fields: list[str], label: str, columns: list[str], where: str) -> None:
   """Adds a line to its series; raises ValueError where it does not fit."""
-  label, time = fields[-1].strip(), _parse_time(fields[1].strip(), where)
+  time = _parse_time(fields[1].strip(), where)
   if label != series.label:
     raise ValueError(
       f"{where}: the label is {label!r}, but series {series.name!r} began with {series.label!r} in "
@@ -135,12 +151,9 @@ def _add_row(series: _Open, fields: list[str], columns: list[str], where: str) -
       "of the line before; sort the lines of a series by time, each once"
     )
   series.times.append(time)
-  series.rows.append(parse_values(fields[2:-1], MISSING, _name_fields(columns), where))
-
-
-def _name_fields(columns: list[str]) -> list[str]:
   # A single name would be taken for that of all fields.
-  return [f"column {name!r}" for name in columns[2:-1]] + ["label"]
+  named = [f"column {name!r}" for name in columns[2:]] + ["label"]
+  series.rows.append(parse_values(fields[2:], MISSING, named, where))
 
 
 def _parse_time(text: str, where: str) -> float:

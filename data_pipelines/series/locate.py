@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import pathlib
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from data_pipelines.series.contents import SeriesFile, has_control_characters
@@ -10,7 +11,12 @@ from data_pipelines.series.csv_format import read_csv
 from data_pipelines.series.numpy_format import read_both, read_npy, read_npz
 from data_pipelines.series.ts_format import read_ts
 
-READERS = {".ts": read_ts, ".npz": read_npz, ".npy": read_npy, ".csv": read_csv}
+READERS: dict[str, Callable[..., SeriesFile]] = {
+  ".ts": read_ts,
+  ".npz": read_npz,
+  ".npy": read_npy,
+  ".csv": read_csv,
+}
 # What the packages of aeon and, of Trace, tslearn have, so that nothing is downloaded.
 PACKAGED = (
   "ACSF1",
@@ -99,10 +105,37 @@ def read_file(path: pathlib.Path) -> SeriesFile:
   Raises:
     ValueError: another ending, a name that is no text, or as the reader of the format.
   """
+  return _find_reader(path)(path)
+
+
+def read_new(path: pathlib.Path, channels: Sequence[str]) -> SeriesFile:
+  """Reads a file of series that need no labels, for a network that knows its channels.
+
+  Args:
+    path: of the file.
+    channels: their names. Those of a `.csv` must be the same, of other files there must be as many.
+
+  Raises:
+    ValueError: as `read_file`, or other channels.
+  """
+  reader = _find_reader(path)
+  if reader is read_csv:
+    return read_csv(path, channels)
+  file = reader(path, labelled=False)
+  if len(file.channels) != len(channels):
+    raise ValueError(
+      f"{path} has {len(file.channels)} channels, and the network reads {len(channels)} "
+      f"({', '.join(channels)}); give these"
+    )
+  return file
+
+
+def _find_reader(path: pathlib.Path) -> Callable[..., SeriesFile]:
+  """The reader of a file by the ending of its name; raises ValueError as `read_file`."""
   _check_name(path)
   if path.suffix.lower() not in READERS:
     raise ValueError(f"{path} ends in {path.suffix!r}; give a file in {', '.join(READERS)}")
-  return READERS[path.suffix.lower()](path)
+  return READERS[path.suffix.lower()]
 
 
 def _check_name(path: pathlib.Path) -> None:

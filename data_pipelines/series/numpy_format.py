@@ -17,16 +17,19 @@ _ARRAYS = ("X", "y", "lengths")
 _SPLITS = ("_train", "_test")
 
 
-def read_npz(path: pathlib.Path) -> SeriesFile:
+def read_npz(path: pathlib.Path, *, labelled: bool = True) -> SeriesFile:
   """Reads an `.npz` file.
 
   Args:
     path: of the file.
+    labelled: whether it must have `y`.
 
   Raises:
     ValueError: it cannot be read, lacks `X` or `y`, or as `from_arrays`.
   """
-  (file,) = _read_arrays(path, ("",), "np.savez(path, X=X, y=y)")
+  needed = ("X", "y") if labelled else ("X",)
+  example = f"np.savez(path, {', '.join(f'{name}={name}' for name in needed)})"
+  (file,) = _read_arrays(path, ("",), needed, example)
   return file
 
 
@@ -41,16 +44,19 @@ def read_both(path: pathlib.Path) -> tuple[SeriesFile, SeriesFile]:
       `from_arrays`.
   """
   example = "np.savez(path, X_train=X_train, y_train=y_train, X_test=X_test, y_test=y_test)"
-  train, test = _read_arrays(path, _SPLITS, f"{example}, or give a file for each split")
+  remedy = f"{example}, or give a file for each split"
+  train, test = _read_arrays(path, _SPLITS, ("X", "y"), remedy)
   return train, test
 
 
-def _read_arrays(path: pathlib.Path, splits: tuple[str, ...], remedy: str) -> list[SeriesFile]:
+def _read_arrays(
+  path: pathlib.Path, splits: tuple[str, ...], needed: tuple[str, ...], remedy: str
+) -> list[SeriesFile]:
   """Reads `X`, `y` and perhaps `lengths` with each of the endings `splits`."""
   arrays = _load(path, [f"{name}{split}" for name in _ARRAYS for split in splits])
   if not isinstance(arrays, dict):
     raise ValueError(f"{path} holds one array; save it with {remedy}")
-  for name in (f"{name}{split}" for split in splits for name in ("X", "y")):
+  for name in (f"{name}{split}" for split in splits for name in needed):
     if name not in arrays:
       if name == "X" and "X_train" in arrays:
         remedy += ", or name it by both --train and --test"
@@ -68,11 +74,12 @@ def _read_arrays(path: pathlib.Path, splits: tuple[str, ...], remedy: str) -> li
   return files
 
 
-def read_npy(path: pathlib.Path) -> SeriesFile:
+def read_npy(path: pathlib.Path, *, labelled: bool = True) -> SeriesFile:
   """Reads a pair of `.npy` files: `X_train.npy` and, beside it, `y_train.npy`.
 
   Args:
     path: of the first, whose name begins with X; `lengths_train.npy` is read where it is there.
+    labelled: whether `y_train.npy` must be there.
 
   Raises:
     ValueError: a name that does not begin with X, a file that cannot be read, or as `from_arrays`.
@@ -82,13 +89,13 @@ def read_npy(path: pathlib.Path) -> SeriesFile:
       f"{path}: the name of an .npy file of series begins with X, as X_train.npy, and that of its "
       "labels with y, as y_train.npy; rename them, or save both in one .npz"
     )
-  beside = lambda name: path.with_name(name + path.name[1:])
-  lengths = beside("lengths")
-  paths = [path, beside("y"), *([lengths] if lengths.exists() else [])]
-  arrays = [_load(one, ()) for one in paths]
-  for one, array in zip(paths, arrays, strict=True):
+  paths = [path, *(path.with_name(name + path.name[1:]) for name in ("y", "lengths"))]
+  arrays = []
+  for one, is_needed in zip(paths, (True, labelled, False), strict=True):
+    array = _load(one, ()) if is_needed or one.exists() else None
     if isinstance(array, dict):
       raise ValueError(f"{one} is an .npz under another name; give it that ending")
+    arrays.append(array)
   return from_arrays(path, *arrays)
 
 
@@ -98,7 +105,7 @@ def from_arrays(path: pathlib.Path, X: Any, y: Any, lengths: Any = None) -> Seri
   Args:
     path: of the file, for messages.
     X: `[N, T, F]` or `[N, T]`, numbers; NaN where a value is missing.
-    y: `[N]`, whole numbers, floats or text.
+    y: `[N]`, whole numbers, floats or text; or None, without labels.
     lengths: `[N]` whole numbers in 1..T, or None.
 
   Raises:
@@ -109,10 +116,8 @@ def from_arrays(path: pathlib.Path, X: Any, y: Any, lengths: Any = None) -> Seri
     raise ValueError(
       f"{path}: X is {X.dtype}{list(X.shape)}; give numbers of shape [N, T, F], or [N, T]"
     )
-  if y.ndim != 1 or y.dtype.kind not in "iufbUS":
-    raise ValueError(f"{path}: y is {y.dtype}{list(y.shape)}; give numbers or text of shape [N]")
-  if len(X) != len(y):
-    raise ValueError(f"{path}: X has {len(X)} series, y {len(y)} labels; give as many")
+  if y is not None:
+    _check_labels(path, y, len(X))
   if len(X) == 0:
     raise ValueError(f"{path}: X has no series; give at least one")
   values = X.astype(np.float64)[..., None] if X.ndim == 2 else X.astype(np.float64)
@@ -125,9 +130,20 @@ def from_arrays(path: pathlib.Path, X: Any, y: Any, lengths: Any = None) -> Seri
       raise ValueError(f"{path}, row {i}: the series has no steps; remove it")
     if np.isinf(row).any():
       raise ValueError(f"{path}, row {i}: there is an infinite value; correct it")
-  labels = tuple(_to_text(label, f"{path}, row {i}") for i, label in enumerate(y.tolist()))
+  names = tuple(f"row {i}" for i in range(len(X)))
+  labels = ("",) * len(X)
+  if y is not None:
+    labels = tuple(_to_text(label, f"{path}, row {i}") for i, label in enumerate(y.tolist()))
   channels = tuple(f"channel {i + 1}" for i in range(values.shape[2]))
-  return SeriesFile(path, rows, labels, tuple(f"row {i}" for i in range(len(X))), channels, notes)
+  return SeriesFile(path, rows, labels, names, names, channels, notes)
+
+
+def _check_labels(path: pathlib.Path, y: np.ndarray, number: int) -> None:
+  """Raises ValueError if labels are no `[N]` numbers or text."""
+  if y.ndim != 1 or y.dtype.kind not in "iufbUS":
+    raise ValueError(f"{path}: y is {y.dtype}{list(y.shape)}; give numbers or text of shape [N]")
+  if len(y) != number:
+    raise ValueError(f"{path}: X has {number} series, y {len(y)} labels; give as many")
 
 
 def _find_ends(

@@ -75,7 +75,7 @@ def load(paths: Paths, *, missing: str = "hold", validation_share: float = 0.2) 
   filled = [fill_missing(file, missing, statistics.mean) for file in (train, test)]
   steps = max(len(rows) for file in (train, test) for rows in file.values)
   pairs = zip((train, test), filled, strict=True)
-  padded = [_pad(file._replace(values=one.values), statistics, steps) for file, one in pairs]
+  padded = [standardise(file._replace(values=one.values), statistics, steps) for file, one in pairs]
 
   def make_split(of_file: int, index: np.ndarray, name: str) -> Split:
     inputs, lengths = (a[index] for a in padded[of_file])
@@ -168,10 +168,20 @@ def _check_finite(train: SeriesFile, statistics: Statistics) -> None:
       )
 
 
-def _pad(file: SeriesFile, statistics: Statistics, steps: int) -> tuple[np.ndarray, np.ndarray]:
-  """Standardises series in float64 and pads them: `[N, steps, F]` float32, lengths `[N]`.
+def standardise(
+  file: SeriesFile, statistics: Statistics, steps: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Standardises series in float64 and pads them with zeros.
 
   Standardising after the rounding to float32 would lose what varies little about a large mean.
+
+  Args:
+    file: of series without missing values.
+    statistics: of the series that trained.
+    steps: to which they are padded, at least the longest.
+
+  Returns:
+    `[N, steps, F]` float32, and lengths `[N]` int32.
 
   Raises:
     ValueError: a value so far from the mean that float32 cannot hold it.

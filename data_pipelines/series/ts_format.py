@@ -5,6 +5,7 @@ values, then the label; `?` is a missing value. What the header says is checked 
 """
 
 import pathlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,25 +20,26 @@ class _Header(NamedTuple):
   """What the header promises; None where it says nothing.
 
   Attributes:
-    classes: the labels that may occur, or None.
+    classes: the labels that may occur, or None where the lines end without one.
     dimension: F.
     length: T of every series.
     univariate: whether F is 1.
     equal: whether all series are as long.
   """
 
-  classes: tuple[str, ...]
+  classes: tuple[str, ...] | None
   dimension: int | None
   length: int | None
   univariate: bool | None
   equal: bool | None
 
 
-def read_ts(path: pathlib.Path) -> SeriesFile:
+def read_ts(path: pathlib.Path, *, labelled: bool = True) -> SeriesFile:
   """Reads a `.ts` file of a classification problem.
 
   Args:
     path: of the file.
+    labelled: whether it must have labels; else its header may say `@classLabel false`.
 
   Raises:
     ValueError: the file cannot be read, a line is malformed, or the header promises other
@@ -67,7 +69,7 @@ def read_ts(path: pathlib.Path) -> SeriesFile:
       labels.append(label)
       places.append(f"line {number}")
     elif text.lower() == "@data":
-      header = _check_header(tags, path)
+      header = _check_header(tags, path, labelled=labelled)
     elif text[0] == "@" and text != "@":
       name, *said = text[1:].split(None, 1)
       tags[name.lower()] = (number, name, "".join(said))
@@ -78,10 +80,10 @@ def read_ts(path: pathlib.Path) -> SeriesFile:
   if not values:
     raise ValueError(f"{path} has no series after @data; give at least one")
   channels = tuple(f"channel {i + 1}" for i in range(values[0].shape[1]))
-  return SeriesFile(path, tuple(values), tuple(labels), tuple(places), channels)
+  return SeriesFile(path, tuple(values), tuple(labels), tuple(places), tuple(places), channels)
 
 
-def _check_header(tags: _Tags, path: pathlib.Path) -> _Header:
+def _check_header(tags: _Tags, path: pathlib.Path, *, labelled: bool) -> _Header:
   """Reads the tags of a header; raises ValueError where they make the file unusable."""
 
   def read_bool(name: str) -> bool | None:
@@ -109,7 +111,7 @@ def _check_header(tags: _Tags, path: pathlib.Path) -> _Header:
     )
   number, _, said = tags.get("classlabel", (0, "", "false"))
   flag, *classes = said.split() or ["false"]
-  if flag.lower() != "true" or not classes:
+  if labelled and (flag.lower() != "true" or not classes):
     raise ValueError(
       f"{path}{f', line {number}' if number else ''}: the header has no @classLabel true with the "
       "classes after it; a classifier needs labels"
@@ -119,7 +121,7 @@ def _check_header(tags: _Tags, path: pathlib.Path) -> _Header:
     raise ValueError(f"{path}, line {number}: @classLabel names {repeated[0]!r} more than once")
   equal = read_bool("equallength")
   return _Header(
-    tuple(classes),
+    tuple(classes) if flag.lower() == "true" else None,
     dimension=read_count("dimension" if "dimension" in tags else "dimensions"),
     # Of series of several lengths some files of the archive give the longest.
     length=None if equal is False else read_count("serieslength"),
@@ -128,18 +130,27 @@ def _check_header(tags: _Tags, path: pathlib.Path) -> _Header:
   )
 
 
-def _read_series(text: str, header: _Header, where: str) -> tuple[np.ndarray, str]:
-  """Reads a line as values `[T, F]` and a label, and checks it against the header."""
-  *dimensions, label = (part.strip() for part in text.split(":"))
+def _check_label(
+  label: str, dimensions: Sequence[str], classes: tuple[str, ...], where: str
+) -> None:
+  """Raises ValueError for a label that is missing, or not one of the header's."""
   if not dimensions:
     raise ValueError(f"{where}: there is no ':' before a label; end the line with ':LABEL'")
   check_label(label, where)
-  if label not in header.classes:
+  if label not in classes:
     advice = "write it without blanks" if " " in label else "correct one of them"
     raise ValueError(
-      f"{where}: the label {label!r} is not in the header's @classLabel "
-      f"({', '.join(header.classes)}); {advice}"
+      f"{where}: the label {label!r} is not in the header's @classLabel ({', '.join(classes)}); "
+      f"{advice}"
     )
+
+
+def _read_series(text: str, header: _Header, where: str) -> tuple[np.ndarray, str]:
+  """Reads a line as values `[T, F]` and a label, and checks it against the header."""
+  dimensions, label = [part.strip() for part in text.split(":")], ""
+  if header.classes is not None:
+    label = dimensions.pop()
+    _check_label(label, dimensions, header.classes, where)
   number = len(dimensions)
   for promise, is_kept in (
     (f"@univariate {str(header.univariate).lower()}", header.univariate in (None, number == 1)),

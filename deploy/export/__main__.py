@@ -15,11 +15,12 @@ import argparse
 import pathlib
 from typing import Any
 
-from deploy.commands import add_refractory, add_run, load_speech_run, run_command, with_arguments
+from deploy.commands import add_refractory, add_run, check_speech_run, run_command, with_arguments
 from deploy.export.c import WEIGHTS, write_series, write_sound
 from deploy.export.graphs import FORMATS, write_graphs
 from deploy.export.web import write_page
 from deploy.run_files import Run, load_run
+from deploy.series import check_series_run
 
 
 def main() -> int:
@@ -47,16 +48,12 @@ def _load(given: argparse.Namespace) -> Run:
   """Loads the run; raises ValueError where it cannot be written in the format that was asked."""
   run = load_run(given.run)
   if run.experiment != "series":
-    return load_speech_run(given.run)
+    return check_speech_run(run, given.run)
   if given.format != "c":
     raise ValueError(f"--format={given.format} is for sound; a run of series goes to --format=c")
   if given.refractory is not None:
     raise ValueError("--refractory is for sound, which goes on after an event; leave it out")
-  if not {"channels", "samples_per_step"} <= set(run.reading):
-    raise ValueError(
-      f"{given.run} does not say which channels it reads: an older version trained it; train again"
-    )
-  return run
+  return check_series_run(run, given.run)
 
 
 def _write(run: Run, given: argparse.Namespace) -> list[str]:
