@@ -23,19 +23,20 @@ def load_speech_run(workdir: str, *, calibrated: bool = True) -> Run:
   return check_speech_run(load_run(workdir, calibrated=calibrated), workdir)
 
 
-def check_speech_run(run: Run, workdir: str) -> Run:
+def check_speech_run(run: Run, workdir: str, wanted: str = "experiments.speech") -> Run:
   """Returns a run with its statistics as arrays of float32.
 
   Args:
     run: any.
     workdir: its folder, for messages.
+    wanted: of which experiments a run may be, for messages.
 
   Raises:
     ValueError: a run of another task, or of a network of whole clips.
   """
   if run.experiment != "speech":
     raise ValueError(
-      f"{workdir} is a run of {run.experiment}, which hears nothing; give one of experiments.speech"
+      f"{workdir} is a run of {run.experiment}, which hears nothing; give one of {wanted}"
     )
   if run.model.constructor == "cnn":
     raise ValueError(

@@ -63,7 +63,8 @@ def main() -> int:
   parser = argparse.ArgumentParser(
     prog="python -m deploy.decide", description=(__doc__ or "").partition("\n")[0]
   )
-  add_run(parser, of="experiments.speech or experiments.series")
+  wanted = "experiments.speech or experiments.series"
+  add_run(parser, of=wanted)
   parser.add_argument(
     "files", metavar="FILE", nargs="+", help="recordings, folders of them, series"
   )
@@ -72,7 +73,7 @@ def main() -> int:
   run = load_run(given.run)
   if run.experiment == "series":
     return _decide_series(with_arguments(check_series_run(run, given.run), given), given)
-  return _decide_recordings(with_arguments(check_speech_run(run, given.run), given), given)
+  return _decide_recordings(with_arguments(check_speech_run(run, given.run, wanted), given), given)
 
 
 def _decide_recordings(run: Run, given: argparse.Namespace) -> int:

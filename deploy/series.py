@@ -50,7 +50,22 @@ def check_series_run(run: Run, workdir: str) -> Run:
     raise ValueError(
       f"{workdir} does not say which channels it reads: an older version trained it; train again"
     )
+  if not _is_whole(run):
+    raise ValueError(f"{workdir}: how it reads series is damaged in model.json; train again")
   return run
+
+
+def _is_whole(run: Run) -> bool:
+  """Whether channels, samples a step, statistics and the network's input fit together."""
+  channels, samples = run.reading["channels"], run.reading["samples_per_step"]
+  if not isinstance(channels, list) or not all(isinstance(name, str) for name in channels):
+    return False
+  if not isinstance(samples, int) or run.input_shape != (samples * len(channels),):
+    return False
+  mean, std = (run.statistics.get(name, np.empty(0)) for name in ("mean", "std"))
+  if {mean.shape, std.shape} != {(len(channels),)}:
+    return False
+  return bool(np.isfinite([mean, std]).all() and (std > 0).all())
 
 
 def decide_file(run: Run, path: pathlib.Path) -> list[SeriesDecision]:

@@ -12,10 +12,10 @@ from deploy.models import Model, build
 from deploy.run_files import save_model
 from rc_jax import Batch
 
-NAMES = ["open", 'a "door"', "grün"]
+NAMES = ["open", 'a "1 door"', "grün"]
 CHANNELS = ["level", "pressure, Pa"]
 # A float holds 1e8 to within 4, which would be four standard deviations of the second channel.
-MEAN, STD = np.array([-0.5, 1e8]), np.array([2.0, 1.0])
+MEAN, STD = np.array([-0.5, 1e8 + 1 / 3]), np.array([2.1, 1.0])
 UNITS, LONGEST = 9, 31
 THETA = 0.9
 

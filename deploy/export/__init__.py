@@ -1,1 +1,1 @@
-"""Writes a trained network, its front end and its threshold in forms that need no JAX."""
+"""Writes a trained network, with what stands around it, for use without this project."""

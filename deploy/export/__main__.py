@@ -12,6 +12,7 @@ microphone or a recording.
 """
 
 import argparse
+import os
 import pathlib
 from typing import Any
 
@@ -34,6 +35,9 @@ def main() -> int:
   parser.add_argument("--format", choices=("c", "web", *FORMATS), default="c")
   parser.add_argument("--weights", choices=WEIGHTS, default="float32", help="of the C code")
   given = parser.parse_args()
+  if not given.out:
+    raise ValueError("--out is empty; name a folder")
+  given.out = os.path.expanduser(given.out)
   run = with_arguments(_load(given), given)
   if given.weights != "float32" and given.format != "c":
     raise ValueError(f"--weights={given.weights} is for --format=c; leave it out")
@@ -48,7 +52,7 @@ def _load(given: argparse.Namespace) -> Run:
   """Loads the run; raises ValueError where it cannot be written in the format that was asked."""
   run = load_run(given.run)
   if run.experiment != "series":
-    return check_speech_run(run, given.run)
+    return check_speech_run(run, given.run, "experiments.speech or experiments.series")
   if given.format != "c":
     raise ValueError(f"--format={given.format} is for sound; a run of series goes to --format=c")
   if given.refractory is not None:
@@ -72,10 +76,16 @@ def _write(run: Run, given: argparse.Namespace) -> list[str]:
     sizes = write_series(given.out, **said)
   else:
     sizes = write_sound(given.out, **said)
-  return [
+  lines = [
     f"{pathlib.Path(given.out) / 'rc_model.c'} and rc_model.h: {sizes['parameters']} parameters, "
     f"{sizes['constant_bytes']} bytes of constants, {sizes['state_bytes']} of state"
   ]
+  if run.reading.get("missing") == "interpolate":
+    lines.append(
+      "the run was trained and read with --missing=interpolate, which looks ahead; the code holds "
+      "the value before, so where values are missing it decides later or otherwise than the report"
+    )
+  return lines
 
 
 if __name__ == "__main__":

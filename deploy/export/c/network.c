@@ -1,3 +1,7 @@
+#if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__
+#error "compile without -ffast-math, or with -fno-finite-math-only: input that is NaN is looked for"
+#endif
+
 /* Adds the product of a layer's weights and its inputs to y, which has room for whole blocks.
 
    The weights of RC_BLOCK outputs at a time lie together, an input after the other, so that memory
@@ -27,7 +31,7 @@ static void rc_add_product(const rc_layer *layer, const float *x, float *y) {
 /* Computes y = bias + weights x, rounded up to whole blocks. */
 static void rc_apply(const rc_layer *layer, const float *x, float *y) {
   const int blocks = (layer->outputs + RC_BLOCK - 1) / RC_BLOCK;
-  memcpy(y, layer->bias, blocks * RC_BLOCK * sizeof(float));
+  memcpy(y, layer->bias, (size_t)blocks * RC_BLOCK * sizeof(float));
   rc_add_product(layer, x, y);
 }
 

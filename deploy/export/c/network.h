@@ -7,7 +7,7 @@ typedef struct {
 #endif
   float hidden[RC_RECURRENT_LAYERS][RC_UNITS];
   float probabilities[RC_NUM_CLASSES]; /* of the latest step */
-  int steps;                           /* steps since it was last reset */
+  int steps;                           /* steps since the state was last at zero */
   int last_label;                      /* most probable label of the latest step */
   int sure_steps;                      /* steps on end at which it has reached RC_THETA */
 } rc_network;

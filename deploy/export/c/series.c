@@ -9,7 +9,7 @@ static int rc_take_step(rc_state *state) {
 static void rc_write_decision(const rc_state *state, rc_decision *decision) {
   const rc_network *network = &state->network;
   decision->label = network->steps ? network->last_label : -1;
-  decision->probability = network->steps ? network->probabilities[decision->label] : 0.0f;
+  decision->probability = network->probabilities[network->last_label];
   decision->step = network->steps - 1;
   decision->samples = state->seen;
 }
@@ -22,7 +22,7 @@ int rc_push(rc_state *state, const double *sample, rc_decision *decision) {
     for (int k = 0; k < RC_NUM_CHANNELS; k++) {
       const double value = (sample[k] - rc_mean[k]) / rc_std[k];
       /* The comparison is false for NaN too. */
-      if (fabs(value) <= FLT_MAX) state->last[k] = (float)value;
+      if (fabs(value) <= 1e15) state->last[k] = (float)value;
       held[k] = state->last[k];
     }
     state->samples_filled++;
@@ -36,7 +36,7 @@ int rc_push(rc_state *state, const double *sample, rc_decision *decision) {
 int rc_end(rc_state *state, rc_decision *decision) {
   if (state->samples_filled) {
     const int filled = state->samples_filled * RC_NUM_CHANNELS;
-    memset(state->samples + filled, 0, sizeof state->samples - filled * sizeof(float));
+    for (int k = filled; k < RC_SAMPLES_PER_STEP * RC_NUM_CHANNELS; k++) state->samples[k] = 0.0f;
     rc_take_step(state);
   }
   rc_write_decision(state, decision);

@@ -10,9 +10,9 @@ typedef struct {
 
 /* A decision about a series. */
 typedef struct {
-  int label;         /* 0 to RC_NUM_CLASSES - 1; -1 of a series without a sample */
-  float probability; /* of the label, at the step that decided */
-  int step;          /* zero-based */
+  int label;         /* 0 to RC_NUM_CLASSES - 1 */
+  float probability; /* of the label at this step */
+  int step;          /* zero-based: that decided or, if none did, the last one */
   long long samples; /* that were seen until then */
 } rc_decision;
 
@@ -28,8 +28,8 @@ void rc_init(rc_state *state);
 
    sample: RC_NUM_CHANNELS values in the order of rc_channel_names and in the units of the training
      file; they are standardised here. They are doubles, since a float keeps little of a channel that
-     varies little about a large mean. A value that is missing (NaN, or infinite, or so large that a
-     float cannot hold it standardised) repeats the one before, at first the channel's mean.
+     varies little about a large mean. A value that is missing (NaN, or infinite, or more than 1e15
+     standard deviations from the mean) repeats the one before, at first the channel's mean.
    decision: written if there is one; else left as it is.
 
    Returns 1 if there is a decision, else 0. */
@@ -38,9 +38,9 @@ int rc_push(rc_state *state, const double *sample, rc_decision *decision);
 /* Ends a series: a last step that is not full ends in the channels' means.
 
    decision: always written; of a series that the network was never sure of, the most probable label
-     at its last step.
+     at its last step; of one without a sample label -1 at step -1, with probability 0.
 
-   Returns 1 if the network was sure, else 0. Call rc_init before the next series. */
+   Returns 1 if the network was sure, else 0. What is pushed then, before rc_init, is of no meaning. */
 int rc_end(rc_state *state, rc_decision *decision);
 
 /* Returns the RC_NUM_CLASSES probabilities of the latest step, zeros before the first one.

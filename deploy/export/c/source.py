@@ -8,6 +8,7 @@ import numpy as np
 
 from deploy.export.networks import Layer, Network
 from deploy.rule import Rule
+from deploy.run_files import write_whole
 
 WEIGHTS = ("float32", "int8")
 BLOCK = 32  # outputs whose sums are held in registers: eight of SSE's sixteen, four of AVX's
@@ -75,16 +76,16 @@ def write_program(folder: str | pathlib.Path, program: Program) -> dict[str, int
     program: what to write.
 
   Returns:
-    Sizes: "parameters", their number; "constant_bytes", of all tables in the compiled program,
-    weights filled up to whole blocks; "state_bytes", of an `rc_state` where a `long long` lies on a
-    multiple of 8; "source_bytes" and "header_bytes", of the files.
+    Sizes: "parameters", their number; "constant_bytes", of the tables of numbers in the compiled
+    program, weights filled up to whole blocks; "state_bytes", of an `rc_state` where a `long long`
+    lies on a multiple of 8; "source_bytes" and "header_bytes", of the files.
   """
   tables = program.tables | _tabulate_layers(program.network, program.weights)
   header, source = _write_header(program), _write_source(program, tables)
   path = pathlib.Path(folder)
   path.mkdir(parents=True, exist_ok=True)
-  (path / "rc_model.h").write_text(header, encoding="ascii", newline="\n")
-  (path / "rc_model.c").write_text(source, encoding="ascii", newline="\n")
+  for name, text in (("rc_model.c", source), ("rc_model.h", header)):
+    write_whole(path / name, text.encode("ascii"))
   layers = program.network.layers
   return {
     "parameters": sum(a.size for layer in layers for a in layer[1:] if a is not None),
@@ -186,7 +187,7 @@ def _write_source(program: Program, tables: dict[str, np.ndarray]) -> str:
   lines = [
     f"/* {name}, {_count_classes(network)} classes, {program.weights} weights. */",
     '#include "rc_model.h"\n',
-    *(f"#include <{name}.h>" for name in ("float", "limits", "math", "string")),
+    *(f"#include <{name}.h>" for name in ("limits", "math", "string")),
     "",
     *(f"#define {name} {value}" for name, value in constants.items()),
     "",

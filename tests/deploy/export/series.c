@@ -31,6 +31,7 @@ int main(void) {
     rc_decision at_push = {-2, 0.0f, 0, 0}, at_end = {-2, 0.0f, 0, 0};
     int sure = 0, seen = 0;
     rc_init(&state);
+    if (rc_probabilities(&state, 0)[0] != 0.0f) return 4;
     for (int t = 0; t < (int)length; t++) {
       if (fread(sample, sizeof sample, 1, stdin) != 1) return 1;
       const int now = rc_push(&state, sample, &at_push);
