@@ -11,14 +11,14 @@ or without labels): its class, the probability, and how many samples were seen; 
 network is never sure, with the most probable class at the end. Of series with labels it also says
 how many are right.
 
-The exit status is 0 where all were decided, 1 where one was not, 2 where a file cannot be read.
+The exit status is 0 where the network was sure of all, 1 where it was not of one, 2 where a file
+cannot be read.
 """
 
 import argparse
 import json
 import pathlib
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -109,18 +109,20 @@ def _decide_series(run: Run, given: argparse.Namespace) -> int:
   status, labelled = 0, []
   for path in map(pathlib.Path, given.files):
     try:
-      decisions = decide_file(run, path)
+      decisions, notes = decide_file(run, path)
     except ValueError as error:
       print(f"error: {error}", file=sys.stderr)
       status = 2
       continue
+    for note in notes:
+      print(note, file=sys.stderr)
     for one in decisions:
       if not one.sure:
         status = max(status, 1)
-      print(_describe_series(path, one, run.class_names, given))
-    labelled += [one for one in decisions if one.true]
-  if labelled and not given.json:
-    right = sum(run.class_names[one.label] == one.true for one in labelled)
+      print(_describe_series(path, one, given))
+    labelled += [one for one in decisions if one.true is not None]
+  if labelled:
+    right = sum(one.label == one.true for one in labelled)
     seen = np.mean([one.samples / one.length for one in labelled])
     print(
       f"{right} of {len(labelled)} are right, after {seen:.0%} of a series on average",
@@ -129,16 +131,13 @@ def _decide_series(run: Run, given: argparse.Namespace) -> int:
   return status
 
 
-def _describe_series(
-  path: pathlib.Path, one: SeriesDecision, names: Sequence[str], given: argparse.Namespace
-) -> str:
-  label = names[one.label]
+def _describe_series(path: pathlib.Path, one: SeriesDecision, given: argparse.Namespace) -> str:
   if given.json:
-    said = {"file": str(path), "series": one.name, "label": label, "sure": one.sure}
+    said = {"file": str(path), "series": one.name, "label": one.label, "sure": one.sure}
     said |= {"probability": round(one.probability, 4), "samples": one.samples, "of": one.length}
-    return json.dumps(said | ({"true": one.true} if one.true else {}))
+    return json.dumps(said | ({} if one.true is None else {"true": one.true}))
   of_file = f"{show_name(str(path))}\t" if len(given.files) > 1 else ""
-  verdict = label if one.sure else f"not sure, {label}"
+  verdict = one.label if one.sure else f"not sure, {one.label}"
   said_when = f"{one.samples} of {one.length} samples"
   return f"{of_file}{show_name(one.name)}\t{verdict}\t{one.probability:.3f}\t{said_when}"
 

@@ -1,6 +1,7 @@
 """Decides about time series in files, as a run of experiments.series reads them in training."""
 
 import pathlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ from deploy.rule import Rule
 from deploy.run_files import Run
 from rc_jax import Batch, record
 
-ROWS = 500  # to one batch
+ROW_STEPS = 200_000  # of one batch, padding included: some hundred MB for some dozen units
 
 
 class SeriesDecision(NamedTuple):
@@ -20,21 +21,21 @@ class SeriesDecision(NamedTuple):
 
   Attributes:
     name: of the series, as its file has it.
-    label: number of the class.
+    label: name of the class.
     sure: whether the network was sure; else `label` is the most probable one at the end.
     probability: of the label, at that step.
     samples: seen until then.
     length: samples of the series.
-    true: its label in the file, "" where it has none.
+    true: the class that its file names; None where that is none of the run's, or no label.
   """
 
   name: str
-  label: int
+  label: str
   sure: bool
   probability: float
   samples: int
   length: int
-  true: str
+  true: str | None
 
 
 def check_series_run(run: Run, workdir: str) -> Run:
@@ -60,7 +61,9 @@ def _is_whole(run: Run) -> bool:
   channels, samples = run.reading["channels"], run.reading["samples_per_step"]
   if not isinstance(channels, list) or not all(isinstance(name, str) for name in channels):
     return False
-  if not isinstance(samples, int) or run.input_shape != (samples * len(channels),):
+  if run.reading["missing"] not in series.MISSING:
+    return False
+  if type(samples) is not int or run.input_shape != (samples * len(channels),):
     return False
   mean, std = (run.statistics.get(name, np.empty(0)) for name in ("mean", "std"))
   if {mean.shape, std.shape} != {(len(channels),)}:
@@ -68,37 +71,98 @@ def _is_whole(run: Run) -> bool:
   return bool(np.isfinite([mean, std]).all() and (std > 0).all())
 
 
-def decide_file(run: Run, path: pathlib.Path) -> list[SeriesDecision]:
+def decide_file(run: Run, path: pathlib.Path) -> tuple[list[SeriesDecision], list[str]]:
   """Decides about each series of a file, which needs no labels.
 
   Args:
     run: of experiments.series.
     path: of a file in one of its formats, with the channels of the run.
 
+  Returns:
+    A decision a series, in the order of the file, and notes for the user.
+
   Raises:
-    ValueError: the file cannot be read, has other channels, or a value that is missing where the
-      run was trained with `--missing=error`.
+    ValueError: the file cannot be read, has other channels, a value that is too large, or, where
+      the run was trained with another `--missing` than hold, one that is missing and may not be.
   """
   file = series.read_new(path, run.reading["channels"])
   statistics = series.Statistics(run.statistics["mean"], run.statistics["std"])
-  filled = series.fill_missing(file, run.reading["missing"], statistics.mean)
-  lengths = np.array([len(rows) for rows in filled.values], np.int32)
-  inputs, _ = series.standardise(file._replace(values=filled.values), statistics, lengths.max())
-  samples = run.reading["samples_per_step"]
-  decisions = []
-  for start in range(0, len(lengths), ROWS):
-    own = lengths[start : start + ROWS]
-    labels = np.zeros(len(own), np.int32)
-    rows = Batch(*(jnp.asarray(a) for a in (inputs[start : start + ROWS], labels, own)))
-    _, (recorded,) = record(run.classifier, run.params, series.join_samples(rows, samples))
-    of_rows = zip(np.asarray(jax.nn.softmax(recorded.inputs)), recorded.lengths, strict=True)
-    for i, (probabilities, steps) in enumerate(of_rows, start):
-      step, sure = find_decision(probabilities[:steps], run.rule)
-      label = int(probabilities[step].argmax())
-      seen = min((step + 1) * samples, int(lengths[i]))
-      said = (label, sure, float(probabilities[step, label]), seen, int(lengths[i]))
-      decisions.append(SeriesDecision(file.names[i], *said, file.labels[i]))
-  return decisions
+  how, samples = run.reading["missing"], run.reading["samples_per_step"]
+  filled = series.fill_missing(file, how, statistics.mean, may_be_empty=True)
+  true = [find_class(label, run.class_names) for label in file.labels]
+  notes = [*file.notes, *_note_unknown(file, true, run.class_names)]
+  if filled.number:
+    notes.append(series.describe_filled(file, filled, how))
+  file = file._replace(values=filled.values)
+  decisions: dict[int, SeriesDecision] = {}
+  for index in _list_batches([len(rows) for rows in file.values], ROW_STEPS):
+    probabilities, steps, lengths = _read_network(run, _take(file, index), statistics, samples)
+    for i, p, end, length in zip(index, probabilities, steps, lengths, strict=True):
+      step, sure = find_decision(p[:end], run.rule)
+      label = int(p[step].argmax())
+      said = (run.class_names[label], sure, float(p[step, label]))
+      seen = min((step + 1) * samples, int(length))
+      decisions[i] = SeriesDecision(file.names[i], *said, seen, int(length), true[i])
+  return [decisions[i] for i in range(len(file.values))], notes
+
+
+def find_class(label: str, class_names: Sequence[str]) -> str | None:
+  """Finds the class that a label names: "1.0" also the class "1"; None where there is none."""
+  if label in class_names:
+    return label
+  try:
+    number = float(label)
+    return next((name for name in class_names if float(name) == number), None)
+  except ValueError:  # no numbers
+    return None
+
+
+def _note_unknown(
+  file: series.SeriesFile, true: Sequence[str | None], class_names: Sequence[str]
+) -> list[str]:
+  """Notes labels that are none of the run's classes."""
+  named = zip(file.labels, true, strict=True)
+  unknown = sorted({label for label, known in named if label and known is None})
+  if not unknown:
+    return []
+  some = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
+  return [
+    f"{file.path.name}: labels that the run does not know, and that do not count: {some} (it has "
+    f"{', '.join(class_names)})"
+  ]
+
+
+def _list_batches(lengths: Sequence[int], most: int) -> list[list[int]]:
+  """Lists which series go together, the short ones first: at most so many row-steps a batch.
+
+  Args:
+    lengths: of the series.
+    most: row-steps of a batch, padding included; one series that is longer goes alone.
+  """
+  batches: list[list[int]] = [[]]
+  for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+    if batches[-1] and (len(batches[-1]) + 1) * lengths[i] > most:
+      batches.append([])
+    batches[-1].append(i)
+  return batches
+
+
+def _take(file: series.SeriesFile, index: Sequence[int]) -> series.SeriesFile:
+  """Those of a file's series."""
+  values, places = tuple(file.values[i] for i in index), tuple(file.places[i] for i in index)
+  return file._replace(values=values, places=places)
+
+
+def _read_network(
+  run: Run, file: series.SeriesFile, statistics: series.Statistics, samples: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Probabilities `[N, T, C]` of each step of series, and their lengths in steps and in samples."""
+  longest = max(len(rows) for rows in file.values)
+  inputs, lengths = series.standardise(file, statistics, longest)
+  labels = np.zeros(len(lengths), np.int32)
+  batch = Batch(*(jnp.asarray(a) for a in (inputs, labels, lengths)))
+  _, (recorded,) = record(run.classifier, run.params, series.join_samples(batch, samples))
+  return np.asarray(jax.nn.softmax(recorded.inputs)), np.asarray(recorded.lengths), lengths
 
 
 def find_decision(probabilities: np.ndarray, rule: Rule) -> tuple[int, bool]:

@@ -14,17 +14,19 @@ from data_pipelines.series.locate import (
   read_files,
   read_new,
 )
-from data_pipelines.series.missing import MISSING, fill_missing
-from data_pipelines.series.pipeline import Series, Statistics, load, standardise
+from data_pipelines.series.missing import MISSING, describe_filled, fill_missing
+from data_pipelines.series.pipeline import LARGEST, Series, Statistics, load, standardise
 from data_pipelines.series.steps import join_samples
 
 __all__ = [
+  "LARGEST",
   "MISSING",
   "PACKAGED",
   "Paths",
   "Series",
   "SeriesFile",
   "Statistics",
+  "describe_filled",
   "fill_missing",
   "find_files",
   "hold_out",

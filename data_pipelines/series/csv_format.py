@@ -51,7 +51,7 @@ def read_csv(path: pathlib.Path, channels: Sequence[str] | None = None) -> Serie
   """
   reader = csv.reader(read_lines(path), strict=True)
   columns: list[str] = []
-  end = 0
+  labelled, end = True, 0
   done: list[_Open] = []
   first_line: dict[str, int] = {}
   try:
@@ -62,17 +62,18 @@ def read_csv(path: pathlib.Path, channels: Sequence[str] | None = None) -> Serie
         continue
       if not columns:
         columns = _check_columns(fields, where, channels)
-        end = len(columns) - 1 if channels is None else 2 + len(channels)  # of the channels
+        labelled = channels is None or len(columns) > 2 + len(channels)
+        end = len(columns) - 1 if labelled else len(columns)  # of the channels
         continue
       if len(fields) != len(columns):
         raise ValueError(
           f"{where}: there are {len(fields)} fields, the first line names {len(columns)}; give "
           "every line as many"
         )
-      name, label = fields[0].strip(), "".join(fields[end:]).strip()
+      name, label = fields[0].strip(), fields[-1].strip() if labelled else ""
       if not done or done[-1].name != name:
         _check_begin(name, first_line, where)
-        if end < len(columns):
+        if labelled:
           check_label(label, f"{where}, series {name!r}", MISSING)
         first_line[name] = number
         done.append(_Open(name, label, number, [], []))
@@ -98,8 +99,8 @@ def _check_columns(fields: list[str], where: str, channels: Sequence[str] | None
   if channels is not None:
     if list(channels) not in (names[2:], names[2:-1]):
       raise ValueError(
-        f"{where}: after id and time come the columns {', '.join(names[2:])}; give "
-        f"{', '.join(channels)}, in this order, and a column of labels or none"
+        f"{where}: the columns are {', '.join(names)}; give id, time, {', '.join(channels)}, in "
+        "this order, separated by commas, and a column of labels or none"
       )
     return names
   if len(names) < 4:

@@ -127,12 +127,14 @@ def read_new(path: pathlib.Path, channels: Sequence[str]) -> SeriesFile:
       f"{path} has {len(file.channels)} channels, and the network reads {len(channels)} "
       f"({', '.join(channels)}); give these"
     )
-  return file
+  return file._replace(channels=tuple(channels))
 
 
 def _find_reader(path: pathlib.Path) -> Callable[..., SeriesFile]:
   """The reader of a file by the ending of its name; raises ValueError as `read_file`."""
   _check_name(path)
+  if path.is_dir():
+    raise ValueError(f"{path} is a folder; name a file in it")
   if path.suffix.lower() not in READERS:
     raise ValueError(f"{path} ends in {path.suffix!r}; give a file in {', '.join(READERS)}")
   return READERS[path.suffix.lower()]

@@ -23,7 +23,9 @@ class Filled(NamedTuple):
   series: int
 
 
-def fill_missing(file: SeriesFile, how: str, leading: np.ndarray) -> Filled:
+def fill_missing(
+  file: SeriesFile, how: str, leading: np.ndarray, *, may_be_empty: bool = False
+) -> Filled:
   """Fills the missing values of a file's series.
 
   Args:
@@ -31,6 +33,8 @@ def fill_missing(file: SeriesFile, how: str, leading: np.ndarray) -> Filled:
     how: "hold" repeats the value before, as one who decides while the series arrives would have to;
       "interpolate" draws a line to the next one, which lies in the future; "error" refuses.
     leading: `[F]`, what stands for a channel before its first value with "hold".
+    may_be_empty: whether "hold" lets `leading` stand for a channel without any value, as it must
+      for one who decides while the series arrives.
 
   Raises:
     ValueError: an unknown `how`, a series in which a channel has no value at all, or, with "error",
@@ -42,11 +46,28 @@ def fill_missing(file: SeriesFile, how: str, leading: np.ndarray) -> Filled:
   for rows, place in zip(file.values, file.places, strict=True):
     absent = np.isnan(rows)
     if absent.any():
-      _check(file, place, absent, how)
+      if not (may_be_empty and how == "hold"):
+        _check(file, place, absent, how)
       rows = hold(rows, leading) if how == "hold" else interpolate(rows)
       number, series = number + int(absent.sum()), series + 1
     values.append(rows)
   return Filled(tuple(values), number, series)
+
+
+def describe_filled(file: SeriesFile, filled: Filled, how: str) -> str:
+  """Says in a line what has been filled.
+
+  Args:
+    file: whose values were missing.
+    filled: the same without.
+    how: as of `fill_missing`.
+  """
+  said = {
+    "hold": "each holds the value before it",
+    "interpolate": "interpolated, from values that lie in the future too, so that times are "
+    "earlier than a live decision could be",
+  }[how]
+  return f"{file.path.name}: {filled.number} values missing in {filled.series} series: {said}"
 
 
 def hold(rows: np.ndarray, leading: np.ndarray) -> np.ndarray:
@@ -86,6 +107,6 @@ def _check(file: SeriesFile, place: str, absent: np.ndarray, how: str) -> None:
   if how == "error":
     step, channel = np.argwhere(absent)[0]
     raise ValueError(
-      f"{file.path}, {place}: step {step + 1} of {file.channels[channel]} is missing; give "
-      "--missing=hold or --missing=interpolate, or complete the file"
+      f"{file.path}, {place}: step {step + 1} of {file.channels[channel]} is missing; complete "
+      "the file, or train with --missing=hold or --missing=interpolate"
     )

@@ -58,7 +58,7 @@ def _read_arrays(
     raise ValueError(f"{path} holds one array; save it with {remedy}")
   for name in (f"{name}{split}" for split in splits for name in needed):
     if name not in arrays:
-      if name == "X" and "X_train" in arrays:
+      if name == "X" and "X_train" in arrays and "y" in needed:
         remedy += ", or name it by both --train and --test"
       raise ValueError(
         f"{path} has no array {name!r} (it has {', '.join(arrays) or 'none'}); save it with "

@@ -9,7 +9,10 @@ from data_pipelines.batches import Split, Splits
 from data_pipelines.series.contents import SeriesFile
 from data_pipelines.series.holdout import hold_out
 from data_pipelines.series.locate import Paths, read_files
-from data_pipelines.series.missing import Filled, fill_missing
+from data_pipelines.series.missing import describe_filled, fill_missing
+
+# In standard deviations. Products of larger values overflow, and a NaN would stay in the state.
+LARGEST = 1e15
 
 
 class Statistics(NamedTuple):
@@ -93,7 +96,7 @@ def load(paths: Paths, *, missing: str = "hold", validation_share: float = 0.2) 
   notes.append(_describe_steps(train, test))
   for file, one in zip((train, test), filled, strict=True):
     if one.number:
-      notes.append(_describe_filled(file, one, missing))
+      notes.append(describe_filled(file, one, missing))
   notes += [*train.notes, *test.notes, *_note_repeated(train, test)]
   return Series(splits, class_names, train.channels, statistics, tuple(notes))
 
@@ -184,14 +187,14 @@ def standardise(
     `[N, steps, F]` float32, and lengths `[N]` int32.
 
   Raises:
-    ValueError: a value so far from the mean that float32 cannot hold it.
+    ValueError: a value further from the mean than LARGEST.
   """
   lengths = np.array([len(rows) for rows in file.values], np.int32)
   inputs = np.zeros((len(lengths), steps, len(statistics.mean)), np.float32)
   for i, (row, values) in enumerate(zip(inputs, file.values, strict=True)):
     with np.errstate(over="ignore"):
       row[: len(values)] = (values - statistics.mean) / statistics.std
-    wrong = np.argwhere(~np.isfinite(row))
+    wrong = np.argwhere(~(np.abs(row) <= LARGEST))
     if wrong.size:
       step, channel = wrong[0]
       raise ValueError(
@@ -223,15 +226,6 @@ def _describe_steps(train: SeriesFile, test: SeriesFile) -> str:
   s = "s" if len(train.channels) > 1 else ""
   names = f" ({', '.join(train.channels)})" if train.path.suffix == ".csv" else ""
   return f"each series has {span} samples of {len(train.channels)} channel{s}{names}"
-
-
-def _describe_filled(file: SeriesFile, filled: Filled, how: str) -> str:
-  said = {
-    "hold": "each holds the value before it",
-    "interpolate": "interpolated, from values that lie in the future too, so that times are "
-    "earlier than a live decision could be",
-  }[how]
-  return f"{file.path.name}: {filled.number} values missing in {filled.series} series: {said}"
 
 
 def _note_repeated(train: SeriesFile, test: SeriesFile) -> list[str]:

@@ -7,26 +7,26 @@ import jax
 import numpy as np
 import pytest
 from series_files import pad, write_csv, write_npz, write_ts
-from small_series_run import CHANNELS, NAMES, THETA, model, read_batch, save_run, some_series
+from small_series_run import CHANNELS, MEAN, NAMES, THETA, model, read_batch, save_run, some_series
 
-from deploy import decide
+from deploy import decide, series
 from deploy.rule import Rule
 from deploy.series import find_decision
 from rc_jax import rank_code
 from rc_jax.unroll import unroll_rows
 
-# In a shorter one a channel may have no value at all, which a file must not have.
+# In a shorter one a channel may have no value at all, which has a test of its own.
 LEAST = 6
 SERIES = some_series()[LEAST:]
 
 
 @functools.cache
-def expected():
+def expected(theta=THETA):
   """What the rank code of the joined steps says: sure, label, samples seen, probability."""
   _, classifier, params = model(3, "lstm", 1)
   batch = read_batch(3)
   logits = jax.jit(functools.partial(unroll_rows, classifier))(params, batch)
-  code = rank_code(logits, THETA, batch.lengths)
+  code = rank_code(logits, theta, batch.lengths)
   p = np.asarray(jax.nn.softmax(code.logits)).max(axis=1)
   seen = np.minimum(3 * (np.asarray(code.step) + 1), [len(rows) for rows in some_series()])
   columns = (np.asarray(code.spiked), np.asarray(code.label), seen, p)
@@ -85,9 +85,11 @@ FORMATS = {
 def test_series_without_labels_are_decided_as_the_rank_code_says(name, folder, monkeypatch, capsys):
   write, name_of = FORMATS[name]
   write(folder / name)
+  monkeypatch.setattr(series, "ROW_STEPS", 90)  # several batches
   status, said = call(monkeypatch, capsys, folder / "run", folder / name, "--json")
   found = [json.loads(line) for line in said.out.splitlines()]
-  assert len(found) == len(SERIES) and status == 1 and not said.err
+  assert len(found) == len(SERIES) and status == 1 and "are right" not in said.err
+  assert f"{name}: " in said.err and "each holds the value before it" in said.err
   assert 2 < sum(one["sure"] for one in found) < len(SERIES) - 2
   for i, (one, (sure, label, seen, p)) in enumerate(zip(found, expected(), strict=True)):
     assert one == {
@@ -103,13 +105,18 @@ def test_series_without_labels_are_decided_as_the_rank_code_says(name, folder, m
 
 def test_labels_are_compared_and_a_bad_file_costs_no_other(folder, monkeypatch, capsys):
   labels = [NAMES[label] for _, label, _, _ in expected()]
+  labels[-1] = NAMES[NAMES.index(labels[-1]) - 1]
   write_npz(folder / "right.npz", SERIES, labels)
-  write_npz(folder / "wrong.npz", SERIES[:2], ["ajar", "ajar"])
-  files = [folder / name for name in ("right.npz", "none.npz", "wrong.npz")]
+  write_npz(folder / "other.npz", SERIES[:2], ["ajar", "ajar"])
+  files = [folder / name for name in ("right.npz", "none.npz", "other.npz")]
   status, said = call(monkeypatch, capsys, folder / "run", *files)
   assert status == 2 and "none.npz cannot be read" in said.err
+  assert "other.npz: labels that the run does not know, and that do not count: ajar" in said.err
   number = len(SERIES)
-  assert f"{number} of {number + 2} are right, after " in said.err
+  seen = np.mean(
+    [seen / len(rows) for (_, _, seen, _), rows in zip(expected(), SERIES, strict=True)]
+  )
+  assert f"{number - 1} of {number} are right, after {seen:.0%} of a series" in said.err
   lines = said.out.splitlines()
   sure, label, seen, p = expected()[0]
   verdict = NAMES[label] if sure else f"not sure, {NAMES[label]}"
@@ -121,7 +128,39 @@ def test_another_theta_and_a_column_of_labels_in_a_csv(folder, monkeypatch, caps
   write_unlabelled_csv(folder / "new.csv", with_label=True)
   arguments = (folder / "run", folder / "new.csv", "--theta=0.4")
   status, said = call(monkeypatch, capsys, *arguments)
-  assert status == 0 and "not sure" not in said.out and "are right" in said.err
+  assert status == 0 and "not sure" not in said.out
+  right = sum(label == 0 for _, label, _, _ in expected(0.4))
+  assert f"{right} of {len(SERIES)} are right" in said.err
+  for line, (_, label, seen, _) in zip(said.out.splitlines(), expected(0.4), strict=True):
+    assert line.split("\t")[1] == NAMES[label] and f"\t{seen} of " in line
+  status, said = call(monkeypatch, capsys, *arguments, "--json")
+  assert all(json.loads(line)["true"] == "open" for line in said.out.splitlines())
+
+
+def test_a_channel_without_a_value_is_at_its_mean_or_refused(folder, monkeypatch, capsys):
+  rows = SERIES[0].copy()
+  rows[:, 0] = np.nan
+  filled = rows.copy()
+  filled[:, 0] = MEAN[0]
+  for name, values in (("empty", rows), ("filled", filled)):
+    X, lengths = pad([values])
+    np.savez(folder / f"{name}.npz", X=X, lengths=lengths)
+  said = [
+    call(monkeypatch, capsys, folder / "run", folder / f"{name}.npz")[1].out
+    for name in ("empty", "filled")
+  ]
+  assert said[0] == said[1] != ""
+  reading = {"channels": CHANNELS, "missing": "interpolate", "samples_per_step": 3}
+  save_run(folder / "other", reading=reading)
+  status, refused = call(monkeypatch, capsys, folder / "other", folder / "empty.npz")
+  assert status == 2 and "level has no value in all of the series" in refused.err
+
+
+def test_a_label_that_is_a_number_names_a_class_that_is_the_same_number():
+  names = ("0", "1.5", "2")
+  found = [series.find_class(label, names) for label in ("0.0", "1.50", "2", "3", "open")]
+  assert found == ["0", "1.5", "2", None, None]
+  assert series.find_class("1", ("open", "shut")) is None
 
 
 def test_patience_asks_for_one_class_at_steps_on_end():
@@ -137,8 +176,16 @@ def test_patience_asks_for_one_class_at_steps_on_end():
 @pytest.mark.parametrize(
   ("name", "text", "message"),
   [
-    ("a.csv", "id,time,level\na,0,1\n", "the columns level; give level, pressure, Pa, in this"),
-    ("a.csv", 'id,time,"pressure, Pa",level\na,0,1,2\n', "come the columns pressure, Pa, level;"),
+    (
+      "a.csv",
+      "id,time,level\na,0,1\n",
+      "the columns are id, time, level; give id, time, level, pr",
+    ),
+    (
+      "a.csv",
+      'id,time,"pressure, Pa",level\na,0,1,2\n',
+      "the columns are id, time, pressure, Pa, l",
+    ),
     (
       "a.csv",
       'id,time,level,"pressure, Pa"\na,0,1\n',

@@ -22,7 +22,7 @@ int rc_push(rc_state *state, const double *sample, rc_decision *decision) {
     for (int k = 0; k < RC_NUM_CHANNELS; k++) {
       const double value = (sample[k] - rc_mean[k]) / rc_std[k];
       /* The comparison is false for NaN too. */
-      if (fabs(value) <= 1e15) state->last[k] = (float)value;
+      if (fabs(value) <= RC_LARGEST) state->last[k] = (float)value;
       held[k] = state->last[k];
     }
     state->samples_filled++;

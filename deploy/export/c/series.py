@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from data_pipelines.series import LARGEST
 from deploy.export.c.source import (
   Program,
   check_names,
   check_weights,
+  write_number,
   write_program,
 )
 from deploy.export.networks import read_network
@@ -66,7 +68,7 @@ def write_series(
       "RC_NUM_CHANNELS": len(channels),
       "RC_SAMPLES_PER_STEP": samples_per_step,
     },
-    constants={},
+    constants={"RC_LARGEST": write_number(np.float64(LARGEST))},
     names={"rc_class_names": names, "rc_channel_names": channels},
     tables=_check_statistics(mean, std, len(channels)),
     state=(size + len(channels) + 2, 1),

@@ -191,7 +191,7 @@ def test_files_that_do_not_fit_together(tmp_path):
   empty[2][:, 1] = np.nan
   check("a_TRAIN.ts, line 11: channel 2 has no value in all of the series", (empty, good[1]), good)
   gap = ([GAPS[3:], *good[0]], ["a", *good[1]])
-  check("a_TEST.ts, line 9: step 2 of channel 1 is missing; give --missing=hold", good, gap,
+  check("a_TEST.ts, line 9: step 2 of channel 1 is missing; complete the file", good, gap,
         missing="error")  # fmt: skip
   check("missing is 'guess'; choose one of hold, interpolate, error", good, good, missing="guess")
   single = ([rows[:1] for rows in good[0]], good[1])
