@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rc_jax.checks import read_lengths
-from rc_jax.engine import initial_carries, run_to_spike, split_step, vary_alike
+from rc_jax.engine import initial_carries, place_encode, run_to_spike, split_step, vary_alike
 from rc_jax.engines import EarlyExit, Engine, check_engine, choose_engine
 from rc_jax.rank_code import rank_code, thresholds
 from rc_jax.run_checks import check_rows, check_step
@@ -41,8 +41,9 @@ def unroll(
     params: of `step`, `encode` and `decode`.
     carry: before the first step.
     xs: `[T, ...]` inputs, or a tree of such.
-    encode: `(params, x) -> encoded`, the part of a step that needs no carry. It runs over all
-      steps at once, so that its product is one large one. None: `step` takes `x`.
+    encode: `(params, x) -> encoded`, the part of a step that needs no carry. Where it has many
+      weights it runs over all steps at once, so that its product is one large one; else within each
+      step. None: `step` takes `x`.
     decode: `(params, output) -> logits [C]`, the part that feeds nothing back; it also runs over
       all steps at once. None: `step` gives logits.
 
@@ -250,9 +251,10 @@ def _unroll_outputs(
 ) -> Output:
   """Outputs `[T, ...]` of every step of one sequence."""
   params, carry, xs = vary_alike(params, carry, xs)
+  x = jax.tree.map(lambda a: a[0], xs)
+  check_step(step, decode or identity, params, carry, jax.eval_shape(encode or identity, params, x))
+  step, encode = place_encode(step, encode, params, x)
   encoded = jax.vmap(encode or identity, (None, 0))(params, xs)
-  first = jax.tree.map(lambda a: a[0], encoded)
-  check_step(step, decode or identity, params, carry, first)
   return jax.lax.scan(lambda c, e: step(params, c, e), carry, encoded)[1]
 
 

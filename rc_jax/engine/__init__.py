@@ -38,9 +38,10 @@ rematerialised. The log has room for all B (T - 1) row-steps after the first; th
 holds what was computed, without holes, saves products and not memory.
 
 Where `encode` has at least 32 weights to each number of its result, it stands apart from the step
-(`early_exit`). Its result is logged only if the step's derivative needs it and no kept sum replaces
-it, and its gradient is formed after all stages: one product over many row-steps is faster than one
-a step. Else it is fused into the step, and the backward pass reads x again.
+(`place_encode`, for the full scan too). Its result is logged only if the step's derivative needs it
+and no kept sum replaces it, and its gradient is formed after all stages: one product over many
+row-steps is faster than one a step. Else it is fused into the step, and the backward pass reads x
+again.
 
 Where the caller knows that the carry starts at zeros (`rc_jax.train` does), the first step leaves
 out its products with it and their gradients (`zero_carry`). Infinite or NaN parameters in those
@@ -48,6 +49,7 @@ products then go unnoticed at that step.
 """
 
 from rc_jax.engine.early_exit import run_to_spike
+from rc_jax.engine.place_encode import place_encode
 from rc_jax.engine.refill import read_to_spike
 from rc_jax.engine.rows import initial_carries, select_rows
 from rc_jax.engine.sharding import vary_alike
@@ -60,6 +62,7 @@ __all__ = [
   "initial_carries",
   "keep",
   "loop_widths",
+  "place_encode",
   "read_to_spike",
   "run_to_spike",
   "select_rows",

@@ -16,6 +16,7 @@ from rc_jax.engine.float_leaves import floats, replace_floats
 from rc_jax.engine.forward import run_and_log, run_without_log
 from rc_jax.engine.jax_internals import closure_convert, find_leaves_of_first
 from rc_jax.engine.kept_sums import mark_sums
+from rc_jax.engine.place_encode import place_encode
 from rc_jax.engine.records import OutputLeaves, RowFunctions, Spike
 from rc_jax.engine.sharding import varies_as, vary_alike
 from rc_jax.engine.zero_carry import at_zero_carry
@@ -144,8 +145,7 @@ def _map_over_rows(
   """The functions of rows, and params with all that the classifier's functions close over."""
   x = jax.tree.map(lambda a: a[0, 0], xs)
   one = jax.tree.map(lambda a: a[0], carry)
-  if encode is not None and not _stands_apart(encode, params, x):
-    step, encode = _join(step, encode), None
+  step, encode = place_encode(step, encode, params, x)
   encoded: Any = x
   of_encode: list[Array] = []
   if encode is not None:
@@ -192,22 +192,3 @@ def _convert(fun: Callable, *examples: Any, **options: Any) -> tuple[Callable, l
 
 def _is_abstract(tree: Any) -> bool:
   return any(isinstance(a, jax.ShapeDtypeStruct) for a in jax.tree.leaves(tree))
-
-
-def _join(step: Step, encode: Encode) -> Step:
-  return lambda params, carry, x: step(params, carry, encode(params, x))
-
-
-def _stands_apart(encode: Encode, params: Params, x: Any) -> bool:
-  """Whether the gradient of `encode` is formed over the log, rather than within each step.
-
-  Apart, each encoded number costs a write to the log and a read; within, each step repeats
-  `encode`'s product and adds to the gradient of every weight. So it depends on how many weights
-  there are to an encoded number, which for a dense layer is its number of inputs: 420 and 784 gain
-  up to 0.4 of a full step's time apart, 1 gains 0.1 to 0.2 within (2 cores, T * B = 1280 to 20480).
-  """
-  traced: Any = jax.make_jaxpr(encode)(params, x).jaxpr
-  read = {id(v) for equation in traced.eqns for v in equation.invars}
-  leaves = zip(traced.invars, jax.tree.leaves(params), strict=False)
-  weights = sum(leaf.size for variable, leaf in leaves if id(variable) in read)
-  return weights >= 32 * sum(v.aval.size for v in traced.outvars)
