@@ -19,7 +19,7 @@ import numpy as np
 
 from data_pipelines.speech import NUM_SAMPLES
 from deploy.commands import add_data, add_run, data_of, load_data, load_speech_run, with_arguments
-from deploy.export.c import WEIGHTS, write_sound
+from deploy.export.c import WEIGHTS, write_run
 from deploy.front_end import HALF
 from deploy.rule import Rule
 from deploy.run_files import Run
@@ -50,16 +50,7 @@ def hear(run: Run, rule: Rule, weights: str, clips: np.ndarray) -> tuple[np.ndar
   """Decides clips `[N, n]` by the C code: label or -1, and milliseconds heard."""
   with tempfile.TemporaryDirectory() as place:
     folder = pathlib.Path(place)
-    write_sound(
-      folder,
-      constructor=run.model.constructor,
-      params=run.params,
-      class_names=run.class_names,
-      rule=rule,
-      not_reported=(),
-      weights=weights,
-      **run.statistics,
-    )
+    write_run(folder, run._replace(rule=rule), not_reported=(), weights=weights)
     program, code = folder / "hear", folder / "hear.c"
     code.write_text(MAIN)
     define = f"-DCLIP={clips.shape[1]}"

@@ -14,10 +14,9 @@ microphone or a recording.
 import argparse
 import os
 import pathlib
-from typing import Any
 
 from deploy.commands import add_refractory, add_run, check_speech_run, run_command, with_arguments
-from deploy.export.c import WEIGHTS, write_series, write_sound
+from deploy.export.c import WEIGHTS, write_run
 from deploy.export.graphs import FORMATS, write_graphs
 from deploy.export.web import write_page
 from deploy.run_files import Run, load_run
@@ -68,14 +67,7 @@ def _write(run: Run, given: argparse.Namespace) -> list[str]:
     else:
       files = write_graphs(given.out, run, run.rule, given.format)
     return [f"{path}: {path.stat().st_size} bytes" for path in files]
-  said: dict[str, Any] = {"constructor": run.model.constructor, "params": run.params}
-  said |= {"class_names": run.class_names, "rule": run.rule, "weights": given.weights}
-  said |= {name: run.statistics.get(name) for name in ("mean", "std")}
-  if run.experiment == "series":
-    said |= {name: run.reading[name] for name in ("channels", "samples_per_step")}
-    sizes = write_series(given.out, **said)
-  else:
-    sizes = write_sound(given.out, **said)
+  sizes = write_run(given.out, run, weights=given.weights)
   lines = [
     f"{pathlib.Path(given.out) / 'rc_model.c'} and rc_model.h: {sizes['parameters']} parameters, "
     f"{sizes['constant_bytes']} bytes of constants, {sizes['state_bytes']} of state"

@@ -18,9 +18,7 @@ def place_encode(
   Apart, each number costs a write to memory and a read, and likewise its cotangent; within, each
   step repeats `encode`'s product and adds to the gradient of every weight. For a dense layer the
   weights to a number are its inputs: by early exit 420 and 784 gain up to 0.4 of a full step's time
-  apart, 1 gains 0.1 to 0.2 within. The full scan of 1, and of a ConvLSTM's 9, gains up to a third
-  of its time within at 8 to 512 rows; 420 and 784 lose up to that at 8 and 32 rows, and gain 0.1 to
-  0.16 from 128 on (2 cores).
+  apart, 1 gains 0.1 to 0.2 within (2 cores). What the full scan gains: docs/decisions/004.
 
   Args:
     step: `(params, carry, encoded) -> (carry, output)`.
@@ -37,6 +35,7 @@ def place_encode(
 
 
 def _stands_apart(encode: Encode, params: Params, x: Any) -> bool:
+  """Whether the params that `encode` reads are many to each number of its result."""
   traced: Any = jax.make_jaxpr(encode)(params, x).jaxpr
   read = {id(v) for equation in traced.eqns for v in equation.invars}
   leaves = zip(traced.invars, jax.tree.leaves(params), strict=False)

@@ -28,8 +28,8 @@ void rc_init(rc_state *state);
 
    sample: RC_NUM_CHANNELS values in the order of rc_channel_names and in the units of the training
      file; they are standardised here. They are doubles, since a float keeps little of a channel that
-     varies little about a large mean. A value that is missing (NaN, or infinite, or more than 1e15
-     standard deviations from the mean) repeats the one before, at first the channel's mean.
+     varies little about a large mean. A value that is missing (NaN, or infinite, or more than
+     RC_LARGEST standard deviations from the mean) repeats the one before, at first the channel's mean.
    decision: written if there is one; else left as it is.
 
    Returns 1 if there is a decision, else 0. */

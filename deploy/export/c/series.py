@@ -10,12 +10,11 @@ from data_pipelines.series import LARGEST
 from deploy.export.c.source import (
   Program,
   check_names,
-  check_weights,
   write_number,
   write_program,
 )
 from deploy.export.networks import read_network
-from deploy.rule import Rule, check_rule
+from deploy.rule import Rule
 from rc_jax.types import Params
 
 
@@ -53,9 +52,7 @@ def write_series(
     ValueError: an unknown constructor or kind of weights, a rule out of range, or parameters,
       names, mean or std that do not fit.
   """
-  check_weights(weights)
   names, channels = check_names("class_names", class_names, 2), check_names("channels", channels, 1)
-  check_rule(rule, len(names))
   size = samples_per_step * len(channels)
   network = read_network(constructor, params, len(names), step_size=size)
   program = Program(
@@ -67,8 +64,9 @@ def write_series(
     sizes={
       "RC_NUM_CHANNELS": len(channels),
       "RC_SAMPLES_PER_STEP": samples_per_step,
+      "RC_LARGEST": write_number(np.float64(LARGEST)),
     },
-    constants={"RC_LARGEST": write_number(np.float64(LARGEST))},
+    constants={},
     names={"rc_class_names": names, "rc_channel_names": channels},
     tables=_check_statistics(mean, std, len(channels)),
     state=(size + len(channels) + 2, 1),

@@ -10,13 +10,12 @@ from data_pipelines.speech import UNKNOWN, features
 from deploy.export.c.source import (
   Program,
   check_names,
-  check_weights,
   write_number,
   write_program,
 )
 from deploy.export.networks import read_network
 from deploy.front_end import check_statistics
-from deploy.rule import Rule, check_rule
+from deploy.rule import Rule
 from rc_jax.types import Params
 
 _FRAMES = 2 * features.CONTEXT + 1  # of a step
@@ -55,9 +54,7 @@ def write_sound(
     ValueError: an unknown constructor or kind of weights, a rule out of range, or parameters,
       names, mean or std that do not fit.
   """
-  check_weights(weights)
   names = check_names("class_names", class_names, 2)
-  check_rule(rule, len(names))
   network = read_network(constructor, params, len(names), step_size=features.STEP_SIZE)
   mean, std = check_statistics(mean, std)
   tables = {**_tabulate_front_end(), "rc_mean": mean, "rc_std": std}

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deploy.export.networks import Layer, Network
-from deploy.rule import Rule
+from deploy.rule import Rule, check_rule
 from deploy.run_files import write_whole
 
 WEIGHTS = ("float32", "int8")
@@ -44,12 +44,6 @@ class Program(NamedTuple):
   state: tuple[int, int]
 
 
-def check_weights(weights: str) -> None:
-  """Raises ValueError for an unknown kind of weights."""
-  if weights not in WEIGHTS:
-    raise ValueError(f"weights is {weights!r}; choose one of {', '.join(WEIGHTS)}")
-
-
 def check_names(what: str, names: Sequence[str], least: int) -> list[str]:
   """Returns names as a list.
 
@@ -79,7 +73,13 @@ def write_program(folder: str | pathlib.Path, program: Program) -> dict[str, int
     Sizes: "parameters", their number; "constant_bytes", of the tables of numbers in the compiled
     program, weights filled up to whole blocks; "state_bytes", of an `rc_state` where a `long long`
     lies on a multiple of 8; "source_bytes" and "header_bytes", of the files.
+
+  Raises:
+    ValueError: an unknown kind of weights, or a rule out of range.
   """
+  if program.weights not in WEIGHTS:
+    raise ValueError(f"weights is {program.weights!r}; choose one of {', '.join(WEIGHTS)}")
+  check_rule(program.rule, _count_classes(program.network))
   tables = program.tables | _tabulate_layers(program.network, program.weights)
   header, source = _write_header(program), _write_source(program, tables)
   path = pathlib.Path(folder)
