@@ -20,8 +20,8 @@ import jax
 import numpy as np
 
 from data_pipelines import two_sequence
-from deploy.calibrate import record_clips
 from deploy.commands import add_data, data_of, load_speech_run
+from deploy.held_out import record_clips
 from experiments.harness.tables import format_table
 from rc_jax import Batch, Classifier, confidence, evaluate, learn_thresholds, record
 

@@ -6,7 +6,7 @@
   reads files of any rate and length.
 - `series` decides about series in files.
 - `long_recordings` reads or makes recordings whose words are known, `scoring` compares events with
-  their words, `thresholds` chooses theta.
+  their words; `held_out` reads the examples that a training held out; `thresholds` chooses theta.
 - `decide`, `listen`, `measure`, `calibrate` and `export` are commands: `python -m deploy.decide
   --help`.
 """

@@ -9,98 +9,60 @@ clip would have been right for at most that share of clips. The last promises th
 alarms in sound such as the recording, with the `--patience` and `--refractory` given. These are
 written, too, and `--unknown_bias`. `load_run` and every command then use them; delete
 calibration.json for the threshold of the training.
+
+Of a run of experiments.series, with the files of its training:
+
+    python -m deploy.calibrate RUN --max_accuracy_loss=0.02 --data_dir=FOLDER
+    python -m deploy.calibrate RUN --max_earliness=0.5 --data_dir=FOLDER
+
+The second takes the highest threshold at which a decision comes, on average, after at most that
+share of a series. Both read the series that the training held out; `--split=test` others.
 """
 
 import argparse
 import pathlib
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
-from data_pipelines import speech
-from data_pipelines.speech import SAMPLE_RATE, heard_ms
+from data_pipelines import series
+from data_pipelines.speech import DATASETS, SAMPLE_RATE
 from deploy.commands import (
   add_data,
   add_recording,
   add_unknown_bias,
+  check_speech_run,
   data_of,
-  load_data,
-  load_speech_run,
   run_command,
   with_arguments,
 )
+from deploy.held_out import Readings, read_clips, read_series
 from deploy.long_recordings import open_recording
 from deploy.measure import measure
-from deploy.run_files import Run, save_calibration
+from deploy.run_files import Run, load_run, save_calibration
+from deploy.series import check_series_run
 from deploy.thresholds import choose_for_accuracy, choose_for_rate, choose_for_time, list_thetas
-from rc_jax import Batch, Classifier, evaluate, record
 
-ROWS = 500  # to one batch
-
-
-def read_clips(run: Run, data: dict[str, Any], split: str, thetas: np.ndarray) -> dict[str, Any]:
-  """Reads the clips of a split at each of K thresholds.
-
-  Args:
-    run: of speech.
-    data: of `load_data`.
-    split: of the data.
-    thetas: `[K]`.
-
-  Returns:
-    `lost` `[K, N]` bool, right at the end but wrong at the spike; `mean_ms` `[K]` heard; `accuracy`
-    `[K]` at the spike; `eos_accuracy`.
-
-  Raises:
-    ValueError: data that cannot be read, or that has other classes.
-  """
-  recorded, logits = record_clips(run, data, split)
-  read = [evaluate(recorded, (), logits, float(theta)) for theta in thetas]
-  right = np.array([one.predicted == one.label for one in read])
-  at_end = np.asarray(read[0].eos_label) == read[0].label
-  return {
-    "lost": at_end & ~right,
-    "mean_ms": np.array([np.mean(heard_ms(one.step)) for one in read]),
-    "accuracy": right.mean(axis=1),
-    "eos_accuracy": float(at_end.mean()),
-  }
-
-
-def record_clips(run: Run, data: dict[str, Any], split: str) -> tuple[Classifier, list[Batch]]:
-  """Records a run's logits at every step of the clips of a split, as `record` gives them.
-
-  Args:
-    run: of speech.
-    data: of `load_data`.
-    split: of the data.
-
-  Raises:
-    ValueError: data that cannot be read, or that has other classes.
-  """
-  clips = getattr(load_data(run, data).splits, split)
-  statistics = speech.Statistics(run.statistics["mean"], run.statistics["std"])
-  batches = (
-    speech.prepare(statistics, Batch(*(jnp.asarray(a) for a in clips[start : start + ROWS])))
-    for start in range(0, len(clips), ROWS)
-  )
-  return record(run.classifier, run.params, batches)
+GOALS = ("max_accuracy_loss", "max_mean_ms", "max_earliness", "max_false_alarms_per_hour")
+OF_SERIES = ("max_earliness", "train", "test")
+OF_SOUND = (
+  *("max_mean_ms", "max_false_alarms_per_hour", "patience", "refractory", "recording", "labels"),
+  *("synthesize", "cache_dir"),
+)
 
 
 def main() -> int:
   """Calibrates and writes; returns the exit status."""
   given = _read_arguments()
-  run = with_arguments(load_speech_run(given.run, calibrated=False), given)
+  run = with_arguments(_load(given), given)
   thetas = list_thetas(len(run.class_names))
-  if given.max_false_alarms_per_hour is not None:
+  if run.experiment == "series":
+    theta, found = _calibrate_series(run, given, thetas)
+  elif given.max_false_alarms_per_hour is not None:
     theta, found = _calibrate_rate(run, given, thetas)
   else:
     theta, found = _calibrate_clips(run, given, thetas)
-  asked = {
-    name: getattr(given, name)
-    for name in ("max_accuracy_loss", "max_mean_ms", "max_false_alarms_per_hour")
-    if getattr(given, name) is not None
-  }
+  asked = {name: getattr(given, name) for name in GOALS if getattr(given, name) is not None}
   if run.unknown_bias:
     found["unknown_bias"] = run.unknown_bias
   calibration = {"theta": theta, "class_names": list(run.class_names), **asked, **found}
@@ -121,6 +83,30 @@ def main() -> int:
   return 0
 
 
+def _load(given: argparse.Namespace) -> Run:
+  """Loads the run; raises ValueError for one, or for flags, of another experiment."""
+  run = load_run(given.run, calibrated=False)
+  of_series = run.experiment == "series"
+  for name in OF_SOUND if of_series else OF_SERIES:
+    if getattr(given, name) is not None:
+      kind = "sound" if of_series else "series"
+      raise ValueError(f"--{name} is for {kind}; {given.run} is a run of {run.experiment}")
+  if of_series:
+    return check_series_run(run, given.run)
+  return check_speech_run(run, given.run, "experiments.speech or experiments.series")
+
+
+def _calibrate_series(
+  run: Run, given: argparse.Namespace, thetas: np.ndarray
+) -> tuple[float, dict[str, Any]]:
+  """Returns the threshold for accuracy or earliness, and what it was found on."""
+  where = {name: getattr(given, name) for name in ("data_dir", "train", "test")}
+  dataset = None if given.dataset == "folder" else given.dataset
+  read = read_series(run, series.find_files(dataset=dataset, **where), given.split, thetas)
+  theta, promise = _choose(thetas, read, given, given.max_earliness, "{:.3g} of a series")
+  return theta, {**promise, **_describe(read, thetas == theta, given.split, "series", "earliness")}
+
+
 def _calibrate_clips(
   run: Run, given: argparse.Namespace, thetas: np.ndarray
 ) -> tuple[float, dict[str, Any]]:
@@ -136,21 +122,31 @@ def _calibrate_clips(
       "and --synthesize out"
     )
   read = read_clips(run, data_of(given), given.split, thetas)
-  if given.max_mean_ms is not None:
-    theta = choose_for_time(thetas, read["mean_ms"], given.max_mean_ms)
-    promise = {}
-  else:
-    loss, confidence = given.max_accuracy_loss, given.confidence
-    theta = choose_for_accuracy(thetas, read["lost"], loss, confidence)
-    promise = {"confidence": confidence}
-  at = int(np.flatnonzero(thetas == theta)[0])
-  return theta, {
-    **promise,
-    "split": given.split,
-    "clips": read["lost"].shape[1],
-    "accuracy": float(read["accuracy"][at]),
-    "eos_accuracy": read["eos_accuracy"],
-    "mean_ms": float(read["mean_ms"][at]),
+  theta, promise = _choose(thetas, read, given, given.max_mean_ms, "{:.0f} ms")
+  return theta, {**promise, **_describe(read, thetas == theta, given.split, "clips", "mean_ms")}
+
+
+def _choose(
+  thetas: np.ndarray, read: Readings, given: argparse.Namespace, most: float | None, unit: str
+) -> tuple[float, dict[str, float]]:
+  """Returns the threshold for `most` of time if that is given, else for accuracy, and a promise."""
+  if most is not None:
+    return choose_for_time(thetas, read.seen, most, unit), {}
+  loss, confidence = given.max_accuracy_loss, given.confidence
+  return choose_for_accuracy(thetas, read.lost, loss, confidence), {"confidence": confidence}
+
+
+def _describe(
+  read: Readings, chosen: np.ndarray, split: str, examples: str, time: str
+) -> dict[str, Any]:
+  """What was found at the one threshold that is chosen `[K]` bool."""
+  (at,) = np.flatnonzero(chosen)
+  return {
+    "split": split,
+    examples: read.lost.shape[1],
+    "accuracy": float(read.accuracy[at]),
+    "eos_accuracy": read.eos_accuracy,
+    time: float(read.seen[at]),
   }
 
 
@@ -179,13 +175,18 @@ def _read_arguments() -> argparse.Namespace:
   parser = argparse.ArgumentParser(
     prog="python -m deploy.calibrate", description=(__doc__ or "").partition("\n")[0]
   )
-  parser.add_argument("run", metavar="RUN", help="the --workdir of a run of experiments.speech")
+  parser.add_argument(
+    "run", metavar="RUN", help="the --workdir of a run of experiments.speech or series"
+  )
   goal = parser.add_mutually_exclusive_group(required=True)
-  goal.add_argument("--max_accuracy_loss", type=float, help="share of clips, against their end")
+  goal.add_argument("--max_accuracy_loss", type=float, help="share of examples, against their end")
   goal.add_argument("--max_mean_ms", type=float, help="mean time heard until a decision")
+  goal.add_argument("--max_earliness", type=float, help="mean share of a series until a decision")
   goal.add_argument("--max_false_alarms_per_hour", type=float, help="in sound as the recording")
   parser.add_argument("--confidence", type=float, default=0.95, help="of what is promised")
-  add_data(parser, split="validation")
+  add_data(parser, split="validation", datasets=(*DATASETS, *series.PACKAGED))
+  parser.add_argument("--train", metavar="FILE", help="of series: the training file, with --test")
+  parser.add_argument("--test", metavar="FILE", help="of series: the test file, or a new one")
   add_recording(parser, of="unknown", seed=2)
   parser.add_argument("--patience", type=int, help="steps on end that must be sure; default: 1")
   parser.add_argument("--refractory", type=float, help="seconds between two events; default: 0.5")

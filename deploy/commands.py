@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from data_pipelines import speech
@@ -146,9 +146,13 @@ def add_recording(parser: argparse.ArgumentParser, *, of: str, seed: int) -> Non
   parser.add_argument("--seed", type=int, default=seed)
 
 
-def add_data(parser: argparse.ArgumentParser, split: str = "test") -> None:
-  """Adds a data set of words to a command's arguments."""
-  parser.add_argument("--dataset", choices=speech.DATASETS, default="folder", help="of the clips")
+def add_data(
+  parser: argparse.ArgumentParser,
+  split: str = "test",
+  datasets: Sequence[str] = speech.DATASETS,
+) -> None:
+  """Adds a data set to a command's arguments: of words, or one of those that are named."""
+  parser.add_argument("--dataset", choices=datasets, default="folder", help="default: folder")
   parser.add_argument("--data_dir", help="folder of the data set")
   parser.add_argument("--cache_dir", help="of decoded audio")
   parser.add_argument("--split", choices=("train", "validation", "test"), default=split)

@@ -37,8 +37,8 @@ class Run(NamedTuple):
     model: the network in words.
     input_shape: of one step, e.g. (420,).
     reading: how it read its data: of speech keyword arguments of `speech.load`, but for where that
-      is; of series the names of its `channels`, what became of `missing` values and
-      `samples_per_step`.
+      is; of series the names of its `channels`, what became of `missing` values,
+      `samples_per_step` and the `validation_share` that was held out.
     unknown_bias: nats added to the logit of the class `unknown`, of the calibration.
   """
 

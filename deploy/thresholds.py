@@ -55,13 +55,14 @@ def choose_for_accuracy(
   return _take_last(thetas, p_values <= 1 - confidence, "the loss of accuracy")
 
 
-def choose_for_time(thetas: np.ndarray, mean_ms: np.ndarray, max_mean_ms: float) -> float:
-  """Highest threshold at which a decision comes, on average, within `max_mean_ms`.
+def choose_for_time(thetas: np.ndarray, seen: np.ndarray, most: float, unit: str) -> float:
+  """Highest threshold at which a decision comes, on average, within `most`.
 
   Args:
     thetas: `[K]`, falling.
-    mean_ms: `[K]`, mean milliseconds heard until the decision.
-    max_mean_ms: that are allowed.
+    seen: `[K]`, mean of what was seen until the decision.
+    most: that is allowed.
+    unit: of both, for messages, with a place for the number: "{:.0f} ms".
 
   Returns:
     One of `thetas`.
@@ -69,11 +70,11 @@ def choose_for_time(thetas: np.ndarray, mean_ms: np.ndarray, max_mean_ms: float)
   Raises:
     ValueError: no threshold is as fast.
   """
-  fast = np.flatnonzero(mean_ms <= max_mean_ms)
+  fast = np.flatnonzero(seen <= most)
   if not fast.size:
     raise ValueError(
-      f"no threshold decides within {max_mean_ms:g} ms: the fastest takes {mean_ms.min():.0f} ms; "
-      "train with a smaller --beta, or allow more"
+      f"no threshold decides within {unit.format(most)}: the fastest takes "
+      f"{unit.format(seen.min())}; train with a smaller --beta, or allow more"
     )
   return float(thetas[fast[0]])
 

@@ -107,7 +107,8 @@ def setup(settings: Settings) -> Task:
   per_epoch = task.updates_per_epoch or 1
   every = -(-UPDATES // per_epoch) * per_epoch
   saved = {name: values.tolist() for name, values in data.statistics._asdict().items()}
-  reading = {"channels": data.channels, "missing": given["missing"], "samples_per_step": samples}
+  reading = {"channels": data.channels, "samples_per_step": samples}
+  reading |= {"missing": given["missing"], "validation_share": share}
   return task._replace(
     measure=measure, saved=saved, reading=reading, notes=data.notes, evaluate_every=every
   )

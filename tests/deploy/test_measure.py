@@ -148,7 +148,7 @@ def test_the_promise_of_accuracy_holds_over_calibration_sets():
 
 def test_thresholds_for_a_time_and_for_a_rate():
   thetas = np.array([0.99, 0.9, 0.8, 0.7])
-  assert choose_for_time(thetas, np.array([900.0, 700, 600, 500]), 650) == 0.8
+  assert choose_for_time(thetas, np.array([900.0, 700, 600, 500]), 650, "{:.0f} ms") == 0.8
   assert choose_for_rate(thetas, np.array([0, 0, 1, 0]), 3.5, 1.0, 0.95) == 0.9
   assert choose_for_rate(thetas, np.array([0, 0, 1, 0]), 10.0, 1.0, 0.95) == 0.7
   for classes in (2, 10):
@@ -170,7 +170,10 @@ def test_thresholds_for_a_time_and_for_a_rate():
       lambda t: choose_for_accuracy(t, np.ones((2, 9), bool), 1.0, 0.95),
       "both lie between 0 and 1",
     ),
-    (lambda t: choose_for_time(t, np.array([900, 800]), 700), "the fastest takes 800 ms"),
+    (
+      lambda t: choose_for_time(t, np.array([900, 800]), 700, "{:.0f} ms"),
+      "the fastest takes 800 ms",
+    ),
     (
       lambda t: choose_for_rate(t, np.zeros(2), 0.5, 1.0, 0.95),
       "30.0 minutes cannot show .* give at least 180 minutes",

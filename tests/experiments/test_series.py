@@ -87,7 +87,7 @@ def test_a_run_can_be_loaded_and_decides_about_values_of_its_own(finished, folde
   assert loaded.model == Model("lstm", {"units": 6, "num_classes": 3, "layers": 1})
   assert loaded.input_shape == (1,) and loaded.experiment == "series"
   reading = {"channels": ["channel 1"], "missing": "hold", "samples_per_step": 1}
-  assert loaded.reading == reading
+  assert loaded.reading == reading | {"validation_share": 0.2}
   values, labels = make(12, 1)
   right = []
   for rows, label in zip(values, labels, strict=True):
