@@ -25,7 +25,7 @@ import numpy as np
 
 from data_pipelines.speech import HOP, SAMPLE_RATE
 from deploy.commands import add_run, load_speech_run, make_run_spotter, run_command, with_arguments
-from deploy.export.functions import make_front_end, make_network
+from deploy.export.functions import make_front_end_function, make_network_function
 from deploy.export.graphs import write_graphs
 from deploy.run_files import Run
 
@@ -76,7 +76,7 @@ def listen_onnx(run: Run, seconds: float) -> dict[str, float] | None:
       str(pathlib.Path(folder) / f"{name}.onnx"), options
     )
     sessions = {name: open_session(name) for name in ("front_end", "network")}
-  functions = {"front_end": make_front_end(run), "network": make_network(run)}
+  functions = {"front_end": make_front_end_function(run), "network": make_network_function(run)}
   names = {key: [name for name, _, _ in one.inputs] for key, one in functions.items()}
   states = {key: [first for _, _, first in one.inputs[1:]] for key, one in functions.items()}
 

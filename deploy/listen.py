@@ -31,7 +31,7 @@ from deploy.commands import (
   run_command,
   with_arguments,
 )
-from deploy.recordings import read_pieces, read_raw, resample
+from deploy.recordings import read_pieces, read_raw, resample_pieces
 from deploy.run_files import CALIBRATION
 from deploy.spotter import Event, Spotter
 
@@ -135,7 +135,7 @@ def hear_microphone(device: str | None, heard_late: list[int]) -> Iterator[np.nd
     raise ValueError(f"no microphone can be opened ({error}); give --input=FILE.wav") from error
   with stream:
     print("listening; Ctrl-C ends", file=sys.stderr)
-    yield from resample(_take_all(arrived), rate, "the microphone")
+    yield from resample_pieces(_take_all(arrived), rate, "the microphone")
     raise ValueError("the microphone went away; connect it and start again")
 
 

@@ -57,7 +57,7 @@ def read_pieces(path: pathlib.Path) -> Iterator[np.ndarray]:
     first = next(pieces, None)
     if first is None:
       raise ValueError(f"{name} holds no audio; record it again")
-    yield from resample(itertools.chain([first], pieces), file.samplerate, name)
+    yield from resample_pieces(itertools.chain([first], pieces), file.samplerate, name)
 
 
 def read_raw(stream: BinaryIO, rate: int) -> Iterator[np.ndarray]:
@@ -79,10 +79,10 @@ def read_raw(stream: BinaryIO, rate: int) -> Iterator[np.ndarray]:
       odd = whole[len(whole) // 2 * 2 :]
       yield np.frombuffer(whole[: len(whole) // 2 * 2], "<i2").astype(np.float32) / 32768
 
-  return resample(pieces(), rate, "the input")
+  return resample_pieces(pieces(), rate, "the input")
 
 
-def resample(pieces: Iterator[np.ndarray], rate: int, name: str) -> Iterator[np.ndarray]:
+def resample_pieces(pieces: Iterator[np.ndarray], rate: int, name: str) -> Iterator[np.ndarray]:
   """Checks pieces of samples and brings them to 16 kHz.
 
   Args:

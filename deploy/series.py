@@ -110,10 +110,16 @@ def find_class(label: str, class_names: Sequence[str]) -> str | None:
   """Finds the class that a label names: "1.0" also the class "1"; None where there is none."""
   if label in class_names:
     return label
+  number = _to_number(label)
+  if number is None:
+    return None
+  return next((name for name in class_names if _to_number(name) == number), None)
+
+
+def _to_number(text: str) -> float | None:
   try:
-    number = float(label)
-    return next((name for name in class_names if float(name) == number), None)
-  except ValueError:  # no numbers
+    return float(text)
+  except ValueError:
     return None
 
 

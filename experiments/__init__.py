@@ -1,7 +1,7 @@
 """The paper's experiments: `python -m experiments.spotting`, and so on.
 
-In front stand the four binaries, `spotting`, `two_sequence`, `temporal_mnist` and `speech`, and the
-commands over many runs, `population`, `sweep`, `rivals`, `report` and `reproduce`; `series` is for
-series in files. What they share is in
+In front stand the binaries: `spotting`, `two_sequence`, `temporal_mnist`, `speech` and, for series
+in files, `series`. `report` draws a run's report anew. The commands over many runs, `population`,
+`sweep`, `rivals` and `reproduce`, find the binaries in `registry`. What they all share is in
 `harness`, which imports none of them.
 """

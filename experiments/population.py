@@ -18,7 +18,7 @@ from absl import flags
 from experiments.harness.flags import FLAGS, read_settings
 from experiments.harness.run import run_together
 from experiments.harness.settings import Settings
-from experiments.harness.task import Task
+from experiments.harness.task import Task, share_stored_data
 from experiments.registry import Binary, load_binary, run_command
 
 flags.DEFINE_list("seeds", None, "Seeds of the members. Default: --seed.")
@@ -66,7 +66,7 @@ def make_members(
   for name, values in (("seeds", seeds), ("betas", betas)):
     if values is not None and len(set(values)) < max(len(values), 1):
       raise ValueError(f"--{name} is {','.join(values)!r}; give one or more, each once")
-  members: list[tuple[Task, Settings]] = []
+  settings_of_members = []
   for beta in [None] if betas is None else betas:
     for seed in seeds:
       if not seed.isdigit():
@@ -77,11 +77,9 @@ def make_members(
         workdir=str(folder),
         beta=settings.flags["beta"] if beta is None else beta,
       )
-      task = binary.setup(own)
-      if members and task.updates_per_epoch is not None:
-        task = task._replace(data=members[0][0].data)  # stored data is the same for every seed
-      members.append((task, own))
-  return members
+      settings_of_members.append(own)
+  tasks = share_stored_data(binary.setup(own) for own in settings_of_members)
+  return list(zip(tasks, settings_of_members, strict=True))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from experiments.harness.flags import read_settings, run_main
 from experiments.harness.objectives import widen
 from experiments.harness.run import run
 from experiments.harness.settings import Experiment, Settings, Values
-from experiments.harness.task import Task, stored
+from experiments.harness.task import Task, make_stored_task
 from rc_jax import Evaluation
 from rc_jax.types import Params
 
@@ -87,7 +87,7 @@ def setup(settings: Settings) -> Task:
   data = series.load(find_files(settings), missing=given["missing"], validation_share=share)
   classes = len(data.class_names)
   sizes = {"units": settings.units, "num_classes": classes, "layers": given["layers"]}
-  task = stored(
+  task = make_stored_task(
     "series",
     widen(Model(settings.model, sizes), settings.objective),
     data.class_names,
@@ -99,18 +99,22 @@ def setup(settings: Settings) -> Task:
     fill_batches=True,
   )
 
-  def measure(split: str, evaluation: Evaluation, params: Params) -> dict[str, float]:
-    del params
+  def measure(task: Task, split: str, evaluation: Evaluation, params: Params) -> dict[str, float]:
+    del task, params
     lengths = getattr(data.splits, split).lengths
     return _measure_earliness(evaluation, lengths, samples)
 
   per_epoch = task.updates_per_epoch or 1
   every = -(-UPDATES // per_epoch) * per_epoch
-  saved = {name: values.tolist() for name, values in data.statistics._asdict().items()}
+  statistics = {name: values.tolist() for name, values in data.statistics._asdict().items()}
   reading = {"channels": data.channels, "samples_per_step": samples}
   reading |= {"missing": given["missing"], "validation_share": share}
   return task._replace(
-    measure=measure, saved=saved, reading=reading, notes=data.notes, evaluate_every=every
+    measure=measure,
+    statistics=statistics,
+    reading=reading,
+    notes=data.notes,
+    evaluate_every=every,
   )
 
 

@@ -38,7 +38,7 @@ from experiments.harness.flags import read_settings, run_main
 from experiments.harness.objectives import widen
 from experiments.harness.run import run
 from experiments.harness.settings import Experiment, Settings, Values
-from experiments.harness.task import InputAxes, Task, stored
+from experiments.harness.task import InputAxes, Task, make_stored_task
 from rc_jax import Batch, Evaluation
 from rc_jax.types import Key, Params
 
@@ -143,7 +143,7 @@ def setup(settings: Settings) -> Task:
     waveforms = np.stack([data.audio("test", int(i)) for i in index])
     return {"waveform": waveforms, "log_mel": np.asarray(data.splits.test.inputs[index])}
 
-  task = stored(
+  task = make_stored_task(
     "speech",
     widen(
       _describe_network(settings.model, settings.units, len(data.class_names)), settings.objective
@@ -160,7 +160,7 @@ def setup(settings: Settings) -> Task:
     pictures=take_audio,
   )
   task = task._replace(
-    saved={"mean": data.statistics.mean.tolist(), "std": data.statistics.std.tolist()},
+    statistics={"mean": data.statistics.mean.tolist(), "std": data.statistics.std.tolist()},
     reading={name: given[name] for name in _READING_FLAGS},
     notes=tuple(data.notes.lines()),
   )
@@ -225,16 +225,16 @@ def _train_on_scenes(task: Task, data: speech.Speech, settings: Settings) -> Tas
   sounds = speech.Sounds(*(jnp.asarray(a) for a in (clips, train.labels, background, spoken)))
   statistics, amount = data.statistics, _make_augmentation(settings)
 
-  def augment(key: Key, batch: Batch) -> Batch:
+  def make_steps(key: Key, records: Batch) -> Batch:
     scene_key, key = jax.random.split(key)
-    frames = speech.compose(scene_key, batch, scenes=scenes)
+    frames = speech.compose(scene_key, records, scenes=scenes)
     return speech.prepare(statistics, speech.augment(key, frames, amount, statistics.mean))
 
   return task._replace(
     items=speech.draw_excerpts(sounds, scenes, settings.batch_size, settings.seed),
     fetch=functools.partial(speech.cut_excerpts, scenes=scenes),
     data=sounds,
-    augment=augment,
+    make_steps=make_steps,
     fingerprint=task.fingerprint
     | {"background": identify_samples(background), "other speech": identify_samples(spoken)},
   )
@@ -285,8 +285,8 @@ def _describe_scenes(settings: Settings, class_names: Sequence[str]) -> speech.S
 def _read_in_time(task: Task) -> Task:
   """Adds what is measured and drawn where a clip is a sequence of steps."""
 
-  def measure(split: str, evaluation: Evaluation, params: Params) -> dict[str, float]:
-    del split, params
+  def measure(task: Task, split: str, evaluation: Evaluation, params: Params) -> dict[str, float]:
+    del task, split, params
     return {"mean_heard_ms": float(np.mean(speech.heard_ms(evaluation.step)))}
 
   return task._replace(

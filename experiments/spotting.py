@@ -18,10 +18,10 @@ import numpy as np
 from data_pipelines import spotting
 from deploy.models import Model
 from experiments.harness.flags import read_settings, run_main
-from experiments.harness.objectives import make_reader, widen
+from experiments.harness.objectives import widen
 from experiments.harness.run import run
 from experiments.harness.settings import Experiment, Settings
-from experiments.harness.task import EvaluationSet, Task, generated
+from experiments.harness.task import EvaluationSet, Task, make_generated_task
 from rc_jax import Classifier, Evaluation, confidence, evaluate
 from rc_jax.types import Array, Params
 
@@ -36,7 +36,7 @@ EXPERIMENT = Experiment(
 
 def setup(settings: Settings) -> Task:
   """Makes the task that the settings describe."""
-  task = generated(
+  task = make_generated_task(
     "spotting",
     widen(
       Model("lstm", {"units": settings.units, "num_classes": 2, "single_output": True}),
@@ -49,13 +49,12 @@ def setup(settings: Settings) -> Task:
     num_validation=2_000,
     num_test=settings.flags["num_test"],
   )
-  read = task._replace(reader=make_reader(task.classifier, settings.objective, task.class_names))
   earliest = {"validation": _earliest_steps(task.validation), "test": _earliest_steps(task.test)}
 
-  def measure(split: str, evaluation: Evaluation, params: Params) -> dict[str, float]:
+  def measure(task: Task, split: str, evaluation: Evaluation, params: Params) -> dict[str, float]:
     values = _measure_spikes(evaluation, earliest[split])
     if split == "test":
-      values |= _measure_contrast(read, params, evaluation, earliest[split], settings.theta)
+      values |= _measure_contrast(task, params, evaluation, earliest[split], settings.theta)
     return values
 
   return task._replace(measure=measure)

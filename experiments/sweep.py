@@ -17,6 +17,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from absl import flags
 
+from data_pipelines.speech.store import is_alive
 from experiments.harness.figures import BLUE, COLUMN, RED, STYLE
 from experiments.harness.flags import FLAGS, read_settings
 from experiments.harness.run import run
@@ -182,7 +183,7 @@ def _take_up(study: optuna.Study) -> None:
   """Puts trials that a killed process of this machine left behind back into the queue."""
   for trial in study.get_trials(states=(State.RUNNING,)):
     host, _, number = trial.user_attrs.get("process", ":0").rpartition(":")
-    if host == socket.gethostname() and not pathlib.Path(f"/proc/{number}").exists():
+    if host == socket.gethostname() and not is_alive(int(number)):
       _give_up(study, trial.number)
 
 

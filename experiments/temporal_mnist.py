@@ -38,7 +38,7 @@ from experiments.harness.flags import read_settings, run_main
 from experiments.harness.objectives import widen
 from experiments.harness.run import run
 from experiments.harness.settings import Experiment, Settings, Values
-from experiments.harness.task import InputAxes, Task, stored
+from experiments.harness.task import WARP_STREAM, InputAxes, Task, make_stored_task
 from rc_jax import Batch
 from rc_jax.types import Key
 
@@ -130,7 +130,7 @@ def setup(settings: Settings) -> Task:
     prepare = functools.partial(temporal_mnist.prepare, flat=model == "lstm")
   prepare = functools.partial(prepare, first_from=given["first_step_from"])
   warp = {name: given[name] for name in ("shift", "rotate", "zoom")}
-  task = stored(
+  task = make_stored_task(
     "temporal_mnist",
     network,
     temporal_mnist.CLASS_NAMES,
@@ -153,8 +153,8 @@ def setup(settings: Settings) -> Task:
 
 def _augment(key: Key, batch: Batch, *, shift: int, rotate: float, zoom: float) -> Batch:
   """Warps and moves each image at random; consumes the key."""
-  # Not 0 to 2: those are the halves into which `shift` splits its key, and the key of `excerpt`.
-  warped = temporal_mnist.warp(jax.random.fold_in(key, 3), batch, degrees=rotate, zoom=zoom)
+  key_of_warp = jax.random.fold_in(key, WARP_STREAM)
+  warped = temporal_mnist.warp(key_of_warp, batch, degrees=rotate, zoom=zoom)
   return temporal_mnist.shift(key, warped, pixels=shift)
 
 

@@ -21,7 +21,7 @@ from experiments.harness.flags import read_settings, run_main
 from experiments.harness.objectives import widen
 from experiments.harness.run import run
 from experiments.harness.settings import Experiment, Settings
-from experiments.harness.task import Task, generated
+from experiments.harness.task import Task, make_generated_task
 from rc_jax import Evaluation, frontier
 from rc_jax.types import Params
 
@@ -42,7 +42,7 @@ EXPERIMENT = Experiment(
 
 def setup(settings: Settings) -> Task:
   """Makes the task that the settings describe."""
-  task = generated(
+  task = make_generated_task(
     "two_sequence",
     widen(
       Model("lstm", {"units": settings.units, "num_classes": 2, "single_output": True}),
@@ -56,7 +56,7 @@ def setup(settings: Settings) -> Task:
     num_test=settings.flags["num_test"],
   )
 
-  def measure(split: str, evaluation: Evaluation, params: Params) -> dict[str, float]:
+  def measure(task: Task, split: str, evaluation: Evaluation, params: Params) -> dict[str, float]:
     """Measures the distance to Bayes' posterior read at a constant theta, on the same data."""
     del params
     if split != "test":

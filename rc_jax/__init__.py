@@ -7,7 +7,7 @@ from rc_jax.checks import check_batch, check_beta, check_theta
 from rc_jax.classifiers import conv_lstm, gru, lstm
 from rc_jax.convolution import convolve
 from rc_jax.engine import keep, loop_widths
-from rc_jax.engines import EarlyExit, Engine, choose_engine
+from rc_jax.engine_choice import EarlyExit, Engine, choose_engine
 from rc_jax.evaluate import Evaluation, Frontier, accuracy_at_step, evaluate, frontier
 from rc_jax.losses import cross_entropy, entropy, rc_loss
 from rc_jax.objectives import Act, Objective, learn_thresholds, with_act

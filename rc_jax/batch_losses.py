@@ -7,8 +7,9 @@ import jax.numpy as jnp
 
 from rc_jax.checks import check_shapes, read_lengths
 from rc_jax.engine import initial_carries, starts_at_zero
-from rc_jax.engines import Engine
-from rc_jax.losses import check_row_loss, read_labels, spike_losses
+from rc_jax.engine_choice import Engine
+from rc_jax.function_checks import check_row_loss
+from rc_jax.losses import read_labels, spike_losses
 from rc_jax.objectives.objective import Objective, run_act
 from rc_jax.rank_code import rank_code
 from rc_jax.types import Array, Batch, Classifier, Key, Loss, Params, RankCode, Schedule
@@ -76,7 +77,7 @@ def make_loss_at_one_step(
     check_shapes(batch)
     theta_now = theta(step) if callable(theta) else theta
     code, computed, _ = _run_rows(
-      classifier, params, batch, theta_now, engine, to_end=at_end, keeps_all=False
+      classifier, params, batch, theta_now, engine, to_end=at_end, all_outputs=False
     )
     beta_now = beta(step) if callable(beta) else beta
     mean_loss = jnp.mean(spike_losses(loss, code.logits, batch.labels, beta_now))
@@ -93,7 +94,7 @@ def _run_rows(
   engine: Engine,
   *,
   to_end: bool,
-  keeps_all: bool,
+  all_outputs: bool,
 ) -> tuple[RankCode, Array, Array | None]:
   """`unroll_and_count` of a batch."""
   return unroll_and_count(
@@ -107,7 +108,7 @@ def _run_rows(
     decode=classifier.decode,
     engine=engine,
     to_end=to_end,
-    keeps_all=keeps_all,
+    all_outputs=all_outputs,
     zero_carry=starts_at_zero(classifier, params),
   )
 
@@ -138,7 +139,7 @@ def make_loss_of_objective(
     theta_now = theta(step) if callable(theta) else theta
     to_end = not objective.until_spike
     code, computed, outputs = _run_rows(
-      classifier, params, batch, theta_now, engine, to_end=to_end, keeps_all=True
+      classifier, params, batch, theta_now, engine, to_end=to_end, all_outputs=True
     )
     assert outputs is not None
     outputs = outputs.astype(jnp.float32)

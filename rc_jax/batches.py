@@ -86,10 +86,13 @@ def _place(batch: Batch, shardings: list[Any]) -> Batch:
   return jax.tree.unflatten(structure, leaves)
 
 
-def concatenate_rows(parts: list[tuple[int, tuple[Array, ...]]]) -> list[np.ndarray]:
-  """Joins results of padded batches, each with its number of true rows, column by column."""
-  columns = zip(*([_fetch(a)[:rows] for a in arrays] for rows, arrays in parts), strict=True)
-  return [np.concatenate(column) for column in columns]
+def concatenate_rows(parts: list[tuple[int, Any]]) -> Any:
+  """Joins results of padded batches, trees of `[rows, ...]`, each with its number of true rows."""
+  numbers, trees = zip(*parts, strict=True)
+  join = lambda *arrays: np.concatenate(
+    [_fetch(a)[:n] for n, a in zip(numbers, arrays, strict=True)]
+  )
+  return jax.tree.map(join, *trees)
 
 
 def check_one_length(steps: set[int]) -> None:

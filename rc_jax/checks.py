@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rc_jax.types import Array, Batch, Classifier, Inputs
+from rc_jax.types import Array, Batch, Carry, Classifier, Inputs
 
 
 def check_classifier(classifier: Any) -> None:
@@ -189,3 +189,29 @@ def check_float(name: str, x: Any) -> None:
       f"{name} takes float inputs, but a step is {x.dtype}{list(x.shape)}; "
       f"{'scale and ' if scaled else ''}cast it first, as {cast}"
     )
+
+
+def check_rows(carry: Carry, xs: Any, lengths: Array | None) -> tuple[int, int]:
+  """Checks leading axes, and returns B and T."""
+  count, steps = check_inputs(xs, "xs")
+  if not count:
+    raise ValueError("xs has no row; give [B, T, ...], B >= 1")
+  rows = {leaf.shape[:1] for leaf in jax.tree.leaves(carry)} | {(count,)}
+  if lengths is not None:
+    rows.add(jnp.shape(lengths))
+    check_lengths(lengths, steps)
+  if len(rows) > 1:
+    raise ValueError(
+      f"xs has {count} rows, but carry and lengths have {sorted(rows - {(count,)})}; "
+      "give all of them the same leading axis [B]"
+    )
+  return count, steps
+
+
+def check_sizes(**sizes: int) -> None:
+  """Raises ValueError if a size, named by its keyword, is no whole number or below 1."""
+  for name, size in sizes.items():
+    if not isinstance(size, int | np.integer):
+      raise ValueError(f"{name} is {size!r}; give a whole number")
+    if size < 1:
+      raise ValueError(f"{name} is {size}; it must be 1 or more")

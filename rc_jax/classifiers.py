@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.nn import initializers
 
-from rc_jax.checks import check_float
+from rc_jax.checks import check_float, check_sizes
 from rc_jax.convolution import convolve
 from rc_jax.engine import keep
-from rc_jax.head import check_sizes, make_head
+from rc_jax.head import make_head
 from rc_jax.types import Array, Carry, Classifier, Key, Output, Params
 
 _input_init = initializers.lecun_normal()

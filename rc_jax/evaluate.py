@@ -10,7 +10,7 @@ import numpy as np
 
 from rc_jax.batches import Batches, check_one_length, concatenate_rows, pad_batches
 from rc_jax.checks import check_theta
-from rc_jax.engine import read_to_spike
+from rc_jax.engine import Reading, read_to_spike
 from rc_jax.rank_code import at_step, first_crossing, rank_code
 from rc_jax.types import Array, Batch, Classifier, Params
 from rc_jax.unroll import unroll_rows
@@ -123,20 +123,19 @@ def evaluate(
       read.append((rows, batch.labels))
       yield batch, rows
 
-  outputs: Iterator[tuple[Array, ...]]
   if eos:
-    outputs = (
+    readings = [
       _read_every_step(classifier, params, batch, thresholds) for batch, _ in remember_labels()
-    )
+    ]
   else:
-    outputs = read_to_spike(classifier, params, remember_labels(), thresholds)
-  readings = list(outputs)
-  columns = concatenate_rows(
-    [(n, (true, *out)) for (n, true), out in zip(read, readings, strict=True)]
+    spikes = read_to_spike(classifier, params, remember_labels(), thresholds)
+    readings = [(reading, None) for reading in spikes]
+  # Now `read` has a line for each batch: labels are joined with what was read of them.
+  label, (reading, eos_label) = concatenate_rows(
+    [(rows, (true, found)) for (rows, true), found in zip(read, readings, strict=True)]
   )
-  label, predicted, step, spiked, finite, *eos_label = columns
-  _check_finite(finite)
-  return Evaluation(label, predicted, step, spiked, eos_label[0] if eos else None)
+  _check_finite(reading.finite)
+  return Evaluation(label, reading.label, reading.step, reading.spiked, eos_label)
 
 
 def frontier(classifier: Classifier, params: Params, batches: Batches, theta: Any) -> Frontier:
@@ -210,11 +209,13 @@ def _compare_at_each_step(
 @functools.partial(jax.jit, static_argnums=0)
 def _read_every_step(
   classifier: Classifier, params: Params, batch: Batch, theta: Array
-) -> tuple[Array, ...]:
+) -> tuple[Reading, Array]:
+  """What is read of each row at its spike, and its label at the end."""
   logits = unroll_rows(classifier, params, batch)
   code = rank_code(logits, theta, batch.lengths)
-  eos_label = jnp.argmax(at_step(logits, batch.lengths - 1), axis=-1).astype(jnp.int32)
-  return code.label, code.step, code.spiked, _find_finite(logits, batch), eos_label
+  finite = _find_finite(logits, batch)
+  reading = Reading(label=code.label, step=code.step, spiked=code.spiked, finite=finite)
+  return reading, jnp.argmax(at_step(logits, batch.lengths - 1), axis=-1).astype(jnp.int32)
 
 
 @functools.partial(jax.jit, static_argnums=0)

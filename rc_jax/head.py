@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.nn import initializers
 
+from rc_jax.checks import check_sizes
 from rc_jax.types import Array, Key, Params
 
 _kernel_init = initializers.lecun_normal()
@@ -53,12 +53,3 @@ def make_head(
     return jnp.concatenate([jnp.zeros_like(logits), logits]) if single_output else logits
 
   return init, apply
-
-
-def check_sizes(**sizes: int) -> None:
-  """Raises ValueError if a size, named by its keyword, is no whole number or below 1."""
-  for name, size in sizes.items():
-    if not isinstance(size, int | np.integer):
-      raise ValueError(f"{name} is {size!r}; give a whole number")
-    if size < 1:
-      raise ValueError(f"{name} is {size}; it must be 1 or more")

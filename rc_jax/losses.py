@@ -1,13 +1,11 @@
 """Losses of one output, and the loss at the spike (section 2, eq. 7)."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import optax
 
 from rc_jax.checks import check_beta
-from rc_jax.run_checks import describe
+from rc_jax.function_checks import check_row_loss
 from rc_jax.types import Array, Loss
 
 
@@ -99,19 +97,3 @@ def read_labels(labels: Array, num_classes: int) -> tuple[Array, Array]:
   labels = labels.astype(jnp.int32)
   in_range = (labels >= 0) & (labels < num_classes)
   return labels, jnp.where(in_range, jnp.float32(1), jnp.float32(jnp.nan))
-
-
-def check_row_loss(loss: Any, arguments: tuple[Any, ...], row: str) -> None:
-  """Raises ValueError if the loss of one row is not a float scalar.
-
-  Args:
-    loss: a function.
-    arguments: of one row.
-    row: what they are, for messages.
-  """
-  try:
-    value: Any = jax.eval_shape(loss, *arguments)
-  except (TypeError, ValueError, IndexError) as error:
-    raise ValueError(f"loss cannot take {row}: {error}") from error
-  if not hasattr(value, "dtype") or value.shape or not jnp.issubdtype(value.dtype, jnp.floating):
-    raise ValueError(f"loss gives {describe(value)} for {row}; give one float scalar")

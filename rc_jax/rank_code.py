@@ -20,7 +20,7 @@ def confidence(logits: Array) -> Array:
   return 1 / jnp.sum(jnp.exp(logits - largest), axis=-1)
 
 
-def thresholds(theta: Any, steps: int, classes: int) -> Array:
+def read_thresholds(theta: Any, steps: int, classes: int) -> Array:
   """Checks theta against T and C, and gives one threshold a step.
 
   Args:
@@ -61,7 +61,7 @@ def first_crossing(logits: Array, theta: Any, lengths: Array | None = None) -> t
     raise ValueError(f"logits have shape {list(logits.shape)}; give [..., T, C], T >= 1")
   steps, classes = logits.shape[-2:]
   shape = logits.shape[:-1]
-  crossed = confidence(logits) >= jnp.broadcast_to(thresholds(theta, steps, classes), shape)
+  crossed = confidence(logits) >= jnp.broadcast_to(read_thresholds(theta, steps, classes), shape)
   last = jnp.full(shape[:-1], steps - 1, jnp.int32)
   if lengths is not None:
     last = jnp.broadcast_to(read_lengths(lengths, steps) - 1, shape[:-1])

@@ -109,7 +109,7 @@ def make_stream(
     if reset_on_decision:
       state = reset(state, state.spike[0])
     carry, logits = step_rows(state.carry, xs)
-    check_theta(theta, logits.shape[-1], logits.shape[-1] if per_class else None)
+    _check_thresholds(theta, logits.shape[-1], per_class)
     step, label = state.steps_seen, jnp.argmax(logits, axis=-1).astype(jnp.int32)
     at = label if per_class else jnp.minimum(step, len(thresholds) - 1)
     sure = confidence(logits)
@@ -125,6 +125,14 @@ def make_stream(
     return select_rows(which, init(which.shape[0]), state)
 
   return Stream(init, push, reset)
+
+
+def _check_thresholds(theta: Any, classes: int, per_class: bool) -> None:
+  if per_class and jnp.shape(theta) != (classes,):
+    raise ValueError(
+      f"theta has shape {jnp.shape(theta)}; with per_class give one threshold a class: [{classes}]"
+    )
+  check_theta(theta, classes)
 
 
 def _check_rows(xs: Inputs, rows: int) -> None:

@@ -14,14 +14,15 @@ from rc_jax.batch_losses import (
   make_loss_of_objective,
 )
 from rc_jax.checks import check_beta, check_classifier, check_key, check_theta
-from rc_jax.engines import Engine, check_engine
+from rc_jax.engine_choice import Engine, check_engine
 from rc_jax.losses import cross_entropy
 from rc_jax.objectives.objective import Objective
 from rc_jax.types import Array, Batch, Classifier, Inputs, Key, Loss, Params, Schedule
 
 ObjectiveName = Literal["rc", "eos"]
-# Of what an objective draws; `augment` has the key of the update itself, and may split it.
-_DRAWS = 2**31 - 1
+# `jax.random.split(key, n)[i]` is `fold_in(key, i)`. As `augment` may split the update's key, what
+# an objective draws is folded into it at a number that no split reaches.
+_OBJECTIVE_STREAM = 2**31 - 1
 
 
 class TrainState(NamedTuple):
@@ -221,7 +222,7 @@ def _make_update(
     if axis_name is not None:
       params = _vary(params, axis_name)
     gradient, metrics = jax.grad(loss_fn, has_aux=True)(
-      params, batch, state.step, jax.random.fold_in(key, _DRAWS)
+      params, batch, state.step, jax.random.fold_in(key, _OBJECTIVE_STREAM)
     )
     if axis_name is not None:
       metrics = metrics._replace(finite=metrics.loss)  # a bool has no mean; it is formed below

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rc_jax.checks import read_lengths
+from rc_jax.checks import check_rows, read_lengths
 from rc_jax.engine import initial_carries, place_encode, run_to_spike, split_step, vary_alike
-from rc_jax.engines import EarlyExit, Engine, check_engine, choose_engine
-from rc_jax.rank_code import rank_code, thresholds
-from rc_jax.run_checks import check_rows, check_step
+from rc_jax.engine_choice import EarlyExit, Engine, check_engine, choose_engine
+from rc_jax.function_checks import check_step
+from rc_jax.rank_code import rank_code, read_thresholds
 from rc_jax.types import (
   Array,
   Batch,
@@ -122,7 +122,7 @@ def unroll_and_count(
   decode: Decode | None,
   engine: Engine,
   to_end: bool = False,
-  keeps_all: bool = False,
+  all_outputs: bool = False,
   zero_carry: bool = False,
 ) -> tuple[RankCode, Array, Array | None]:
   """`unroll_to_spike`, and the share of row-steps that it computed; or a run to the rows' ends.
@@ -138,7 +138,7 @@ def unroll_and_count(
     decode: or None.
     engine: which computes it.
     to_end: run each row to its last step and record its first spike on the way.
-    keeps_all: give the logits of all steps up to a row's spike, or end, too.
+    all_outputs: give the logits of all steps up to a row's spike, or end, too.
     zero_carry: take the float leaves of carry for zeros, which saves early exit their products.
 
   Returns:
@@ -158,7 +158,7 @@ def unroll_and_count(
   encoded = jax.eval_shape(encode or identity, params, x)
   (classes,) = check_step(step, decode, params, one, encoded).shape
   encode, step, decode = split_step(step, encode, decode, params, one, x)
-  run = _Run(step, encode, decode, params, carry, xs, theta, lengths, to_end, keeps_all)
+  run = _Run(step, encode, decode, params, carry, xs, theta, lengths, to_end, all_outputs)
   if engine == "full":
     code, logits = _run_every_step(run)
     return code, jnp.float32(1), logits
@@ -179,7 +179,7 @@ class _Run(NamedTuple):
   theta: Any
   lengths: Array | None
   to_end: bool
-  keeps_all: bool
+  all_outputs: bool
 
   def decode_all(self, params: Params, outputs: Output) -> Array:
     """Logits `[B, T, C]` of outputs `[B, T, ...]`."""
@@ -198,16 +198,16 @@ def _run_early_exit(
     params,
     run.carry,
     run.xs,
-    thresholds(run.theta, steps, classes),
+    read_thresholds(run.theta, steps, classes),
     run.lengths,
     most_widths=options.widths,
     to_end=run.to_end,
-    keeps_all=run.keeps_all,
+    all_outputs=run.all_outputs,
     zero_carry=zero_carry,
   )
   # The engine gives outputs; their logits, and the gradient of `decode`, are formed once a row or,
   # where all are kept, once a row-step.
-  all_logits = run.decode_all(params, spike.output) if run.keeps_all else None
+  all_logits = run.decode_all(params, spike.output) if run.all_outputs else None
   if all_logits is None:
     logits = jax.vmap(run.decode, (None, 0))(params, spike.output)
   else:
@@ -230,7 +230,7 @@ def _run_every_step(run: _Run) -> tuple[RankCode, Array | None]:
   outputs = jax.vmap(one)(run.carry, mask_padding(run.xs, run.lengths))
   rows, steps = jax.tree.leaves(outputs)[0].shape[:2]
   decoded = (run.params, outputs)
-  all_logits = run.decode_all(*(decoded if run.keeps_all else jax.lax.stop_gradient(decoded)))
+  all_logits = run.decode_all(*(decoded if run.all_outputs else jax.lax.stop_gradient(decoded)))
   code = rank_code(all_logits, run.theta, run.lengths)
   enters = code.step
   if run.to_end:
@@ -238,7 +238,7 @@ def _run_every_step(run: _Run) -> tuple[RankCode, Array | None]:
     enters = jnp.broadcast_to(jnp.int32(last), (rows,))
   pick = lambda a: a.at[jnp.arange(rows), enters].get(mode="promise_in_bounds")
   logits = jax.vmap(run.decode, (None, 0))(run.params, jax.tree.map(pick, outputs))
-  return code._replace(logits=logits), all_logits if run.keeps_all else None
+  return code._replace(logits=logits), all_logits if run.all_outputs else None
 
 
 def _unroll_outputs(

@@ -76,7 +76,7 @@ def _make_update_once(make_update, task, settings, beta=None):
     return make_update(task, settings, beta)
   amount = settings.amount if settings.schedule != "constant" else None
   own = (settings.devices, amount, choose_task_engine(task, settings))
-  key = (task.classifier, task.fetch, task.augment, _identify(settings), *own)
+  key = (task.classifier, task.fetch, task.make_steps, _identify(settings), *own)
   if key not in _UPDATES:
     _UPDATES[key] = make_update(task, settings, beta)
   return _UPDATES[key]

@@ -98,11 +98,11 @@ def _remove_stale_folders(cache_dir: pathlib.Path) -> None:
     with contextlib.suppress(OSError):
       owner = ours.match(folder.name)
       is_old = time.time() - folder.stat().st_mtime > _STALE_SECONDS
-      if is_old or (owner and not _is_alive(int(owner[1]))):
+      if is_old or (owner and not is_alive(int(owner[1]))):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
   """Whether a process of this machine exists, whosever it is."""
   try:
     os.kill(process, 0)

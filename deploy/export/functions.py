@@ -42,7 +42,7 @@ class Function(NamedTuple):
     return [jax.ShapeDtypeStruct(shape, jnp.float32) for _, shape, _ in self.inputs]
 
 
-def make_network(run: Run) -> Function:
+def make_network_function(run: Run) -> Function:
   """One step of the run's network: `(step [1, 420], *carry) -> (probabilities [1, C], *carry)`.
 
   Args:
@@ -70,7 +70,7 @@ def make_network(run: Run) -> Function:
   )
 
 
-def make_front_end(run: Run) -> Function:
+def make_front_end_function(run: Run) -> Function:
   """`(chunk [1, 160], samples [1, 240], frames [1, 20, 20]) -> (step [1, 420], samples, frames)`.
 
   Args:

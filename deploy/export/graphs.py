@@ -10,7 +10,12 @@ import jax
 from jax import export
 from jax.extend.core import jaxpr_as_fun
 
-from deploy.export.functions import Function, describe, make_front_end, make_network
+from deploy.export.functions import (
+  Function,
+  describe,
+  make_front_end_function,
+  make_network_function,
+)
 from deploy.rule import Rule
 from deploy.run_files import Run, write_whole
 
@@ -41,7 +46,7 @@ def write_graphs(folder: str | pathlib.Path, run: Run, rule: Rule, form: str) ->
   if form not in FORMATS:
     raise ValueError(f"form is {form!r}; choose one of {', '.join(FORMATS)}")
   serialize, ending = (_to_onnx, "onnx") if form == "onnx" else (_to_stablehlo, "jax_export")
-  functions = {"front_end": make_front_end(run), "network": make_network(run)}
+  functions = {"front_end": make_front_end_function(run), "network": make_network_function(run)}
   content = {f"{name}.{ending}": serialize(name, one) for name, one in functions.items()}
   bundle = json.dumps(describe(run, rule, functions), indent=1) + "\n"
   path = pathlib.Path(folder)

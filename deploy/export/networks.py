@@ -6,7 +6,7 @@ import numpy as np
 
 from rc_jax.types import Params
 
-CONSTRUCTORS = ("lstm", "gru", "dense_lstm")
+EXPORTABLE = ("lstm", "gru", "dense_lstm")
 
 
 class Layer(NamedTuple):
@@ -79,9 +79,9 @@ def read_network(constructor: str, params: Params, num_classes: int, *, step_siz
     ValueError: another constructor, or parameters that do not belong to the constructor, to steps
       `[F]` or to C classes, or that are not finite.
   """
-  if constructor not in CONSTRUCTORS:
+  if constructor not in EXPORTABLE:
     raise ValueError(
-      f"constructor is {constructor!r}; only {', '.join(CONSTRUCTORS[:-1])} and {CONSTRUCTORS[-1]} "
+      f"constructor is {constructor!r}; only {', '.join(EXPORTABLE[:-1])} and {EXPORTABLE[-1]} "
       "can be written"
     )
   try:

@@ -94,7 +94,7 @@ class Files:
 
   def _refuse_other_data(self, meta: dict[str, Any]) -> None:
     """Raises ValueError if a checkpoint, which config.json may be older than, has other data."""
-    now = identify_data({}, self._task.class_names, self._task.saved)
+    now = identify_data({}, self._task.class_names, self._task.statistics)
     before = {"class_names": meta["class_names"], "statistics": meta["saved"]}
     if differences := list_differences(before, now):
       raise ValueError(

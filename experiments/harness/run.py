@@ -123,7 +123,7 @@ def _open_files(task: Task, settings: Settings, opened: contextlib.ExitStack) ->
   """
   if not processes.is_writer():
     return None
-  data = identify_data(task.fingerprint, task.class_names, task.saved)
+  data = identify_data(task.fingerprint, task.class_names, task.statistics)
   given = (settings.workdir, task.name, settings.flags, settings.flag_defaults)
   workdir = opened.enter_context(contextlib.closing(Workdir(*given, data, task.notes)))
   return opened.enter_context(contextlib.closing(Files(workdir, task)))
@@ -141,7 +141,7 @@ def _describe_start(task: Task, settings: Settings) -> dict[str, Any]:
     **describe_numerics(),
     **flags,
   }
-  data = identify_data(task.fingerprint, task.class_names, task.saved)
+  data = identify_data(task.fingerprint, task.class_names, task.statistics)
   return to_plain({"same": same, "data": data})
 
 
@@ -200,7 +200,7 @@ def _write(run: RunState, params: Params, result: dict[str, Any], path: pathlib.
     input_shape=example.shape[2:],
     class_names=task.class_names,
     theta=run.settings.theta,
-    statistics=task.saved,
+    statistics=task.statistics,
     reading=task.reading,
     objective=run.settings.objective if needs_reader(run.settings.objective) else None,
   )
@@ -239,7 +239,7 @@ def _read_test(run: RunState, params: Params) -> dict[str, Any]:
     "split": "test",
     "num_test": len(evaluation.label),
     **summarize(evaluation),
-    **task.measure("test", evaluation, params),
+    **task.measure(task, "test", evaluation, params),
     "num_steps": len(at_step),
     **_count_spike_steps(evaluation, len(at_step), classes),
     "frontier": curve._asdict(),

@@ -167,7 +167,7 @@ class RunState:
       "cost": self.read_cost(),
       "since_validation": self.measured.to_json(),
       "class_names": list(self.task.class_names),
-      "saved": self.task.saved,
+      "saved": self.task.statistics,
       "flags": self.settings.flags,
     }
     state, best = devices.take_local((self.state, self.best_params))
@@ -218,7 +218,7 @@ class RunState:
       **self.describe_position(self.step),
       **{f"train_{name}": value for name, value in trained.items()},
       **summarize(evaluation),
-      **self.task.measure("validation", evaluation, params),
+      **self.task.measure(self.task, "validation", evaluation, params),
       "spike_step_quantiles": np.quantile(evaluation.step + 1, QUANTILES),
       "computed_fraction": trained.get("computed_fraction"),
       "update_ms": self.measured.median_ms(),

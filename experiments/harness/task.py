@@ -1,6 +1,6 @@
 """What a binary hands to the training loop: a classifier and where its batches come from."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import grain
@@ -17,6 +17,9 @@ from rc_jax.types import Key, Params
 
 EVALUATION_ROWS = 500  # one program for the whole of a split; larger gained nothing on CPU
 PICTURED = 40  # sequences of a generated task that are kept to be drawn
+# What the training draws beside `augment`, which may split the same key: `jax.random.split(key)`
+# gives the streams 0 and 1.
+EXCERPT_STREAM, WARP_STREAM = 2, 3
 
 
 class EvaluationSet(NamedTuple):
@@ -57,22 +60,23 @@ class Task(NamedTuple):
     model: the same in words, for those who build it again from the run's files.
     class_names: of the C classes.
     items: item k is what the host sends to update k.
-    fetch: `(data, item) -> Batch`, inside the jitted step; gives records as stored where `augment`
-      makes them ready.
+    fetch: `(data, item) -> Batch`, inside the jitted step; gives records as stored where
+      `make_steps` makes steps of them.
     data: arrays on the device that `fetch` reads.
     validation: the split that chooses the checkpoint.
     test: the split that is read once, at the end.
     evaluate_every: updates between validations.
-    augment: `(key, batch) -> batch` of `make_train`; None where `fetch` gives what the classifier
-      takes.
+    make_steps: `(key, records) -> steps`, in training, augmentation included; None where `fetch`
+      gives what the classifier takes.
     updates_per_epoch: None for generated tasks, which have no epochs.
     step_ms: milliseconds a step, or None where steps have no physical duration.
-    measure: `(split name, Evaluation, params) -> {name: number}`, the task's own measures; of the
-      test split they may be any JSON values.
+    measure: `(task, split name, Evaluation, params) -> {name: number}`, the task's own measures; of
+      the test split they may be any JSON values. `task` is this one as it runs, whose classifier
+      may compute in another precision than the one that was set up.
     pictures: `() -> (Batch, arrays)`: a few test sequences to draw, and what else the task draws;
       None where there is nothing to see in time.
     axes: what those sequences measure.
-    saved: JSON values that travel in the checkpoint, such as statistics of the inputs.
+    statistics: of the inputs, JSON values by name, which travel in the checkpoint.
     reading: how its data was read, JSON values, for commands that read the same data anew.
     notes: lines about the data that a user should see before the training.
     fingerprint: of the stored splits, by `identify_splits`; empty for generated tasks.
@@ -91,13 +95,13 @@ class Task(NamedTuple):
   validation: EvaluationSet
   test: EvaluationSet
   evaluate_every: int
-  augment: Callable[[Key, Batch], Batch] | None = None
+  make_steps: Callable[[Key, Batch], Batch] | None = None
   updates_per_epoch: int | None = None
   step_ms: float | None = None
-  measure: Callable[[str, Evaluation, Params], dict[str, Any]] = lambda *read: {}
+  measure: Callable[["Task", str, Evaluation, Params], dict[str, Any]] = lambda *read: {}
   pictures: Callable[[], tuple[Batch, dict[str, np.ndarray]]] | None = None
   axes: InputAxes = InputAxes()
-  saved: dict[str, Any] = {}  # noqa: RUF012  (never changed)
+  statistics: dict[str, Any] = {}  # noqa: RUF012  (never changed)
   reading: dict[str, Any] = {}  # noqa: RUF012
   notes: tuple[str, ...] = ()
   fingerprint: dict[str, Any] = {}  # noqa: RUF012
@@ -110,7 +114,7 @@ class Task(NamedTuple):
     return self.classifier if self.reader is None else self.reader
 
 
-def generated(
+def make_generated_task(
   name: str,
   model: Model,
   class_names: tuple[str, ...],
@@ -150,7 +154,7 @@ def generated(
   )
 
 
-def stored(
+def make_stored_task(
   name: str,
   model: Model,
   class_names: tuple[str, ...],
@@ -201,7 +205,7 @@ def stored(
     class_names,
     items=index.map(item),
     fetch=fetch,
-    augment=_make_ready(prepare, augment, excerpt),
+    make_steps=_join_to_steps(prepare, augment, excerpt),
     data=data,
     validation=_read_set(splits.validation, prepare, on_device),
     test=_read_set(splits.test, prepare, on_device),
@@ -212,19 +216,33 @@ def stored(
   )
 
 
-def _make_ready(
+def share_stored_data(tasks: Iterable[Task]) -> list[Task]:
+  """Gives tasks that differ by the seed one copy of what they store, which no seed changes.
+
+  Args:
+    tasks: made one by one as they are asked for, so that two copies at most exist at a time.
+  """
+  shared: list[Task] = []
+  for task in tasks:
+    is_stored = task.updates_per_epoch is not None
+    shared.append(task._replace(data=shared[0].data) if shared and is_stored else task)
+  return shared
+
+
+def _join_to_steps(
   prepare: Callable[[Batch], Batch],
   augment: Callable[[Key, Batch], Batch],
   excerpt: Callable[[Key, Batch], Batch] | None,
 ) -> Callable[[Key, Batch], Batch]:
-  """Returns `(key, records) -> steps` of training; its arguments are those of `stored`."""
+  """`(key, records) -> steps` of training; its arguments are those of `make_stored_task`."""
 
-  def make_ready(key: Key, batch: Batch) -> Batch:
-    steps = prepare(augment(key, batch))
-    # Not 0 or 1: those are the halves into which `augment` may split its key.
-    return steps if excerpt is None else excerpt(jax.random.fold_in(key, 2), steps)
+  def make_steps(key: Key, records: Batch) -> Batch:
+    steps = prepare(augment(key, records))
+    if excerpt is None:
+      return steps
+    return excerpt(jax.random.fold_in(key, EXCERPT_STREAM), steps)
 
-  return make_ready
+  return make_steps
 
 
 def _take_examples(

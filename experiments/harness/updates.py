@@ -110,7 +110,7 @@ def make_update(task: Task, settings: Settings, beta: Schedule | None = None) ->
     train = _make_training(task, settings, beta)
     return lambda state, data, item: train.update(state, task.fetch(data, item))
   # Augmented as a whole, so that the numbers drawn do not depend on the devices.
-  alone = _make_training(task._replace(augment=None), settings, beta, axis_name=devices.AXIS)
+  alone = _make_training(task._replace(make_steps=None), settings, beta, axis_name=devices.AXIS)
   update_rows = jax.shard_map(
     alone.update,
     mesh=mesh,
@@ -120,8 +120,8 @@ def make_update(task: Task, settings: Settings, beta: Schedule | None = None) ->
 
   def update(state: TrainState, data: Any, item: Any) -> tuple[TrainState, Metrics]:
     batch = task.fetch(data, item)
-    if task.augment is not None:
-      batch = task.augment(jax.random.fold_in(state.key, state.step), batch)
+    if task.make_steps is not None:
+      batch = task.make_steps(jax.random.fold_in(state.key, state.step), batch)
     return update_rows(state, batch)
 
   return update
@@ -146,7 +146,7 @@ def _make_training(
     objective=make_objective(settings.objective, task.class_names),
     beta=settings.schedule_of("beta", per_epoch) if beta is None else beta,
     theta=settings.schedule_of("theta", per_epoch),
-    augment=task.augment,
+    augment=task.make_steps,
     axis_name=axis_name,
     engine=choose_task_engine(task, settings),
   )

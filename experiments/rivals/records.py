@@ -20,7 +20,8 @@ SMOKE: dict[str, str] = {
   "epochs": "0.3",
 }
 SMOKE_DATA = {"temporal_mnist": "digits", "speech": "synthetic"}  # --dataset of the binary
-RATES = ("1", "3", "0.3")  # factors of the learning rate, where an objective has no other value
+RATE_FACTOR = "learning_rate_factor"  # no flag: what the shared learning rate is multiplied by
+RATES = ("1", "3", "0.3")  # such factors, tried where an objective has no other value
 
 
 class Training(NamedTuple):
@@ -38,7 +39,7 @@ class Training(NamedTuple):
 
 
 def _rates(objective: str) -> tuple[Flags, ...]:
-  return tuple({"objective": objective, "learning_rate": rate} for rate in RATES)
+  return tuple({"objective": objective, RATE_FACTOR: rate} for rate in RATES)
 
 
 def _values(name: str, *values: str) -> tuple[Flags, ...]:

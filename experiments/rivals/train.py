@@ -7,12 +7,13 @@ from typing import Any
 from experiments.harness.flags import FLAGS, read_defaults
 from experiments.harness.run import run_together
 from experiments.harness.settings import FREE_FLAGS, Settings, make_settings
-from experiments.harness.task import Task
+from experiments.harness.task import Task, share_stored_data
 from experiments.harness.workdir import LENGTHS, read_config, read_result, to_plain
 from experiments.registry import load_binary
 from experiments.rivals.curves import read_curves
 from experiments.rivals.records import (
   COMMON,
+  RATE_FACTOR,
   SEARCH_SEED,
   SMOKE,
   SMOKE_DATA,
@@ -78,16 +79,16 @@ def _refuse_other_data(dataset: str, values: dict[str, Any]) -> None:
 
 
 def change(base: Settings, candidate: Flags, **more: Any) -> Settings:
-  """Returns the settings of a candidate; its learning rate is a factor of the shared one.
+  """Returns the settings of a candidate; its rate is a factor of the shared one.
 
   Args:
     base: what all objectives share.
-    candidate: values of flags.
+    candidate: values of flags, or RATE_FACTOR.
     **more: values of other flags.
   """
   values: dict[str, Any] = {"beta": "0"} | dict(candidate)
-  if "learning_rate" in values:
-    values["learning_rate"] = base.learning_rate * float(values["learning_rate"])
+  if factor := values.pop(RATE_FACTOR, None):
+    values["learning_rate"] = base.learning_rate * float(factor)
   return base.replace(**values, **more)
 
 
@@ -143,12 +144,7 @@ def _run(dataset: str, training: str, members: list[Settings]) -> int:
   print(f"{dataset}, {training}: {', '.join(own.workdir for own in missing)}", flush=True)
   binary = load_binary(experiment_of(dataset))
   readings = TRAININGS[training].readings
-  tasks: list[Task] = []
-  for own in missing:
-    task = binary.setup(own)
-    if tasks and task.updates_per_epoch is not None:
-      task = task._replace(data=tasks[0].data)  # stored data is the same for every seed
-    tasks.append(task)
+  tasks = share_stored_data(binary.setup(own) for own in missing)
   return run_together(
     [(_add_curves(task, own, readings), own) for task, own in zip(tasks, missing, strict=True)]
   )
@@ -170,10 +166,10 @@ def _is_done(own: Settings) -> bool:
 def _add_curves(task: Task, settings: Settings, readings: Sequence[str]) -> Task:
   """Returns the task with its curves among the measures of the test split."""
 
-  def measure(split: str, evaluation: Evaluation, params: Params) -> dict[str, Any]:
-    own = task.measure(split, evaluation, params)
+  def measure(running: Task, split: str, evaluation: Evaluation, params: Params) -> dict[str, Any]:
+    own = task.measure(running, split, evaluation, params)
     if split != "test":
       return own
-    return own | {"curves": read_curves(task, settings, params, readings)}
+    return own | {"curves": read_curves(running, settings, params, readings)}
 
   return task._replace(measure=measure)

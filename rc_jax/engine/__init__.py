@@ -50,7 +50,7 @@ products then go unnoticed at that step.
 
 from rc_jax.engine.early_exit import run_to_spike
 from rc_jax.engine.place_encode import place_encode
-from rc_jax.engine.refill import read_to_spike
+from rc_jax.engine.refill import Reading, read_to_spike
 from rc_jax.engine.rows import initial_carries, select_rows
 from rc_jax.engine.sharding import vary_alike
 from rc_jax.engine.split_step import split_step
@@ -59,6 +59,7 @@ from rc_jax.engine.widths import loop_widths
 from rc_jax.engine.zero_carry import starts_at_zero
 
 __all__ = [
+  "Reading",
   "initial_carries",
   "keep",
   "loop_widths",

@@ -1,7 +1,8 @@
 """The backward pass: the loops of the forward pass in reverse, along the log.
 
 Each step reads its residuals from the log and pulls the cotangents of its rows' carries through the
-step. A row's own cotangent enters at its spike; where all outputs were kept, at each step up to it.
+step. A row's own cotangent enters at its spike or, where all outputs were given, at each step up to
+it.
 The first step follows outside the loops, then the gradient of `encode` where it stands apart.
 """
 
@@ -39,7 +40,7 @@ class _Pass(NamedTuple):
     params: of the step.
     xs: `[B, T, ...]` inputs.
     trail: of the forward pass.
-    apart: whether `encode` stands apart.
+    encode_apart: whether `encode` stands apart.
     slots: indices of the log's arrays that receive cotangents of its results.
     doutput_of_all: flat cotangents `[B * T, ...]` of the outputs of all steps, or None.
   """
@@ -48,7 +49,7 @@ class _Pass(NamedTuple):
   params: Params
   xs: Any
   trail: Trail
-  apart: bool
+  encode_apart: bool
   slots: list[int]
   doutput_of_all: list[Array] | None
 
@@ -59,7 +60,7 @@ class _OfRows(NamedTuple):
   `doutput` is empty where gradients enter at all steps.
   """
 
-  cotangent_step: Array
+  final_step: Array
   doutput: list[Array]
   lengths: Array | None
 
@@ -92,7 +93,7 @@ def run_backward(
   doutput: list[Array],
   dxs: list[Array] | None,
   *,
-  kept_all: bool,
+  all_outputs: bool,
 ) -> tuple[list[Array], list[Array], list[Array] | None]:
   """Gradients of a run that was logged.
 
@@ -104,20 +105,20 @@ def run_backward(
     lengths: `[B]`, or None.
     trail: what `run_and_log` gave.
     doutput: `[B, ...]` cotangents of the output's float leaves, which enter at
-      `trail.cotangent_step`; `[B, T, ...]`, which enter up to there, where all were kept.
+      `trail.final_step`; `[B, T, ...]`, which enter up to there, where all are given.
     dxs: zeros like the float leaves of xs where their gradient is wanted, else None.
-    kept_all: whether the run kept the outputs of all steps.
+    all_outputs: whether the run gave the outputs of all steps.
 
   Returns:
     Gradients of the float leaves of params, of carry and of xs, three lists; None where unwanted.
   """
-  apart = functions.encode is not None
-  inputs = trail.first_encoded if apart else jax.tree.map(lambda a: a[:, 0], xs)
+  encode_apart = functions.encode is not None
+  inputs = trail.first_encoded if encode_apart else jax.tree.map(lambda a: a[:, 0], xs)
   pull = step_halves(functions, params, carry, inputs)[1]
-  slots = cotangent_slots(trail.log, inputs) if apart else []
+  slots = cotangent_slots(trail.log, inputs) if encode_apart else []
   flatten = lambda arrays: [a.reshape(-1, *a.shape[2:]) for a in arrays]
-  of_all = flatten(doutput) if kept_all else None
-  pass_ = _Pass(pull, params, xs, trail, apart, slots, of_all)
+  of_all = flatten(doutput) if all_outputs else None
+  pass_ = _Pass(pull, params, xs, trail, encode_apart, slots, of_all)
   state = _State(
     t=jnp.int32(0),
     dcarry=[jnp.zeros_like(a) for a in floats(carry)],
@@ -125,7 +126,7 @@ def run_backward(
     dencoded=[trail.log[i] for i in slots],
     dxs=None if dxs is None else flatten(dxs),
   )
-  of_rows = _OfRows(trail.cotangent_step, [] if kept_all else doutput, lengths)
+  of_rows = _OfRows(trail.final_step, [] if all_outputs else doutput, lengths)
   for stage in reversed(trail.stages):
     state = _run_stage(pass_, stage, of_rows, state)
   dparams, dcarry, dxs = _finish(functions, pass_, carry, inputs, of_rows, state)
@@ -166,12 +167,12 @@ def _step_back(pass_: _Pass, stage: Stage, own: _OfRows, s: _State) -> _State:
     residuals[slot] = array  # from `start + width` on it holds cotangents, before that residuals
   residuals = read_entries(residuals, start, width)
   inputs = None
-  if not pass_.apart:
+  if not pass_.encode_apart:
     inputs = inputs_at(pass_.xs, flat, None if own.lengths is None else s.t < own.lengths)
   cotangents = [*s.dcarry, *_entering(pass_, own, s.t, flat)]
   dparams, dcarry, dinputs = pass_.pull(pass_.params, inputs, residuals, cotangents)
   s = s._replace(t=s.t - 1, dcarry=dcarry, dparams=add(s.dparams, dparams))
-  if pass_.apart:
+  if pass_.encode_apart:
     s = s._replace(dencoded=write_entries(s.dencoded, dinputs, start))
   elif s.dxs is not None:
     s = s._replace(dxs=add_input_gradients(s.dxs, flat, dinputs))
@@ -197,7 +198,7 @@ def _finish(
       logged=pass_.trail.logged,
       gradients=(dparams, dxs),
     )
-  elif not pass_.apart and dxs is not None:
+  elif not pass_.encode_apart and dxs is not None:
     dxs = add_input_gradients(dxs, flat, dinputs)
   return dparams, dcarry, dxs
 
@@ -205,7 +206,7 @@ def _finish(
 def _entering(pass_: _Pass, own: _OfRows, t: Array, flat: Array) -> list[Array]:
   """Cotangents of the outputs of step t, of the rows `[w]` whose gradient enters there."""
   if pass_.doutput_of_all is None:
-    doutput, enters = own.doutput, own.cotangent_step == t
+    doutput, enters = own.doutput, own.final_step == t
   else:
-    doutput, enters = gather_rows(pass_.doutput_of_all, flat), own.cotangent_step >= t
+    doutput, enters = gather_rows(pass_.doutput_of_all, flat), own.final_step >= t
   return select_rows(enters, doutput, [jnp.zeros((), a.dtype) for a in doutput])

@@ -6,7 +6,7 @@ anything that JAX can trace: trees, integers, values that a step closes over.
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +39,7 @@ def run_to_spike(
   *,
   most_widths: int,
   to_end: bool = False,
-  keeps_all: bool = False,
+  all_outputs: bool = False,
   zero_carry: bool = False,
 ) -> tuple[Spike, Array]:
   """Runs each row to its first spike; a row may run further until its loop narrows.
@@ -58,7 +58,7 @@ def run_to_spike(
     lengths: `[B]` int32, or None for T.
     most_widths: the largest number of loops.
     to_end: run each row to its last step, and record its first spike on the way.
-    keeps_all: give the outputs of all steps up to a row's spike, or end, rather than of that alone.
+    all_outputs: give the outputs of all steps up to a row's spike or end, not of that alone.
     zero_carry: take carry's floats for zeros: no products with them, and no gradient to them.
 
   Returns:
@@ -68,14 +68,14 @@ def run_to_spike(
     ValueError: a second or forward derivative, if it is taken where this function is traced.
   """
   params, carry, xs, thresholds, lengths = vary_alike(params, carry, xs, thresholds, lengths)
-  functions, params = _map_over_rows(step, encode, decode, params, carry, xs, zero_carry)
+  functions, bound = _map_over_rows(step, encode, decode, params, carry, xs, zero_carry)
   run = _make_differentiable(
-    functools.partial(run_without_log, functions, to_end, keeps_all, most_widths),
-    functools.partial(run_and_log, functions, to_end, keeps_all, most_widths),
-    functools.partial(run_backward, functions, kept_all=keeps_all),
+    functools.partial(run_without_log, functions, to_end, all_outputs, most_widths),
+    functools.partial(run_and_log, functions, to_end, all_outputs, most_widths),
+    functools.partial(run_backward, functions, all_outputs=all_outputs),
   )
   try:
-    return run(params, carry, xs, thresholds, lengths)
+    return run(bound, carry, xs, thresholds, lengths)
   except TypeError as error:
     if "forward-mode" in str(error):  # words of JAX's own TypeError; a test asks for ours
       raise ValueError(ONE_REVERSE_DERIVATIVE) from error
@@ -89,14 +89,14 @@ def _make_differentiable(run_only: Callable, log_run: Callable, pull_back: Calla
   run = jax.custom_vjp(one_by_one(run_only))
   log_run, pull_back = map(_refuse_derivative, map(one_by_one, (log_run, pull_back)))
 
-  def run_forward(*arguments):
+  def forward_rule(*arguments):
     params, carry, xs, thresholds, lengths = jax.tree.map(lambda a: a.value, arguments)
     spike, computed, trail = log_run(params, carry, xs, thresholds, lengths)
     asked = any(a.perturbed for a in jax.tree.leaves(arguments[2]))
     dxs = [jnp.zeros_like(a) for a in floats(xs)] if asked else None
     return (spike, computed), (params, carry, xs, lengths, trail, dxs)
 
-  def run_backward(residuals, cotangents):
+  def backward_rule(residuals, cotangents):
     params, carry, xs, lengths, trail, dxs = residuals
     doutput = _instantiate(cotangents[0].output)
     if doutput is None:
@@ -105,7 +105,7 @@ def _make_differentiable(run_only: Callable, log_run: Callable, pull_back: Calla
     dxs = None if dxs is None else replace_floats(xs, dxs)
     return replace_floats(params, dparams), replace_floats(carry, dcarry), dxs, None, None
 
-  run.defvjp(run_forward, run_backward, symbolic_zeros=True)
+  run.defvjp(forward_rule, backward_rule, symbolic_zeros=True)
   return run
 
 
@@ -133,6 +133,24 @@ def _instantiate(cotangents: Any) -> list[Array] | None:
   return [jnp.zeros(a.shape, a.dtype) if is_zero(a) else a for a in leaves]
 
 
+class _BoundParams(NamedTuple):
+  """What the functions of rows take as their params, and get gradients to.
+
+  Attributes:
+    own: the classifier's params.
+    first_step: the traced values that the first step closes over.
+    step: those of later steps.
+    encode: those of `encode`.
+    decode: those of `decode`.
+  """
+
+  own: Params
+  first_step: list[Array]
+  step: list[Array]
+  encode: list[Array]
+  decode: list[Array]
+
+
 def _map_over_rows(
   step: Step,
   encode: Encode | None,
@@ -141,7 +159,7 @@ def _map_over_rows(
   carry: Carry,
   xs: Any,
   zero_carry: bool,
-) -> tuple[RowFunctions, Params]:
+) -> tuple[RowFunctions, _BoundParams]:
   """The functions of rows, and params with all that the classifier's functions close over."""
   x = jax.tree.map(lambda a: a[0, 0], xs)
   one = jax.tree.map(lambda a: a[0], carry)
@@ -158,15 +176,24 @@ def _map_over_rows(
   mark = functools.partial(mark_sums, num_params=num_params, num_carry=num_carry)
   step, of_step = _convert(step, params, one, encoded, rewrite=mark)
   decode, of_decode = _convert(decode, params, output)
-  of_rows = lambda f, i: lambda p, *rows: jax.vmap(lambda *row: f(p[i], p[0], *row))(*rows)
   functions = RowFunctions(
-    first_step=of_rows(first_step, 1),
-    step=of_rows(step, 2),
-    encode=None if encode is None else of_rows(encode, 3),
-    decode=of_rows(decode, 4),
+    first_step=_over_rows(first_step, "first_step"),
+    step=_over_rows(step, "step"),
+    encode=None if encode is None else _over_rows(encode, "encode"),
+    decode=_over_rows(decode, "decode"),
     output_leaves=output_leaves,
   )
-  return functions, (params, of_first, of_step, of_encode, of_decode)
+  return functions, _BoundParams(params, of_first, of_step, of_encode, of_decode)
+
+
+def _over_rows(converted: Callable, name: str) -> Callable:
+  """Maps a function that `_convert` gave over rows: `(bound params, *rows) -> rows`."""
+
+  def run(bound: _BoundParams, *rows: Any) -> Any:
+    of_one = functools.partial(converted, getattr(bound, name), bound.own)
+    return jax.vmap(of_one)(*rows)
+
+  return run
 
 
 def _find_output(

@@ -38,25 +38,25 @@ class _State(NamedTuple):
 
   Attributes:
     t: int32, the next step.
-    logged: int32, the number of row-steps taken in loops, that is the end of the log.
-    carry: `[w, ...]`; a row may keep its own from its spike or end on (see `_keeps_carries`).
-    code: `[w]` int32: -1 while a row is silent, then `2 * step + crossed`. One array, as each
+    taken: int32, the number of row-steps taken in loops, that is the end of the log.
+    carry: `[w, ...]`; a row may keep its own from its spike or end on (see `_freezes_carries`).
+    spike_code: `[w]` int32: -1 while a row is silent, then `2 * step + crossed`. One array, as each
       costs a kernel to compile and to start.
     label: `[w]` int32 at the spike, or None.
     output: leaves `[w, ...]` of the output at the spike or end that are not in the carry; none
-      where all outputs are kept.
+      where all outputs are wanted.
     log: or None.
-    kept: the outputs of all steps, packed as the log, or None.
+    packed_outputs: the outputs of all steps, packed as the log, or None.
   """
 
   t: Array
-  logged: Array
+  taken: Array
   carry: Carry
-  code: Array
+  spike_code: Array
   label: Array | None
   output: list[Array]
   log: list[Array] | None
-  kept: Output | None
+  packed_outputs: Output | None
 
 
 class _Pass(NamedTuple):
@@ -70,7 +70,7 @@ class _Pass(NamedTuple):
     thresholds: `[T]`.
     lengths: `[B]`, or None.
     to_end: whether rows run to their ends.
-    keeps_all: whether the outputs of all steps are kept.
+    all_outputs: whether the outputs of all steps are wanted.
   """
 
   functions: RowFunctions
@@ -80,13 +80,13 @@ class _Pass(NamedTuple):
   thresholds: Array
   lengths: Array | None
   to_end: bool
-  keeps_all: bool
+  all_outputs: bool
 
 
 def run_without_log(
   functions: RowFunctions,
   to_end: bool,
-  keeps_all: bool,
+  all_outputs: bool,
   most_widths: int,
   params: Params,
   carry: Carry,
@@ -100,16 +100,16 @@ def run_without_log(
   `most_widths`; one stays one.
   """
   plain: Callable = lambda *arguments: (functions.step(*arguments), [])
-  pass_ = _Pass(functions, plain, params, xs, thresholds, lengths, to_end, keeps_all)
+  pass_ = _Pass(functions, plain, params, xs, thresholds, lengths, to_end, all_outputs)
   encoded = _encode_first(functions, params, xs)
   spike, _, state = _run(pass_, carry, encoded, None, 2 * most_widths - 1)
-  return spike, state.logged + len(spike.step)
+  return spike, state.taken + len(spike.step)
 
 
 def run_and_log(
   functions: RowFunctions,
   to_end: bool,
-  keeps_all: bool,
+  all_outputs: bool,
   most_widths: int,
   params: Params,
   carry: Carry,
@@ -122,7 +122,7 @@ def run_and_log(
   Args:
     functions: of rows.
     to_end: run each row to its last step, and record its first spike on the way.
-    keeps_all: give the outputs of all steps up to a row's spike, or end, rather than of that alone.
+    all_outputs: give the outputs of all steps up to a row's spike or end, not of that alone.
     most_widths: the largest number of loops.
     params: of the functions.
     carry: `[B, ...]`, before the first step.
@@ -135,15 +135,15 @@ def run_and_log(
   """
   encoded = _encode_first(functions, params, xs)
   first_half, _ = step_halves(functions, params, carry, encoded)
-  pass_ = _Pass(functions, first_half, params, xs, thresholds, lengths, to_end, keeps_all)
+  pass_ = _Pass(functions, first_half, params, xs, thresholds, lengths, to_end, all_outputs)
   residuals = jax.eval_shape(first_half, params, carry, encoded)[1]
-  apart = functions.encode is not None
-  log = blank_log(residuals, encoded if apart else None, xs)
+  encode_apart = functions.encode is not None
+  log = blank_log(residuals, encoded if encode_apart else None, xs)
   spike, stages, state = _run(pass_, carry, encoded, log, most_widths)
   assert state.log is not None
   final = _final_step(pass_, spike.step)
-  trail = Trail(stages, state.log, state.logged, encoded if apart else None, final)
-  return spike, state.logged + len(final), trail
+  trail = Trail(stages, state.log, state.taken, encoded if encode_apart else None, final)
+  return spike, state.taken + len(final), trail
 
 
 def step_halves(
@@ -165,12 +165,12 @@ def _run(
   xs = pass_.xs
   rows, steps = rows_and_steps(xs)
   carry, first_output = pass_.functions.first_step(pass_.params, carry, encoded)
-  apart = [] if pass_.keeps_all else pass_.functions.output_leaves.apart(first_output)
-  blank = [jnp.zeros_like(a) for a in apart]
-  kept = blank_entries(first_output, xs) if pass_.keeps_all else None
+  noted = [] if pass_.all_outputs else pass_.functions.output_leaves.outside_carry(first_output)
+  blank = [jnp.zeros_like(a) for a in noted]
+  packed = blank_entries(first_output, xs) if pass_.all_outputs else None
   label = jnp.zeros(rows, jnp.int32) if pass_.to_end else None
-  zero, code = jnp.int32(0), jnp.full(rows, -1, jnp.int32)
-  state, _ = vary_alike(_State(zero, zero, carry, code, label, blank, log, kept), xs)
+  zero, spike_code = jnp.int32(0), jnp.full(rows, -1, jnp.int32)
+  state, _ = vary_alike(_State(zero, zero, carry, spike_code, label, blank, log, packed), xs)
   last = _last_step(pass_.lengths, steps)
   state = _record_outputs(pass_, state, last, carry, first_output)
 
@@ -179,7 +179,7 @@ def _run(
     most_widths = 1  # no row ends before another
   widths = loop_widths(rows, steps, most_widths)
   for width, floor in zip(widths, [*widths[1:], 0], strict=True):
-    first, log_start = state.t, state.logged
+    first, log_start = state.t, state.taken
     if width == rows:
       own_rows = jnp.arange(rows, dtype=jnp.int32)
       state = _run_loop(pass_, own_rows, last, floor, state)
@@ -191,13 +191,13 @@ def _run(
       start = (state, vary_alike(jnp.zeros(width, jnp.int32), xs)[0])
       state, own_rows = lax.while_loop(is_needed, run, start)
     stages.append(Stage(own_rows, first, state.t, log_start))
-  code = state.code
-  step = jnp.where(code < 0, last, code // 2)
-  if pass_.keeps_all:
-    output = _unpack(stages, first_output, state.kept, _final_step(pass_, step), steps)
+  spike_code = state.spike_code
+  step = jnp.where(spike_code < 0, last, spike_code // 2)
+  if pass_.all_outputs:
+    output = _unpack(stages, first_output, state.packed_outputs, _final_step(pass_, step), steps)
   else:
     output = pass_.functions.output_leaves.join(state.carry, state.output)
-  return Spike(step, (code >= 0) & (code % 2 == 1), state.label, output), stages, state
+  return Spike(step, (spike_code >= 0) & (spike_code % 2 == 1), state.label, output), stages, state
 
 
 def _final_step(pass_: _Pass, spike_step: Array) -> Array:
@@ -209,11 +209,11 @@ def _final_step(pass_: _Pass, spike_step: Array) -> Array:
 
 
 def _unpack(
-  stages: list[Stage], first_output: Output, kept: Output, final: Array, steps: int
+  stages: list[Stage], first_output: Output, packed: Output, final: Array, steps: int
 ) -> Output:
-  """Outputs `[B, T, ...]` of those kept; from a row's `final` step on, always that of this step.
+  """Outputs `[B, T, ...]` of the packed ones; from a row's `final` step on, always that step's.
 
-  A stage keeps `w` outputs a step, in the order of its rows. A row is in every stage up to its
+  A stage packs `w` outputs a step, in the order of its rows. A row is in every stage up to its
   end; stages that it only fills up come after it.
   """
   rows = len(final)
@@ -226,7 +226,7 @@ def _unpack(
     within = (time >= stage.first) & (time < stage.end) & (place[:, None] >= 0)
     own = stage.log_start + (time - stage.first) * width + place[:, None]
     entry = jnp.where(within, own, entry)
-  unpacked = gather_rows(kept, entry.reshape(-1))
+  unpacked = gather_rows(packed, entry.reshape(-1))
   first = jax.tree.map(lambda a: jnp.repeat(a, steps, axis=0), first_output)
   unpacked = select_rows((time == 0).reshape(-1), first, unpacked)
   return jax.tree.map(lambda a: a.reshape(rows, steps, *a.shape[1:]), unpacked)
@@ -245,14 +245,14 @@ def _run_stage(pass_: _Pass, width: int, floor: int, state: _State) -> tuple[_St
   # pairs, compiles to twice the code.
   bit = 1 << rows.bit_length()
   own_rows = jnp.sort(jnp.where(active, index, index + bit))[:width] & (bit - 1)
-  of_all = (state.carry, state.code, state.label, state.output)
-  carry, code, label, output = gather_rows(of_all, own_rows)
-  own = state._replace(carry=carry, code=code, label=label, output=output)
+  of_all = (state.carry, state.spike_code, state.label, state.output)
+  carry, spike_code, label, output = gather_rows(of_all, own_rows)
+  own = state._replace(carry=carry, spike_code=spike_code, label=label, output=output)
   lengths = None if pass_.lengths is None else gather_rows(pass_.lengths, own_rows)
   own = _run_loop(pass_, own_rows, _last_step(lengths, steps), floor, own)
-  of_own = (own.carry, own.code, own.label, own.output)
-  carry, code, label, output = scatter_rows(of_all, own_rows, of_own)
-  state = own._replace(carry=carry, code=code, label=label, output=output)
+  of_own = (own.carry, own.spike_code, own.label, own.output)
+  carry, spike_code, label, output = scatter_rows(of_all, own_rows, of_own)
+  state = own._replace(carry=carry, spike_code=spike_code, label=label, output=output)
   return vary_alike((state, own_rows), pass_.xs)[0]
 
 
@@ -271,12 +271,12 @@ def _advance(pass_: _Pass, rows: Array, last: Array | int, s: _State) -> _State:
   (carry, output), residuals = pass_.advance(pass_.params, s.carry, encoded)
   if s.log is not None:
     written, of_cotangents = s.log[: len(residuals)], s.log[len(residuals) :]
-    s = s._replace(log=write_entries(written, residuals, s.logged) + of_cotangents)
-  if s.kept is not None:
-    s = s._replace(kept=write_entries(s.kept, output, s.logged))
-  if _keeps_carries(pass_):
+    s = s._replace(log=write_entries(written, residuals, s.taken) + of_cotangents)
+  if s.packed_outputs is not None:
+    s = s._replace(packed_outputs=write_entries(s.packed_outputs, output, s.taken))
+  if _freezes_carries(pass_):
     carry = select_rows(_is_active(pass_, s, last), carry, s.carry)
-  s = s._replace(logged=s.logged + rows.size)
+  s = s._replace(taken=s.taken + rows.size)
   return _record_outputs(pass_, s, last, carry, output)
 
 
@@ -286,8 +286,8 @@ def _record_outputs(
   """The state after a step: which rows have spiked or ended, and with which output."""
   logits = pass_.functions.decode(pass_.params, output)
   crossed = confidence(logits) >= pass_.thresholds[s.t]
-  stops = (s.code < 0) & (crossed | (s.t >= last))
-  code = jnp.where(stops, 2 * s.t + crossed.astype(jnp.int32), s.code)
+  stops = (s.spike_code < 0) & (crossed | (s.t >= last))
+  spike_code = jnp.where(stops, 2 * s.t + crossed.astype(jnp.int32), s.spike_code)
   label, is_final = s.label, stops
   if pass_.to_end:
     predicted = jnp.argmax(logits, axis=-1).astype(jnp.int32)
@@ -295,22 +295,22 @@ def _record_outputs(
     is_final = jnp.broadcast_to(s.t == last, stops.shape)
   # Selects here and one scatter a stage: a scatter a step costs more than a small step itself.
   noted = s.output
-  if not pass_.keeps_all:
-    noted = select_rows(is_final, pass_.functions.output_leaves.apart(output), noted)
-  s = s._replace(t=s.t + 1, carry=carry, code=code, label=label, output=noted)
+  if not pass_.all_outputs:
+    noted = select_rows(is_final, pass_.functions.output_leaves.outside_carry(output), noted)
+  s = s._replace(t=s.t + 1, carry=carry, spike_code=spike_code, label=label, output=noted)
   return vary_alike(s, pass_.xs)[0]
 
 
-def _keeps_carries(pass_: _Pass) -> bool:
+def _freezes_carries(pass_: _Pass) -> bool:
   """Whether rows keep their carries from their spikes or ends on, as outputs are read there."""
   all_end_alike = pass_.to_end and pass_.lengths is None
   in_carry = any(place is not None for place in pass_.functions.output_leaves.in_carry)
-  return in_carry and not (pass_.keeps_all or all_end_alike)
+  return in_carry and not (pass_.all_outputs or all_end_alike)
 
 
 def _is_active(pass_: _Pass, s: _State, last: Array | int) -> Array:
   """Which of the `[w]` rows need another step."""
-  return jnp.broadcast_to(s.t <= last, s.code.shape) if pass_.to_end else s.code < 0
+  return jnp.broadcast_to(s.t <= last, s.spike_code.shape) if pass_.to_end else s.spike_code < 0
 
 
 def _count_active(pass_: _Pass, s: _State, last: Array | int) -> Array:

@@ -2,9 +2,10 @@
 
 Each function says what it relies on, with which JAX it was first seen to work, and what would
 break. `make test-newest` runs the numerical tests on the newest JAX. No other module of this
-package imports `jax.extend`. Four, `zero_carry`, `kept_sums`, `split_step` and `early_exit`, walk
-over the equations of a jaxpr; the first two read names of primitives, and pass over what they do
-not know.
+package imports `jax.extend`. Four others walk over the equations of a jaxpr: `zero_carry`,
+`kept_sums`, `split_step` and `place_encode`. The first three read names of primitives and pass over
+those that they do not know. `early_exit` reads words of one of JAX's TypeErrors; a test asks for
+the error that it makes of it.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from rc_jax.types import Array
 __all__ = [
   "ClosedJaxpr",
   "Literal",
+  "bind_variables",
   "closure_convert",
   "evaluate_equation",
   "evaluate_equations",
@@ -61,6 +63,13 @@ def closure_convert(
     return jax.tree.unflatten(structure, call(*jax.tree.leaves(arguments)))
 
   return converted, [c for t, c in zip(traced, closed.consts, strict=True) if t]
+
+
+def bind_variables(closed: ClosedJaxpr, values: Sequence[Any]) -> dict[Any, Any]:
+  """Variable -> value of a jaxpr's constants and, from the first on, of its arguments."""
+  jaxpr: Any = closed.jaxpr
+  known = dict(zip(jaxpr.constvars, closed.consts, strict=True))
+  return known | dict(zip(jaxpr.invars, values, strict=True))
 
 
 def evaluate_equation(equation: Any, values: Sequence[Any]) -> Sequence[Any]:
@@ -142,8 +151,7 @@ def inline_jits(closed: ClosedJaxpr) -> ClosedJaxpr:
     return evaluate_equation(equation, values)
 
   def run(closed: Any, values: Sequence[Any]) -> list[Any]:
-    known = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
-    known |= dict(zip(closed.jaxpr.invars, values, strict=True))
+    known = bind_variables(closed, values)
     return evaluate_equations(closed.jaxpr.eqns, known, closed.jaxpr.outvars, apply)
 
   if not any(equation.primitive.name == "jit" for equation in closed.jaxpr.eqns):

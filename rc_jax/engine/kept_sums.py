@@ -15,6 +15,7 @@ from typing import Any
 from rc_jax.engine.jax_internals import (
   ClosedJaxpr,
   Literal,
+  bind_variables,
   evaluate_equation,
   evaluate_equations,
   inner_jaxprs,
@@ -58,8 +59,7 @@ def mark_sums(closed: ClosedJaxpr, *, num_params: int, num_carry: int) -> Callab
     return [keep(result) if id(variable) in marked else result for variable, result in pairs]
 
   def run(*arguments: Any) -> list[Any]:
-    known = dict(zip(jaxpr.constvars, closed.consts, strict=True))
-    known |= dict(zip(jaxpr.invars, arguments, strict=True))
+    known = bind_variables(closed, arguments)
     return evaluate_equations(jaxpr.eqns, known, jaxpr.outvars, apply)
 
   return run

@@ -22,15 +22,15 @@ class OutputLeaves(NamedTuple):
   structure: Any
   in_carry: tuple[int | None, ...]
 
-  def apart(self, output: Output) -> list[Array]:
+  def outside_carry(self, output: Output) -> list[Array]:
     """The leaves of an output that are not in the carry."""
     leaves = zip(jax.tree.leaves(output), self.in_carry, strict=True)
     return [leaf for leaf, place in leaves if place is None]
 
-  def join(self, carry: Carry, apart: list[Array]) -> Output:
+  def join(self, carry: Carry, others: list[Array]) -> Output:
     """The output of the step that gave this carry and these leaves."""
-    of_carry, others = jax.tree.leaves(carry), iter(apart)
-    leaves = [next(others) if place is None else of_carry[place] for place in self.in_carry]
+    of_carry, rest = jax.tree.leaves(carry), iter(others)
+    leaves = [next(rest) if place is None else of_carry[place] for place in self.in_carry]
     return jax.tree.unflatten(self.structure, leaves)
 
 
@@ -60,7 +60,7 @@ class Spike(NamedTuple):
     spiked: `[B]` bool.
     label: `[B]` int32, the most probable class at `step`; None unless rows ran to their ends.
     output: `[B, ...]` of the classifier's step, at `step`; at a row's end where rows ran to it.
-      Where all outputs are kept: `[B, T, ...]`, and from there on always that one.
+      Where all outputs are wanted: `[B, T, ...]`, and from there on always that one.
   """
 
   step: Array
@@ -71,7 +71,7 @@ class Spike(NamedTuple):
 
 class Stage(NamedTuple):
   """A loop of fixed width: its rows `[w]`, its first step and the one after its last, and where its
-  entries begin in the log and among kept outputs.
+  entries begin in the log and among packed outputs.
   """
 
   rows: Array
@@ -88,12 +88,12 @@ class Trail(NamedTuple):
     log: `[entries, ...]` each: residuals of their steps (see `blank_log`).
     logged: int32 number of row-steps in the log.
     first_encoded: what the first step took; None where `encode` does not stand apart.
-    cotangent_step: `[B]` int32, the step at which each row's gradient enters; the last one at which
-      it does where all outputs are kept.
+    final_step: `[B]` int32, the step at which each row's gradient enters; the last one at which
+      it does where all outputs are given.
   """
 
   stages: list[Stage]
   log: list[Array]
   logged: Array
   first_encoded: Encoded | None
-  cotangent_step: Array
+  final_step: Array

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from rc_jax.engine.rows import initial_carries, select_rows
-from rc_jax.rank_code import confidence, thresholds
+from rc_jax.rank_code import confidence, read_thresholds
 from rc_jax.types import Array, Batch, Carry, Classifier, Params
 
 
@@ -142,7 +142,7 @@ def _work(
   first = _inputs_at(present.inputs, pool.example, pool.t)
   classes = jax.eval_shape(step, pool.carry, first)[1].shape[-1]
   steps = jax.tree.leaves(present.inputs)[0].shape[1]
-  data = _Data(previous, present, count, thresholds(theta, steps, classes))
+  data = _Data(previous, present, count, read_thresholds(theta, steps, classes))
   initial = initial_carries(classifier, params, len(pool.t))
 
   def goes_on(s: tuple) -> Array:

@@ -31,7 +31,7 @@ MOST_GIVEN = 2
 
 
 class StepParts(NamedTuple):
-  """A step in three parts, as `Classifier` names them; `encode` is None where there is none."""
+  """A step in three parts, as `Classifier` names them; None: `encode` is the identity."""
 
   encode: Encode | None
   step: Step

@@ -11,13 +11,14 @@ def loop_widths(rows: int, steps: int, most: int = MOST_WIDTHS) -> list[int]:
   A loop of width w runs until its silent rows fit into the next one, so rows beyond those are
   computed in vain. More widths compute less and compile longer: in a gradient each costs about a
   third of the compile time of a full scan. Where most rows spike at once, as in a trained network,
-  the few that go on set the cost; so widths fall as a power of their number (docs/decisions has the
-  comparison).
+  the few that go on set the cost; so widths fall as a power of their number
+  (docs/decisions/002-loop-widths.md has the comparison).
 
   Args:
     rows: B.
-    steps: T; fewer steps than widths would leave loops that nothing enters.
-    most: the largest number of widths in a gradient; a pass without one has `2 * most - 1`.
+    steps: T. There are at most two widths for each step after the first: no more loops than steps
+      are entered, but the spikes decide which.
+    most: the largest number of widths.
 
   Returns:
     At most `most` widths. A loop has at least 8 rows more than the next on average, so that the

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from rc_jax.engine.float_leaves import is_float
-from rc_jax.engine.jax_internals import ClosedJaxpr, Literal, evaluate_equation
+from rc_jax.engine.jax_internals import ClosedJaxpr, Literal, bind_variables, evaluate_equation
 from rc_jax.engine.sharding import zeros_of_type
 from rc_jax.types import Carry, Classifier, Encoded, Params, Step
 
@@ -67,8 +67,7 @@ def at_zero_carry(step: Step) -> Step:
 def _evaluate(closed: ClosedJaxpr, values: Sequence[_Value]) -> list[_Value]:
   """Evaluates a jaxpr at arguments of which some are known to be zeros."""
   jaxpr: Any = closed.jaxpr
-  known: dict[Any, _Value] = dict(zip(jaxpr.constvars, closed.consts, strict=True))
-  known |= dict(zip(jaxpr.invars, values, strict=True))
+  known: dict[Any, _Value] = bind_variables(closed, values)
 
   def read(variable: Any) -> _Value:
     if isinstance(variable, Literal):

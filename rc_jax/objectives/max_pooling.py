@@ -24,7 +24,7 @@ def max_pooling(background: int | None = None) -> Objective:
     Objective with the network's own logits to decide by.
 
   Raises:
-    ValueError: background is negative; in training, a label of the background without a key.
+    ValueError: background is negative; in training, no class of the network, or no key.
   """
   if background is not None and background < 0:
     raise ValueError(f"background is {background}; give the class that is no keyword, from 0 on")
@@ -34,6 +34,10 @@ def max_pooling(background: int | None = None) -> Objective:
     heard = jnp.arange(len(logits)) < length
     step = jnp.argmin(jnp.where(heard, cross_entropy, jnp.inf))
     if background is not None:
+      if background >= logits.shape[-1]:
+        raise ValueError(
+          f"background is {background}, but the classes are 0..{logits.shape[-1] - 1}; give one"
+        )
       if key is None:
         raise ValueError("max_pooling draws a step of background rows; give Train.loss a key")
       drawn = jax.random.randint(key, (), 0, length)

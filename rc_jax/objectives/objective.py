@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 
 from rc_jax.engine import vary_alike
-from rc_jax.run_checks import check_act
+from rc_jax.function_checks import check_act
 from rc_jax.types import Array, Carry, Classifier, Encoded, Key, Params
 
 RowLoss = Callable[[Key | None, Array, Array, Array], Array]
 
 
 class Act(NamedTuple):
-  """What a decision by one threshold reads, made step by step of the network's outputs.
+  """Turns a network's outputs, step by step, into the logits that theta is compared with.
 
   It goes forward in time, so that a rule that looks back (patience, a sum) decides on a stream as
   it does on recorded outputs.

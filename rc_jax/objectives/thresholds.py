@@ -30,10 +30,11 @@ def learn_thresholds(recorded: Batches, cost: float) -> np.ndarray:
   It maximizes `accuracy - cost * mean number of steps seen` over theta `[T]`, the problem of Tan et
   al. 2021, who bound the mean latency where this charges for it. The log odds of theta lie on lines
   between eight knots, each of which moves up or down for as long as that gains, from the best
-  constant theta on. Whether a row is right at a step is a coin, of which a few thousand rows say
-  little; so it counts with the probability that it is right, as the held-out data calibrate it,
-  unless they show that rows which cross a threshold are right more or less often than that. Costs
-  from small to large give a curve of accuracy against time.
+  constant theta on. A row counts with its calibrated probability of being right (logistic
+  regression on confidence and step), since the zeros and ones of a few thousand rows are too noisy
+  for eight knots. If that calibration is off by more than three standard errors at any constant
+  theta, the zeros and ones are used. Costs from small to large give a curve of accuracy against
+  time.
 
   Args:
     recorded: batches whose inputs are logits `[B, T, C]`, as `record` gives them, of one T.
@@ -53,7 +54,7 @@ def learn_thresholds(recorded: Batches, cost: float) -> np.ndarray:
   worth = rows.right - cost * np.arange(1, steps + 1)
   value = lambda knots: np.mean(_take(worth, _find_stops(rows, lines @ knots)))
   lowest = 1 / rows.classes + 1e-6  # every confidence reaches it, but for rounding
-  theta = _sigmoid(lines @ _search(value, _heard(rows), float(_log_odds(lowest))))
+  theta = _sigmoid(lines @ _search(value, _log_odds_within_lengths(rows), float(_log_odds(lowest))))
   return np.clip(theta, lowest, _HIGHEST).astype(np.float32)
 
 
@@ -113,21 +114,21 @@ def _read_rows(recorded: Batches) -> _Rows:
   is_right = logits.argmax(axis=-1) == labels[:, None]
   rows = _Rows(log_odds, is_right.astype(np.float64), lengths, logits.shape[-1])
   calibrated = _calibrate(log_odds, is_right, lengths)
-  return rows._replace(right=calibrated) if _holds(rows, calibrated) else rows
+  return rows._replace(right=calibrated) if _is_calibrated(rows, calibrated) else rows
 
 
-def _heard(rows: _Rows) -> np.ndarray:
+def _log_odds_within_lengths(rows: _Rows) -> np.ndarray:
   """The log odds `[n]` of all steps before the rows' lengths."""
   return rows.log_odds[np.arange(rows.log_odds.shape[1]) < rows.lengths[:, None]]
 
 
-def _holds(rows: _Rows, calibrated: np.ndarray) -> bool:
+def _is_calibrated(rows: _Rows, calibrated: np.ndarray) -> bool:
   """Whether probabilities `[N, T]` are those of being right where constant thresholds stop.
 
   Of a network whose confidence rises too late, a row that has just crossed a threshold is right
   more often than one that stays at the same confidence.
   """
-  for constant in _list_constants(_heard(rows)):
+  for constant in _list_constants(_log_odds_within_lengths(rows)):
     stops = _find_stops(rows, np.full(calibrated.shape[1], constant))
     error = _take(rows.right - calibrated, stops)
     if abs(np.mean(error)) > _MOST_ERRORS * np.std(error) / np.sqrt(len(error)):

@@ -161,6 +161,7 @@ def test_a_label_that_is_a_number_names_a_class_that_is_the_same_number():
   found = [series.find_class(label, names) for label in ("0.0", "1.50", "2", "3", "open")]
   assert found == ["0", "1.5", "2", None, None]
   assert series.find_class("1", ("open", "shut")) is None
+  assert series.find_class("2.0", ("1a", "2")) == "2"
 
 
 def test_patience_asks_for_one_class_at_steps_on_end():

@@ -18,11 +18,11 @@ def test_the_ideal_observer_has_no_regret():
   assert len(task.test.labels) == 2000
   theta = float(two_sequence.IDEAL_THETA[20])
   ideal = evaluate(two_sequence_data.ideal_observer(), (), task.test.batches(), theta)
-  measures = task.measure("test", ideal, ())
+  measures = task.measure(task, "test", ideal, ())
   assert abs(measures["regret"]) < 1e-6
-  assert task.measure("validation", ideal, ()) == {}
+  assert task.measure(task, "validation", ideal, ()) == {}
   wrong = ideal._replace(predicted=1 - ideal.predicted)
-  assert task.measure("test", wrong, ())["regret"] == pytest.approx(
+  assert task.measure(task, "test", wrong, ())["regret"] == pytest.approx(
     measures["ideal_accuracy"] - wrong.rc_accuracy
   )
 
@@ -35,8 +35,12 @@ def test_spotting_beside_its_ideal_observer():
   inputs = np.concatenate([b.inputs for b in task.test.batches()])
   step = np.asarray(spotting_data.earliest_step(jnp.asarray(inputs)))
   sure = Evaluation(label, label, step.astype(np.int32), np.ones(len(label), bool), label)
+  # What runs may compute otherwise than what was set up, as in bfloat16: this is always positive.
+  positive = lambda params, output: jnp.array([-9.0, 9.0])
+  running = task._replace(classifier=task.classifier._replace(decode=positive))
   params = jax.jit(task.classifier.init)(jax.random.key(0), inputs[0, 0])
-  measures = task.measure("test", sure, params)
+  measures = task.measure(running, "test", sure, params)
+  assert measures["positive_only_accuracy"] == pytest.approx(label.mean())
   assert measures["positive_spikes_at_earliest_step"] == 1
   assert measures["positive_mean_spike_step"] == pytest.approx(
     measures["ideal_positive_mean_spike_step"], abs=0.2

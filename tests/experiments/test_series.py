@@ -124,7 +124,7 @@ def test_every_format_makes_the_same_task(name, folder, tmp_path):
     WRITERS[name](tmp_path / file, *make(number, seed))
   task, _ = set_up(series, data_dir=str(tmp_path), **GIVEN)
   expected, _ = set_up(series, data_dir=str(folder), **GIVEN)
-  assert task.fingerprint == expected.fingerprint and task.saved == expected.saved
+  assert task.fingerprint == expected.fingerprint and task.statistics == expected.statistics
   assert task.updates_per_epoch == 2  # 12 series in batches of 8: the second is filled
   assert task.evaluate_every == 20
 

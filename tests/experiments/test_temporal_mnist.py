@@ -18,7 +18,7 @@ def draw_batch(task, number):
   @jax.jit
   def draw(key, data):
     records = task.fetch(data, np.arange(number, dtype=np.int32))
-    return records, task.augment(key, records)
+    return records, task.make_steps(key, records)
 
   return jax.device_get(draw(jax.random.key(0), task.data))
 

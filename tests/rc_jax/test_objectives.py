@@ -374,6 +374,7 @@ def test_what_does_not_go_with_an_objective():
     ({"objective": few}, "the network has 3 outputs, of which the objective takes 2"),
     ({"objective": other}, r"act gives float32\[2\] for outputs float32\[3\]; give logits"),
     ({"objective": objectives.max_pooling(2)}, "give Train.loss a key"),
+    ({"objective": objectives.max_pooling(3)}, r"background is 3, but the classes are 0\.\.2"),
   ):
     with pytest.raises(ValueError, match=message):
       train = rc_jax.make_train(scripted(C), optax.sgd(0.5), **options)
@@ -433,7 +434,7 @@ def test_no_constant_is_better_on_the_rows_that_thresholds_are_learnt_from(seed,
     return np.mean(label == labels) - cost * np.mean(step + 1)
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(thresholds, "_holds", lambda rows, calibrated: False)
+    patch.setattr(thresholds, "_is_calibrated", lambda rows, calibrated: False)
     best = value(rc_jax.learn_thresholds(batch, cost).astype(np.float64))
   constants = [*np.unique(confidence), 1 - 1e-7]
   assert all(value(np.full(4, constant)) <= best + 0.02 for constant in constants[::6])

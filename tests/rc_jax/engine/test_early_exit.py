@@ -271,7 +271,7 @@ def test_outputs_of_all_steps(name, size, theta, to_end):
     return logits, rc_jax.rank_code(logits, theta, lengths)
 
   def kept(params, carry):
-    options = {"engine": "early_exit", "to_end": to_end, "keeps_all": True}
+    options = {"engine": "early_exit", "to_end": to_end, "all_outputs": True}
     code, _, logits = counted(classifier, params, carry, xs, theta, lengths, **options)
     return logits, code
 

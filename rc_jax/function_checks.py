@@ -1,11 +1,10 @@
-"""Checks of a run at trace time: its step function, its carry and its inputs."""
+"""Checks of the functions that a user gives, at trace time: what they take and what they give."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from rc_jax.checks import check_inputs, check_lengths
 from rc_jax.types import Array, Carry, Decode, Params, Step, identity
 
 
@@ -75,18 +74,17 @@ def check_act(step: Any, state: Any, outputs: Array, classes: int) -> None:
     )
 
 
-def check_rows(carry: Carry, xs: Any, lengths: Array | None) -> tuple[int, int]:
-  """Checks leading axes, and returns B and T."""
-  count, steps = check_inputs(xs, "xs")
-  if not count:
-    raise ValueError("xs has no row; give [B, T, ...], B >= 1")
-  rows = {leaf.shape[:1] for leaf in jax.tree.leaves(carry)} | {(count,)}
-  if lengths is not None:
-    rows.add(jnp.shape(lengths))
-    check_lengths(lengths, steps)
-  if len(rows) > 1:
-    raise ValueError(
-      f"xs has {count} rows, but carry and lengths have {sorted(rows - {(count,)})}; "
-      "give all of them the same leading axis [B]"
-    )
-  return count, steps
+def check_row_loss(loss: Any, arguments: tuple[Any, ...], row: str) -> None:
+  """Raises ValueError if the loss of one row is not a float scalar.
+
+  Args:
+    loss: a function.
+    arguments: of one row.
+    row: what they are, for messages.
+  """
+  try:
+    value: Any = jax.eval_shape(loss, *arguments)
+  except (TypeError, ValueError, IndexError) as error:
+    raise ValueError(f"loss cannot take {row}: {error}") from error
+  if not hasattr(value, "dtype") or value.shape or not jnp.issubdtype(value.dtype, jnp.floating):
+    raise ValueError(f"loss gives {describe(value)} for {row}; give one float scalar")

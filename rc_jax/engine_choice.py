@@ -11,10 +11,10 @@ class EarlyExit(NamedTuple):
   """The early-exit engine, with its options.
 
   Attributes:
-    widths: the largest number of loops of falling width, 1 or more; of passes without a gradient,
-      whose loops compile in half the time, `2 * widths - 1`. More skip more and take longer to
-      compile, each about a third of the full scan's compile time. One alone stops the whole batch
-      at its slowest row.
+    widths: the largest number of loops of falling width, 1 or more. More of them skip more and take
+      longer to compile, each about a third of the full scan's compile time. One alone stops the
+      whole batch at its slowest row. Passes without a gradient have up to `2 * widths - 1` loops,
+      which compile in half the time.
   """
 
   widths: int = MOST_WIDTHS
