@@ -35,9 +35,7 @@ def check_speech_run(run: Run, workdir: str, wanted: str = "experiments.speech")
     ValueError: a run of another task, or of a network of whole clips.
   """
   if run.experiment != "speech":
-    raise ValueError(
-      f"{workdir} is a run of {run.experiment}, which hears nothing; give one of {wanted}"
-    )
+    raise ValueError(f"{workdir} is a run of {run.experiment}; give one of {wanted}")
   if run.model.constructor == "cnn":
     raise ValueError(
       f"{workdir} is a network of whole clips (--model=cnn), which cannot decide while it listens; "

@@ -52,9 +52,11 @@ def run_command(main: Callable[[str], int]) -> None:
   if not name and {"--help", "--helpfull"} & set(sys.argv):
     run_main(lambda: 0)
   if name not in EXPERIMENTS:
-    sys.exit(
+    print(
       f"error: the experiment is {name!r}; name one of {', '.join(EXPERIMENTS)} first, as in "
-      f"`python -m experiments.{pathlib.Path(sys.argv[0]).stem} {EXPERIMENTS[0]}`"
+      f"`python -m experiments.{pathlib.Path(sys.argv[0]).stem} {EXPERIMENTS[0]}`",
+      file=sys.stderr,
     )
+    sys.exit(2)
   load_binary(name)
   run_main(lambda: main(name))

@@ -85,6 +85,12 @@ def setup(settings: Settings) -> Task:
       "--choose=best needs series held out; give --choose=last or a --validation_share"
     )
   data = series.load(find_files(settings), missing=given["missing"], validation_share=share)
+  longest = data.splits.train.inputs.shape[1]
+  if samples >= longest > 1:
+    raise ValueError(
+      f"--samples_per_step={samples} makes one step of a whole series (the longest has {longest} "
+      "samples), which leaves no time to decide in; give less"
+    )
   classes = len(data.class_names)
   sizes = {"units": settings.units, "num_classes": classes, "layers": given["layers"]}
   task = make_stored_task(

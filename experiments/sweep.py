@@ -7,6 +7,11 @@ All flags of the experiment apply but --beta. A trial is a run, in WORKDIR/trial
 sweep.png are made anew after each. The same command goes on: trials that are done count, one that
 was stopped is taken up. Several machines share the trials through --storage, any URL that Optuna
 takes, or through a WORKDIR on a disk that they share.
+
+Most of the paper's range lies above the limit 1 / (theta (log(theta / (1 - theta)) + log(C - 1))),
+0.205 for ten classes and theta .95. Above it networks learn not to reach theta and wait for the end
+(docs/idea.md): for early answers give a range below it, as --beta_range=0,0.2. sweep.md says so
+where the best beta lies above it.
 """
 
 import os
@@ -20,11 +25,14 @@ from absl import flags
 from data_pipelines.speech.store import is_alive
 from experiments.harness.figures import BLUE, COLUMN, RED, STYLE
 from experiments.harness.flags import FLAGS, read_settings
-from experiments.harness.run import run
+from experiments.harness.objectives import is_rival
+from experiments.harness.run import check_fit, run
 from experiments.harness.settings import FREE_FLAGS, LOCAL_FLAGS, Settings
 from experiments.harness.tables import format_table
+from experiments.harness.task import Task
 from experiments.harness.workdir import LENGTHS, read_metrics, read_result, to_plain, write_text
-from experiments.registry import Binary, load_binary, run_command
+from experiments.registry import load_binary, run_command
+from rc_jax import beta_limit
 
 try:
   import optuna
@@ -51,13 +59,21 @@ def main(experiment: str) -> int:
     Exit status: 0, or 130 if a signal ended a trial.
 
   Raises:
-    ValueError: a range that is none, a storage that cannot be opened, or bad flags of a run.
+    ValueError: --beta is given, a range that is none, a storage that cannot be opened, settings
+      other than those of the trials that are there, or bad flags or data of a run.
   """
+  if FLAGS["beta"].present:
+    raise ValueError("--beta is what the sweep draws; leave it out, or give --beta_range=LOW,HIGH")
   root = pathlib.Path(os.path.expanduser(FLAGS.workdir or f"runs/{experiment}-sweep"))
   low, high = _parse_range(FLAGS.beta_range)
   binary = load_binary(experiment)
   settings = read_settings(binary.EXPERIMENT)
-  _check_held_out(settings)
+  _check_searchable(settings)
+  # No task depends on beta, so that all trials share this one. It comes before the study, so that a
+  # missing data set leaves no folder and no trial behind.
+  task = binary.setup(settings)
+  check_fit(task, settings)
+  limit = beta_limit(settings.theta, len(task.class_names))
   study = _open(experiment, root, FLAGS.storage)
   _refuse_other(study, settings, (low, high))
   _take_up(study)
@@ -65,10 +81,10 @@ def main(experiment: str) -> int:
     # A trial that was stopped does not count, so that those after it draw what they would have.
     number = sum(trial.state != State.FAIL for trial in study.trials)
     study.sampler = optuna.samplers.RandomSampler(settings.seed * 10_000 + number)
-    if status := _make_trial(study, binary, settings, root, (low, high)):
+    if status := _make_trial(study, task, settings, root, (low, high)):
       return status
-    _report(study, root)
-  _report(study, root)
+    _report(study, root, limit)
+  _report(study, root, limit)
   if (root / "sweep.md").exists():
     print((root / "sweep.md").read_text())
   else:
@@ -78,7 +94,7 @@ def main(experiment: str) -> int:
 
 def _make_trial(
   study: optuna.Study,
-  binary: Binary,
+  task: Task,
   settings: Settings,
   root: pathlib.Path,
   beta_range: tuple[float, float],
@@ -91,8 +107,7 @@ def _make_trial(
   beta = f"{trial.suggest_float('beta', *beta_range):.4f}"
   print(f"{folder}: beta {beta}", flush=True)
   try:
-    own = settings.replace(beta=beta, workdir=str(root / folder))
-    status = run(binary.setup(own), own)
+    status = run(task, settings.replace(beta=beta, workdir=str(root / folder)))
   except (KeyboardInterrupt, OSError):  # the same command goes on with this trial
     _give_up(study, trial.number)
     raise
@@ -106,8 +121,12 @@ def _make_trial(
   return status
 
 
-def _check_held_out(settings: Settings) -> None:
-  """Raises ValueError where what chooses beta would be a part of what trains."""
+def _check_searchable(settings: Settings) -> None:
+  """Raises ValueError where there is no beta, or what chooses it would be a part of what trains."""
+  if is_rival(settings.objective):
+    raise ValueError(
+      f"--objective={settings.objective} has no beta that could be searched; give rc or eos"
+    )
   for name in ("holdout", "validation_share"):
     if settings.flags.get(name) == 0:
       raise ValueError(
@@ -212,16 +231,26 @@ def _read_validation(trial: optuna.Trial, workdir: pathlib.Path) -> float:
   trial.set_user_attr("mean_spike_step", line["mean_spike_step"])
   trial.set_user_attr("test_accuracy", result["rc_accuracy"])
   trial.set_user_attr("test_mean_spike_step", result["mean_spike_step"])
+  trial.set_user_attr("test_no_spike_fraction", result["no_spike_fraction"])
   return line["rc_accuracy"]
 
 
-def _report(study: optuna.Study, root: pathlib.Path) -> None:
-  """Writes sweep.md and sweep.png from the trials that are done."""
+def _report(study: optuna.Study, root: pathlib.Path, limit: float) -> None:
+  """Writes sweep.md and sweep.png from the trials that are done.
+
+  Args:
+    study: of the trials.
+    root: folder of the two files.
+    limit: `rc_jax.beta_limit` of all trials.
+  """
   done = sorted(study.get_trials(states=(State.COMPLETE,)), key=lambda trial: trial.params["beta"])
   if not done:
     return  # all trials run elsewhere
   best = study.best_trial
-  columns = ("beta", "validation accuracy", "mean step", "test accuracy", "mean step", "folder")
+  columns = (
+    *("beta", "validation accuracy", "mean step", "test accuracy", "mean step"),
+    *("test without a spike", "folder"),
+  )
   text = [
     f"# {study.study_name}: {len(done)} values of beta",
     f"Best on validation: beta {best.params['beta']:.4f}, {best.user_attrs['folder']}: "
@@ -229,6 +258,11 @@ def _report(study: optuna.Study, root: pathlib.Path) -> None:
     format_table(columns, [_format_trial(trial) for trial in done]),
     "![sweep](sweep.png)",
   ]
+  if best.params["beta"] > limit:
+    text[1] += (
+      f" The best beta lies above {limit:.3f}, the limit for this theta and number of classes, so "
+      "the network learns not to reach theta and waits for the end (see docs/idea.md)."
+    )
   _draw(done, best, root / "sweep.png")
   write_text(root / "sweep.md", "\n\n".join(text) + "\n")
 
@@ -236,12 +270,14 @@ def _report(study: optuna.Study, root: pathlib.Path) -> None:
 def _format_trial(trial: Any) -> tuple[str, ...]:
   """Returns the cells of a trial's row."""
   of = trial.user_attrs
+  silent = of.get("test_no_spike_fraction")  # trials from before this column do not have it
   return (
     f"{trial.params['beta']:.4f}",
     f"{trial.value:.2%}",
     f"{of['mean_spike_step']:.2f}",
     f"{of['test_accuracy']:.2%}",
     f"{of['test_mean_spike_step']:.2f}",
+    "" if silent is None else f"{silent:.2%}",
     of["folder"],
   )
 

@@ -9,7 +9,7 @@ from rc_jax.convolution import convolve
 from rc_jax.engine import keep, loop_widths
 from rc_jax.engine_choice import EarlyExit, Engine, choose_engine
 from rc_jax.evaluate import Evaluation, Frontier, accuracy_at_step, evaluate, frontier
-from rc_jax.losses import cross_entropy, entropy, rc_loss
+from rc_jax.losses import beta_limit, cross_entropy, entropy, rc_loss
 from rc_jax.objectives import Act, Objective, learn_thresholds, with_act
 from rc_jax.rank_code import confidence, first_crossing, rank_code
 from rc_jax.record import record
@@ -36,6 +36,7 @@ __all__ = [
   "Train",
   "TrainState",
   "accuracy_at_step",
+  "beta_limit",
   "check_batch",
   "check_beta",
   "check_theta",

@@ -9,7 +9,7 @@ from rc_jax.checks import check_shapes, read_lengths
 from rc_jax.engine import initial_carries, starts_at_zero
 from rc_jax.engine_choice import Engine
 from rc_jax.function_checks import check_row_loss
-from rc_jax.losses import read_labels, spike_losses
+from rc_jax.losses import mark_lengths, read_labels, spike_losses
 from rc_jax.objectives.objective import Objective, run_act
 from rc_jax.rank_code import rank_code
 from rc_jax.types import Array, Batch, Classifier, Key, Loss, Params, RankCode, Schedule
@@ -27,9 +27,9 @@ class Metrics(NamedTuple):
     computed_fraction: share of the row-steps of `[B, T]` that were computed.
     gradient_norm: global L2 norm of the gradient, before the optimizer.
     finite: bool, whether loss and gradient norm are finite (over `axis_name`: on all devices). A
-      NaN in a row, or a label out of range, makes them NaN, and then the parameters. The optimizer
-      `optax.apply_if_finite(optax.adam(1e-3), max_consecutive_errors=10)` leaves out such an
-      update; only after 10 of them in a row does it let the next one through.
+      NaN in a row, or a label or a length out of range, makes them NaN, and then the parameters.
+      The optimizer `optax.apply_if_finite(optax.adam(1e-3), max_consecutive_errors=10)` leaves out
+      such an update; only after 10 of them in a row does it let the next one through.
   """
 
   loss: Array
@@ -74,13 +74,14 @@ def make_loss_at_one_step(
     params: Params, batch: Batch, step: Array, key: Key | None = None
   ) -> tuple[Array, Metrics]:
     del key
-    check_shapes(batch)
+    _, steps = check_shapes(batch)
     theta_now = theta(step) if callable(theta) else theta
     code, computed, _ = _run_rows(
       classifier, params, batch, theta_now, engine, to_end=at_end, all_outputs=False
     )
     beta_now = beta(step) if callable(beta) else beta
-    mean_loss = jnp.mean(spike_losses(loss, code.logits, batch.labels, beta_now))
+    losses = spike_losses(loss, code.logits, batch.labels, beta_now)
+    mean_loss = jnp.mean(losses * mark_lengths(batch.lengths, steps))
     return mean_loss, _make_metrics(mean_loss, code, computed, batch)
 
   return loss_fn
@@ -134,6 +135,7 @@ def make_loss_of_objective(
     params: Params, batch: Batch, step: Array, key: Key | None = None
   ) -> tuple[Array, Metrics]:
     rows, steps = check_shapes(batch)
+    is_length = mark_lengths(batch.lengths, steps)
     batch = batch._replace(lengths=read_lengths(batch.lengths, steps))
     keys = _draw_keys(key, rows, axis_name)
     theta_now = theta(step) if callable(theta) else theta
@@ -150,7 +152,7 @@ def make_loss_of_objective(
     else:
       lengths = code.step + 1
     losses = _find_losses(objective, outputs, classes, batch._replace(lengths=lengths), keys)
-    mean_loss = jnp.mean(losses)
+    mean_loss = jnp.mean(losses * is_length)
     return mean_loss, _make_metrics(mean_loss, code, computed, batch)
 
   return loss_fn

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from rc_jax.checks import check_batch, check_classifier, check_shapes, check_theta
+from rc_jax.checks import check_batch, check_classifier, check_params, check_shapes, check_theta
 from rc_jax.types import Array, Batch, Classifier, Inputs, Params
 
 Batches = Batch | Iterable[Batch]
@@ -37,6 +37,7 @@ def pad_batches(
       parameters or batches, shapes that disagree, labels, lengths or theta out of range.
   """
   check_classifier(classifier)
+  check_params(params)
   size = first = classes = 0
   shardings: list[Any] = []
   for batch in [batches] if isinstance(batches, Batch) else batches:
@@ -51,7 +52,7 @@ def pad_batches(
     classes = classes or _count_classes(classifier, params, batch)
     if theta is not None:
       check_theta(theta, classes, steps)
-    check_batch(batch, classes, first=first)
+    check_batch(batch, classes, first=first, finite_inputs=False)
     batch = batch._replace(
       labels=jnp.asarray(batch.labels, jnp.int32), lengths=jnp.asarray(batch.lengths, jnp.int32)
     )
@@ -113,4 +114,11 @@ def _count_classes(classifier: Classifier, params: Params, batch: Batch) -> int:
     x = jax.tree.map(lambda a: a[0, 0], inputs)
     return classifier.run_step(params, classifier.initial_carry(params), x)[1]
 
-  return jax.eval_shape(logits, params, batch.inputs).shape[-1]
+  try:
+    return jax.eval_shape(logits, params, batch.inputs).shape[-1]
+  except (TypeError, ValueError, KeyError, AttributeError) as error:
+    shapes = ", ".join(str(list(np.shape(leaf))) for leaf in jax.tree.leaves(batch.inputs))
+    raise ValueError(
+      f"the classifier cannot take these parameters with inputs {shapes}; are they those of "
+      f"another network, or inputs of other features? ({type(error).__name__}: {error})"
+    ) from error

@@ -20,6 +20,18 @@ def check_classifier(classifier: Any) -> None:
       f"classifier is a {type(classifier).__name__}; give a Classifier, such as rc_jax.lstm makes, "
       "and its parameters after it"
     )
+  for name, function in classifier._asdict().items():
+    if not callable(function):
+      raise ValueError(
+        f"the classifier's {name} is a {type(function).__name__}; give a function, as "
+        "docs/bring_your_own.md shows"
+      )
+
+
+def check_params(params: Any) -> None:
+  """Raises ValueError for the whole state of a training in the place of its parameters."""
+  if hasattr(params, "params") and hasattr(params, "opt_state"):
+    raise ValueError(f"params is a {type(params).__name__}; give its .params")
 
 
 def check_key(key: Any) -> None:
@@ -46,6 +58,8 @@ def check_theta(theta: Any, num_classes: int | None = None, num_steps: int | Non
     raise ValueError(f"theta has shape {shape}; give a number, or one threshold a step: [{steps}]")
   if isinstance(theta, jax.core.Tracer):
     return
+  if not np.issubdtype(np.asarray(theta).dtype, np.number):
+    raise ValueError(f"theta is {theta!r}; give a number, as 0.95")
   values = np.asarray(theta, np.float64)
   if not np.all((values > 0) & (values < 1)):
     raise ValueError(f"theta is {theta}; a threshold on a probability lies between 0 and 1")
@@ -139,8 +153,13 @@ def check_shapes(batch: Batch) -> tuple[int, int]:
     B and T.
 
   Raises:
-    ValueError: shapes disagree, or labels or lengths are no array of whole numbers.
+    ValueError: no `Batch`, shapes that disagree, or labels or lengths that are no array of whole
+      numbers.
   """
+  if not isinstance(batch, Batch):
+    raise ValueError(
+      f"the batch is a {type(batch).__name__}; give rc_jax.Batch(inputs, labels, lengths)"
+    )
   rows, steps = check_inputs(batch.inputs)
   for name, array in (("labels", batch.labels), ("lengths", batch.lengths)):
     if not hasattr(array, "dtype"):
@@ -152,17 +171,21 @@ def check_shapes(batch: Batch) -> tuple[int, int]:
   return rows, steps
 
 
-def check_batch(batch: Batch, num_classes: int, *, first: int = 0) -> None:
-  """Checks a batch of concrete arrays, on the host: shapes, types, and values but for the inputs'.
+def check_batch(
+  batch: Batch, num_classes: int, *, first: int = 0, finite_inputs: bool = True
+) -> None:
+  """Checks a batch of concrete arrays, on the host: shapes, types and values.
 
   Args:
     batch: inputs `[B, T, ...]` or a tree of such, labels `[B]`, lengths `[B]`.
     num_classes: C.
     first: number of the batch's first row in its data set, for messages.
+    finite_inputs: whether NaN and infinities before a row's length are errors; give False for a
+      network that reads them. What lies in the padding is never looked at.
 
   Raises:
-    ValueError: shapes disagree, labels or lengths are not whole numbers, a label is outside
-      `0..C-1` or a length outside `1..T`.
+    ValueError: no `Batch`, shapes that disagree, labels or lengths that are not whole numbers, a
+      label outside `0..C-1`, a length outside `1..T`, or an input that is not finite.
   """
   _, steps = check_shapes(batch)
   for name, array, low, high in (
@@ -174,6 +197,25 @@ def check_batch(batch: Batch, num_classes: int, *, first: int = 0) -> None:
     if outside.size:
       row = outside[0]
       raise ValueError(f"{name}[{first + row}] is {values[row]}; it must lie in {low}..{high}")
+  if finite_inputs:
+    _check_finite_inputs(batch, first)
+
+
+def _check_finite_inputs(batch: Batch, first: int) -> None:
+  """Raises ValueError for NaN or an infinity at a step before its row's length."""
+  for path, leaf in jax.tree_util.tree_leaves_with_path(batch.inputs):
+    if not jnp.issubdtype(leaf.dtype, jnp.floating):
+      continue
+    values = np.asarray(leaf)
+    bad = ~np.isfinite(values).reshape(*values.shape[:2], -1).all(axis=-1)
+    bad &= np.arange(values.shape[1]) < np.asarray(batch.lengths)[:, None]
+    if bad.any():
+      row, step = np.argwhere(bad)[0]
+      name = f"inputs{jax.tree_util.keystr(path)}[{first + row}, {step}]"
+      raise ValueError(
+        f"{name} is not finite; one such step makes all parameters NaN, so fill it, as with the "
+        "value before, or leave the row out"
+      )
 
 
 def check_float(name: str, x: Any) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from rc_jax.batches import Batches, check_one_length, concatenate_rows, pad_batches
 from rc_jax.checks import check_theta
 from rc_jax.engine import Reading, read_to_spike
-from rc_jax.rank_code import at_step, first_crossing, rank_code
+from rc_jax.rank_code import at_step, can_be_read, first_crossing, rank_code
 from rc_jax.types import Array, Batch, Classifier, Params
 from rc_jax.unroll import unroll_rows
 
@@ -234,10 +234,10 @@ def _read_thresholds(
 
 
 def _find_finite(logits: Array, batch: Batch) -> Array:
-  """Tells whether each row's outputs are finite up to its length: `[B]` bool."""
+  """Tells whether each row's outputs can be read up to its length: `[B]` bool."""
   steps = jnp.broadcast_to(jnp.arange(logits.shape[1], dtype=jnp.int32)[None], logits.shape[:2])
   ignored = steps >= batch.lengths[:, None]
-  return jnp.all((jnp.isfinite(logits).all(-1)) | ignored, axis=1)
+  return jnp.all(can_be_read(logits) | ignored, axis=1)
 
 
 def _check_finite(finite: np.ndarray) -> None:

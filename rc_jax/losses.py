@@ -1,5 +1,7 @@
 """Losses of one output, and the loss at the spike (section 2, eq. 7)."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -44,10 +46,8 @@ def rc_loss(logits: Array, labels: Array, beta: Array | float = 0.0) -> Array:
   Args:
     logits: `[..., C]` output at `t_sp`, before the softmax.
     labels: `[...]` int, in `0..C-1`; the loss and gradient of a row with any other label are NaN.
-    beta: weight of the entropy reward, >= 0. Larger is slower and more accurate. The loss of a row
-      is least where its class has probability theta if beta is
-      `1 / (theta * (log(theta / (1 - theta)) + log(C - 1)))`, 0.205 for ten classes and theta .95;
-      with a larger beta the loss is least below theta, so that rows learn not to spike.
+    beta: weight of the entropy reward, >= 0. Larger is slower and more accurate, up to
+      `beta_limit`: beyond it, 0.205 for ten classes and theta .95, rows learn not to spike.
 
   Returns:
     `[...]` float32 loss in nats.
@@ -57,6 +57,19 @@ def rc_loss(logits: Array, labels: Array, beta: Array | float = 0.0) -> Array:
   """
   check_beta(beta)
   return cross_entropy(logits, labels) - beta * entropy(logits)
+
+
+def beta_limit(theta: float, num_classes: int) -> float:
+  """The beta beyond which the loss of a row is least below theta, so that rows learn not to spike.
+
+  A row whose class has probability p, the others alike, has the derivative of eq. 7 zero where
+  `1 / p = beta * (log(p / (1 - p)) + log(C - 1))`; this is the beta at which that p is theta.
+
+  Args:
+    theta: threshold in (1/C, 1).
+    num_classes: C.
+  """
+  return 1 / (theta * (math.log(theta / (1 - theta)) + math.log(num_classes - 1)))
 
 
 def spike_losses(loss: Loss, logits: Array, labels: Array, beta: Array | float) -> Array:
@@ -83,6 +96,12 @@ def spike_losses(loss: Loss, logits: Array, labels: Array, beta: Array | float) 
   logits = logits * valid[:, None]
   values = jax.vmap(loss)(logits, labels).astype(jnp.float32) * valid
   return values - beta * entropy(logits)
+
+
+def mark_lengths(lengths: Array, steps: int) -> Array:
+  """A factor for each row's loss: 1 for a length within `1..T`, NaN outside."""
+  in_range = (lengths >= 1) & (lengths <= steps)
+  return jnp.where(in_range, jnp.float32(1), jnp.float32(jnp.nan))
 
 
 def read_labels(labels: Array, num_classes: int) -> tuple[Array, Array]:

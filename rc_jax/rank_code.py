@@ -20,6 +20,14 @@ def confidence(logits: Array) -> Array:
   return 1 / jnp.sum(jnp.exp(logits - largest), axis=-1)
 
 
+def can_be_read(logits: Array) -> Array:
+  """Whether a most probable class can be told: `[..., C]` logits -> `[...]` bool.
+
+  It cannot be of NaN or +inf, nor where all are -inf; some may be, for classes that are masked.
+  """
+  return ~jnp.isnan(logits).any(axis=-1) & jnp.isfinite(jnp.max(logits, axis=-1))
+
+
 def read_thresholds(theta: Any, steps: int, classes: int) -> Array:
   """Checks theta against T and C, and gives one threshold a step.
 
@@ -64,7 +72,12 @@ def first_crossing(logits: Array, theta: Any, lengths: Array | None = None) -> t
   crossed = confidence(logits) >= jnp.broadcast_to(read_thresholds(theta, steps, classes), shape)
   last = jnp.full(shape[:-1], steps - 1, jnp.int32)
   if lengths is not None:
-    last = jnp.broadcast_to(read_lengths(lengths, steps) - 1, shape[:-1])
+    if jnp.shape(lengths) != shape[:-1]:
+      raise ValueError(
+        f"lengths has shape {list(jnp.shape(lengths))}; logits {list(logits.shape)} need "
+        f"{list(shape[:-1])}"
+      )
+    last = read_lengths(lengths, steps) - 1
     step = jnp.broadcast_to(jnp.arange(steps, dtype=jnp.int32), shape)
     crossed &= step <= last[..., None]
   spiked = jnp.any(crossed, axis=-1)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
-from rc_jax.checks import check_classifier, check_theta
+from rc_jax.checks import check_classifier, check_params, check_theta
 from rc_jax.engine import initial_carries, select_rows
 from rc_jax.rank_code import confidence
 from rc_jax.types import Array, Carry, Classifier, Inputs, Params
@@ -94,6 +94,7 @@ def make_stream(
       (<= 1/C) or of another number of classes, or inputs of another number of rows.
   """
   check_classifier(classifier)
+  check_params(params)
   check_theta(theta)
   thresholds = jnp.atleast_1d(jnp.asarray(theta, jnp.float32))
 
@@ -122,7 +123,10 @@ def make_stream(
     return state, decision
 
   def reset(state: StreamState, which: Array) -> StreamState:
-    return select_rows(which, init(which.shape[0]), state)
+    rows = len(state.steps_seen)
+    if jnp.shape(which) != (rows,):
+      raise ValueError(f"which has shape {list(jnp.shape(which))}; give a bool a row: [{rows}]")
+    return select_rows(which, init(rows), state)
 
   return Stream(init, push, reset)
 

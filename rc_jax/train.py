@@ -139,7 +139,10 @@ def _check_options(objective: Any, loss: Any, beta: Any, theta: Any, engine: Any
         "which says what a decision reads of all outputs"
       )
   elif objective not in names:
-    raise ValueError(f"objective is {objective!r}; choose one of {names} or give an Objective")
+    raise ValueError(
+      f"objective is {objective!r}; choose one of {names}, or give an Objective, such as "
+      "rc_jax.objectives.every_step()"
+    )
   if not callable(loss):
     raise ValueError(f"loss is {loss!r}; give a function of one row: (logits [C], label) -> scalar")
   check_engine(engine)

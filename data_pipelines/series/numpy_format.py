@@ -166,9 +166,11 @@ def _find_ends(
     )
   wrong = np.flatnonzero((lengths < 1) | (lengths > steps))
   if wrong.size:
+    swapped = steps < lengths.max() <= values.shape[2]
+    hint = "; X looks like [N, F, T], so give X.swapaxes(1, 2)" if swapped else ""
     raise ValueError(
       f"{path}, row {wrong[0]}: the length is {lengths[wrong[0]]}; it has to lie in 1..{steps}, "
-      "the steps of X"
+      f"the steps of X{hint}"
     )
   return lengths, ()
 

@@ -1,5 +1,6 @@
 """The flags that all binaries share, and what a binary does with its command line."""
 
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -218,7 +219,18 @@ def run_main(main: Callable[[], Any]) -> None:
 
   for flag in FLAGS.flags_by_module_dict()[__name__]:
     FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # so that --help shows it
-  app.run(run)
+  if {"--help", "--helpfull"} & set(sys.argv):  # `| head` may have seen enough before the end
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+  app.run(run, flags_parser=_parse)
+
+
+def _parse(argv: list[str]) -> list[str]:
+  """Parses the command line; bad flags end the process as `guard` ends it on other bad input."""
+  try:
+    return FLAGS(argv)
+  except flags.Error as error:
+    print(f"error: {error}; --help lists the flags", file=sys.stderr)
+    sys.exit(2)
 
 
 def keep_compiled(folder: str | None) -> None:

@@ -30,7 +30,8 @@ MEASURES = {
   "earliness": "earliness: mean share of a series seen before the decision",
   "harmonic_mean": "harmonic mean of accuracy and 1 - earliness",
   "mean_heard_ms": "mean audio heard before the decision, ms",
-  "best_validation_rc_accuracy": "best validation accuracy at the first spike",
+  "validation_rc_accuracy": "validation accuracy at the first spike, of the same parameters",
+  "best_validation_rc_accuracy": "validation accuracy at the first spike, the training's best",
   "num_test": "test examples",
   "computed_fraction": "share of the row-steps computed, end of training",
   "update_ms": "milliseconds an update, median, end of training",
@@ -57,6 +58,7 @@ def tabulate(workdir: pathlib.Path) -> str:
     OSError: it has no result.json.
   """
   result = read_result(workdir)
+  result["validation_rc_accuracy"] = _read_validation(workdir, result["chosen_at"]["step"])
   rows = [(text, result[name]) for name, text in MEASURES.items() if result.get(name) is not None]
   rows += [("trained, examples", result["trained"]["examples"])]
   if "epoch" in result["trained"]:
@@ -65,6 +67,12 @@ def tabulate(workdir: pathlib.Path) -> str:
   rows += [("training time, seconds", round(result["seconds"]))]
   lines = [(text, _format_number(value)) for text, value in rows]
   return format_table(("test split", result["experiment"]), lines, padded=1)
+
+
+def _read_validation(workdir: pathlib.Path, step: int) -> float | None:
+  """The validation accuracy after so many updates; None where its line is lost."""
+  lines = (line for line in read_metrics(workdir) if line["step"] == step)
+  return next((line["rc_accuracy"] for line in lines), None)
 
 
 def write(workdir: pathlib.Path) -> None:

@@ -29,6 +29,7 @@ from experiments.harness.workdir import Workdir, to_plain, write_json
 from rc_jax import (
   Evaluation,
   accuracy_at_step,
+  beta_limit,
   check_theta,
   evaluate,
   frontier,
@@ -70,9 +71,10 @@ def run_together(members: Sequence[tuple[Task, Settings]]) -> int:
     ValueError: as `run`.
   """
   for task, settings in members:  # all that can be wrong is told before anything is written
-    _check_fit(task, settings)
+    check_fit(task, settings)
   if jax.process_count() > 1:
     processes.refuse_differences([_describe_start(*member) for member in members], _list_unlike)
+  members = [(_note_beta(*member), member[1]) for member in members]
   for note in dict.fromkeys(note for task, _ in members for note in task.notes):
     _say(note)
   shared = members[0][1]
@@ -92,6 +94,8 @@ def run_together(members: Sequence[tuple[Task, Settings]]) -> int:
       runs.append(RunState(task, settings, files))
     for note in (note for one in runs if one.files for note in one.files.workdir.notes):
       _say(note, sys.stderr)
+    for one in (one for one in runs if 0 < one.step < one.updates):
+      _say(f"{one.settings.workdir} goes on after update {one.step} of {one.updates}")
     for one in (one for one in runs if one.step > one.updates):
       _say(
         f"{one.settings.workdir} has made {one.step} updates, and these flags ask for "
@@ -157,7 +161,7 @@ def _list_unlike(first: list[dict[str, Any]], other: list[dict[str, Any]]) -> li
   return list(dict.fromkeys(found))
 
 
-def _check_fit(task: Task, settings: Settings) -> None:
+def check_fit(task: Task, settings: Settings) -> None:
   """Raises ValueError where the settings do not fit the task's network, classes or length."""
   for _, theta in settings.thetas:
     check_theta(theta, len(task.class_names))
@@ -167,6 +171,20 @@ def _check_fit(task: Task, settings: Settings) -> None:
     load_initial_params(task, settings)
   settings.schedule_of("beta", task.updates_per_epoch)
   settings.schedule_of("theta", task.updates_per_epoch)
+
+
+def _note_beta(task: Task, settings: Settings) -> Task:
+  """Returns the task with a note where beta, at the end, lies above what lets a network spike."""
+  beta, theta, classes = settings.betas[-1][1], settings.theta, len(task.class_names)
+  limit = beta_limit(theta, classes)
+  if settings.objective != "rc" or beta <= limit:
+    return task
+  note = (
+    f"--beta={beta:g} lies above {limit:.3g}, the limit for {classes} classes at theta {theta:g}: "
+    "the loss is then least without a spike, and a network learns to wait for the end; for early "
+    "decisions give less"
+  )
+  return task._replace(notes=(*task.notes, note))
 
 
 def finish(run: RunState) -> None:

@@ -282,10 +282,13 @@ def _refuse_other(
     new: config of the run that is to use it.
     flag_defaults: what a run had of the flags that its config does not know.
   """
-  after = {"experiment": new["experiment"], **to_plain(new["flags"])}
+  if old.get("experiment") != new["experiment"]:
+    raise ValueError(
+      f"--workdir={path} holds a run of {old.get('experiment')}; choose another --workdir"
+    )
+  after = to_plain(new["flags"])
   before = {
     **{name: to_plain(flag_defaults.get(name)) for name in new["flags"]},
-    "experiment": old.get("experiment"),
     **old.get("flags", {}),
   }
   # What a run from before did not write down is not compared.

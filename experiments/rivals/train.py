@@ -92,6 +92,25 @@ def change(base: Settings, candidate: Flags, **more: Any) -> Settings:
   return base.replace(**values, **more)
 
 
+def check_lengths(folder: pathlib.Path, base: Settings) -> None:
+  """Raises ValueError where runs of a data set were trained for another length than is asked.
+
+  Alone, a run may go on for longer. In a comparison all have the same length.
+
+  Args:
+    folder: of the data set, with a folder for each objective.
+    base: settings that all objectives share.
+  """
+  for path in sorted(folder.glob("*/*/config.json")):
+    flags = (read_config(path.parent) or {"flags": {}})["flags"]
+    for name in LENGTHS:
+      if name in flags and flags[name] != base.flags[name]:
+        raise ValueError(
+          f"{path.parent} was trained with --{name}={flags[name]}, and --flags asks for "
+          f"{base.flags[name]}; a comparison has one length, so give that one or another --workdir"
+        )
+
+
 def train(
   dataset: str, training: str, base: Settings, folder: pathlib.Path, *, seeds: int, trials: int
 ) -> int:

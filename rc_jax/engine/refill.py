@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from rc_jax.engine.rows import initial_carries, select_rows
-from rc_jax.rank_code import confidence, read_thresholds
+from rc_jax.rank_code import can_be_read, confidence, read_thresholds
 from rc_jax.types import Array, Batch, Carry, Classifier, Params
 
 
@@ -26,7 +26,7 @@ class Reading(NamedTuple):
     label: `[N]` int32 at the first spike, or at the last step where there is none.
     step: `[N]` int32, zero-based.
     spiked: `[N]` bool.
-    finite: `[N]` bool, whether every output up to that step was finite.
+    finite: `[N]` bool, whether every output up to that step could be read (`can_be_read`).
   """
 
   label: Array
@@ -179,7 +179,7 @@ def _advance(
   carry, logits = step(carry, select_rows(example < size, of_previous, of_present))
 
   last = jnp.concatenate([data.previous.lengths, data.present.lengths]) - 1
-  finite = (starts | pool.finite) & jnp.isfinite(logits).all(axis=-1)
+  finite = (starts | pool.finite) & can_be_read(logits)
   crossed = confidence(logits) >= data.thresholds.at[t].get(mode="clip")
   ends = crossed | (t >= last.at[example].get(mode="clip"))
   label = jnp.argmax(logits, axis=-1).astype(jnp.int32)

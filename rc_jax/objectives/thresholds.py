@@ -104,7 +104,7 @@ def _read_rows(recorded: Batches) -> _Rows:
   if not batches:
     raise ValueError("there is nothing to learn thresholds from: recorded is empty")
   for batch in batches:
-    check_batch(batch, num_classes=batch.inputs.shape[-1])
+    check_batch(batch, num_classes=batch.inputs.shape[-1], finite_inputs=False)
   check_one_length({batch.inputs.shape[1] for batch in batches})
   logits = np.concatenate([np.asarray(batch.inputs, np.float64) for batch in batches])
   labels = np.concatenate([np.asarray(batch.labels) for batch in batches])

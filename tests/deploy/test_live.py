@@ -309,7 +309,11 @@ BAD_RUNS = {
     "has not ended",
     None,
   ),
-  "another task": (lambda f: change(f, experiment="spotting"), "hears nothing", None),
+  "another task": (
+    lambda f: change(f, experiment="spotting"),
+    "is a run of spotting; give one of",
+    None,
+  ),
 }
 
 

@@ -88,7 +88,7 @@ def test_a_workdir_of_other_settings_is_refused_untouched(finished):
   before = {p: p.stat().st_mtime_ns for p in sorted(finished.rglob("*"))}
   with pytest.raises(ValueError, match=r"beta was '0', is '0\.3'.*choose another --workdir"):
     run(spotting, finished, **SPOTTING, beta="0.3")
-  with pytest.raises(ValueError, match="experiment was 'spotting', is 'two_sequence'"):
+  with pytest.raises(ValueError, match="holds a run of spotting; choose another"):
     run(two_sequence, finished, **SPOTTING)
   assert {p: p.stat().st_mtime_ns for p in sorted(finished.rglob("*"))} == before
 
@@ -102,10 +102,18 @@ def test_a_workdir_that_is_a_file(tmp_path):
   assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_bad_flag_on_the_command_line_is_one_line_and_no_traceback(tmp_path):
-  command = [sys.executable, "-m", "experiments.spotting", "--theta=2", f"--workdir={tmp_path}/run"]
+@pytest.mark.parametrize(
+  "flag, message",
+  [
+    ("--theta=2", "theta is 2.0; a threshold on a probability lies between 0 and 1"),
+    (
+      "--thetta=2",
+      "Unknown command line flag 'thetta'. Did you mean: theta ?; --help lists the flags",
+    ),
+  ],
+)
+def test_a_bad_flag_on_the_command_line_is_one_line_and_no_traceback(flag, message, tmp_path):
+  command = [sys.executable, "-m", "experiments.spotting", flag, f"--workdir={tmp_path}/run"]
   done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
   assert done.returncode == 2
-  assert done.stderr.strip() == (
-    "error: theta is 2.0; a threshold on a probability lies between 0 and 1"
-  )
+  assert done.stderr.strip() == f"error: {message}"

@@ -228,5 +228,9 @@ def test_a_smoke_run(tmp_path, capsys, monkeypatch):
   assert main(given) == 0 and (folder / "result.json").stat().st_mtime_ns == before
   assert "series, stop_head" not in capsys.readouterr().out
   assert (tmp_path / "figures" / "rivals.png").exists()
+  with pytest.raises(
+    ValueError, match=r"stop_head/0 was trained with --epochs=.*; a comparison has"
+  ):
+    main([*given[:-1], f"{given[-1]} --epochs=7"])
   with pytest.raises(ValueError, match=r"with other settings \(weight_decay was 0.0, is 0.1\)"):
     main([*given[:-1], f"{given[-1]} --weight_decay=0.1"])

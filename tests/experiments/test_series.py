@@ -15,6 +15,7 @@ from deploy.commands import load_speech_run
 from deploy.models import Model
 from experiments import series
 from experiments.harness.figures import draw_example_sequences
+from experiments.harness.workdir import read_metrics
 from rc_jax import Batch
 
 GIVEN = FAST | {"batch_size": "8", "units": "6"}
@@ -103,8 +104,26 @@ def test_a_run_can_be_loaded_and_decides_about_values_of_its_own(finished, folde
   assert np.mean(right) == pytest.approx(read_json(finished)["rc_accuracy"])
 
 
+def test_what_lets_no_network_be_early_is_said(folder, finished, tmp_path):
+  limit = 1 / (0.95 * (np.log(0.95 / 0.05) + np.log(2)))
+  assert "lies above" not in (finished / "report.md").read_text()
+  assert run(series, tmp_path, data_dir=str(folder), **(TRAINED | {"beta": "0.3"})) == 0
+  note = f"--beta=0.3 lies above {limit:.3g}, the limit for 3 classes at theta 0.95: the loss is"
+  assert note in (tmp_path / "report.md").read_text()
+  with pytest.raises(ValueError, match="--samples_per_step=9 makes one step of a whole series"):
+    run(series, tmp_path, data_dir=str(folder), **TRAINED, samples_per_step="9")
+
+
+def test_the_report_has_the_validation_of_the_parameters_that_it_tells_of(finished):
+  last = read_metrics(finished)[-1]["rc_accuracy"]
+  best = read_json(finished)["best_validation_rc_accuracy"]
+  said = (finished / "report.md").read_text()
+  assert f"of the same parameters | {last:.4f}" in " ".join(said.split())
+  assert f"the training's best | {best:.4f}" in " ".join(said.split())
+
+
 def test_commands_that_hear_refuse_it(finished):
-  message = "is a run of series, which hears nothing; give one of experiments.speech"
+  message = "is a run of series; give one of experiments.speech"
   with pytest.raises(ValueError, match=message):
     load_speech_run(str(finished))
 

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 
 import optuna
 import pytest
@@ -45,6 +47,9 @@ def test_stopped_and_taken_up(tmp_path, monkeypatch, capsys):
   assert {row[2]: float(row[0]) for row in rows}["trial-001"] == float(stopped)
   best = max(rows, key=lambda row: float(row[1]))
   assert f"Best on validation: beta {best[0]}, {best[2]}" in report
+  assert ("lies above 0.205, the limit" in report) == (float(best[0]) > 0.205)
+  silent = json.loads((tmp_path / best[2] / "result.json").read_text())["no_spike_fraction"]
+  assert f"| {silent:.2%} | {best[2]} |" in report
   assert (tmp_path / "sweep.png").stat().st_size > 5_000
   capsys.readouterr()
   assert search(tmp_path, trials="2", epochs="2") == 0  # no more to do
@@ -76,9 +81,57 @@ def test_trials_of_a_process_that_is_gone_are_taken_up(tmp_path):
     ({"beta_range": "2,0.15"}, "--beta_range is '2,0.15'; give the lowest and the highest"),
     ({"beta_range": "high"}, "--beta_range is 'high'; give"),
     ({"holdout": "0"}, "--holdout is 0, and the sweep chooses beta on what is held out"),
-    ({"storage": "nothing"}, "--storage=nothing cannot be opened"),
+    ({"beta": "0.3"}, "--beta is what the sweep draws; leave it out, or give --beta_range"),
+    ({"objective": "sprt"}, "--objective=sprt has no beta that could be searched; give rc or eos"),
+    ({"dataset": "mnist", "data_dir": "/nowhere"}, "/nowhere"),
+    ({"theta": "0.05"}, "theta is 0.05, which the most probable of 10 classes always reaches"),
+    ({"epochs": "0.1"}, "0.1 is too little for one update of 512"),
+    ({"init_from": "/nowhere"}, "/nowhere"),
   ],
 )
-def test_bad_input(given, message, tmp_path):
-  with pytest.raises(ValueError, match=message):
-    search(tmp_path, **given)
+def test_bad_input_is_told_before_anything_is_written(given, message, tmp_path):
+  with pytest.raises((ValueError, OSError), match=message):
+    search(tmp_path / "sweep", **given)
+  assert not (tmp_path / "sweep").exists()
+
+
+def test_a_storage_that_cannot_be_opened(tmp_path):
+  with pytest.raises(ValueError, match="--storage=nothing cannot be opened"):
+    search(tmp_path, storage="nothing")
+
+
+def make_study(*trials):
+  """A study with trials that are done: `(beta, validation accuracy, share without a spike)`."""
+  study = optuna.create_study(direction="maximize")
+  for number, (beta, accuracy, silent) in enumerate(trials):
+    user = {"mean_spike_step": 3.0, "test_accuracy": accuracy, "test_mean_spike_step": 4.0}
+    user |= {"folder": f"trial-{number:03}"}
+    user |= {} if silent is None else {"test_no_spike_fraction": silent}
+    distributions = {"beta": optuna.distributions.FloatDistribution(0.15, 2)}
+    trial = optuna.trial.create_trial(
+      params={"beta": beta}, distributions=distributions, value=accuracy, user_attrs=user
+    )
+    study.add_trial(trial)
+  return study
+
+
+@pytest.mark.parametrize("best, warned", [(0.204, False), (0.206, True)])
+def test_the_table_says_where_the_best_beta_lies_above_the_limit(best, warned, tmp_path):
+  """The limit is that of ten classes and theta .95; a worse beta does not count."""
+  study = make_study((best, 0.9, 0.125), (1.5, 0.8, None))  # a trial from before the column
+  sweep._report(study, tmp_path, 0.2047)
+  report = (tmp_path / "sweep.md").read_text()
+  assert ("lies above 0.205, the limit" in report) == warned
+  assert f"| {best:.4f} | 90.00% | 3.00 | 90.00% | 4.00 | 12.50% | trial-000 |" in report
+  assert "| 1.5000 | 80.00% | 3.00 | 80.00% | 4.00 |  | trial-001 |" in report
+
+
+@pytest.mark.slow  # it imports everything anew
+def test_help_is_quiet_where_nobody_reads_it_to_the_end():
+  """As before `| head`."""
+  reader, writer = os.pipe()
+  os.close(reader)
+  command = [sys.executable, "-m", "experiments.sweep", "--help"]
+  done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+  os.close(writer)
+  assert done.stderr == ""

@@ -25,6 +25,7 @@ def test_a_good_batch():
     (batch(labels=(0, 1, -1)), r"labels\[2\] is -1; it must lie in 0\.\.2"),
     (batch(lengths=(0, 1, 1)), r"lengths\[0\] is 0; it must lie in 1\.\.4"),
     (batch(lengths=(4, 1, 5)), r"lengths\[2\] is 5; it must lie in 1\.\.4"),
+    ((1, 2, 3), r"the batch is a tuple; give rc_jax\.Batch\(inputs, labels, lengths\)"),
     (batch()._replace(labels=[0, 1, 1]), r"labels is a list; give an array \[3\]"),
     (batch(labels=(0, 1)), r"labels has shape \(2,\); inputs have 3 rows, so \[3\]"),
     (batch(lengths=((1, 1, 1),)), r"lengths has shape \(1, 3\); inputs have 3 rows, so \[3\]"),
@@ -33,6 +34,18 @@ def test_a_good_batch():
 def test_a_bad_batch(data, message):
   with pytest.raises(ValueError, match=message):
     rc_jax.check_batch(data, 3)
+
+
+def test_inputs_that_are_not_finite_are_named():
+  data = batch()
+  data.inputs[1, 3, 2], data.inputs[2, 2:] = np.inf, np.nan
+  with pytest.raises(ValueError, match=r"inputs\[1, 3\] is not finite; one such step makes all"):
+    rc_jax.check_batch(data, 3)
+  with pytest.raises(ValueError, match=r"inputs\['x'\]\[11, 3\] is not finite"):
+    rc_jax.check_batch(data._replace(inputs={"x": data.inputs}), 3, first=10)
+  rc_jax.check_batch(data, 3, finite_inputs=False)
+  data.inputs[1, 3, 2] = 0
+  rc_jax.check_batch(data, 3)  # what is left lies in the padding of the last row
 
 
 def tree_batch(audio=(3, 4, 5), imu=(3, 4, 2, 2)):
@@ -76,6 +89,36 @@ def test_parameters_in_the_place_of_the_classifier():
   ):
     with pytest.raises(ValueError, match=message):
       call()
+
+
+def test_what_is_no_parameters_of_the_network():
+  classifier = rc_jax.lstm(2, 3)
+  train = rc_jax.make_train(classifier, optax.sgd(0.1))
+  state = jax.eval_shape(train.init, jax.random.key(0), jnp.zeros(5))
+  other = jax.tree.map(
+    lambda a: np.zeros(a.shape),
+    jax.eval_shape(rc_jax.lstm(4, 3).init, jax.random.key(0), jnp.zeros(5)),
+  )
+  for call in (
+    lambda params: rc_jax.evaluate(classifier, params, batch(), 0.9),
+    lambda params: rc_jax.frontier(classifier, params, batch(), [0.9]),
+    lambda params: rc_jax.make_stream(classifier, params, 0.9),
+  ):
+    with pytest.raises(ValueError, match=r"params is a TrainState; give its \.params"):
+      call(state)
+  with pytest.raises(
+    ValueError, match=r"cannot take these parameters with inputs .* of another netw"
+  ):
+    rc_jax.evaluate(classifier, other, batch(), 0.9)
+  with pytest.raises(
+    ValueError, match="the classifier's initial_carry is a ndarray; give a functi"
+  ):
+    rc_jax.evaluate(classifier._replace(initial_carry=np.zeros(2)), other, batch(), 0.9)
+
+
+def test_a_theta_that_is_text():
+  with pytest.raises(ValueError, match=r"theta is '0\.9'; give a number, as 0\.95"):
+    rc_jax.make_train(rc_jax.lstm(2, 3), optax.sgd(0.1), theta="0.9")
 
 
 def test_a_seed_in_the_place_of_a_key():

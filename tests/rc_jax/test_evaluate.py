@@ -358,6 +358,17 @@ def test_bad_data_in_any_batch(read, data, message):
     read(READER, PARAMS, cut(data, 5, 5, 3), 0.8)
 
 
+@pytest.mark.parametrize("read", [rc_jax.evaluate, TO_SPIKE])
+def test_a_masked_class_is_no_fault_and_all_of_them_are(read):
+  """-inf is the logit of a class that cannot be; where all have it there is no answer."""
+  masked, far = (changed("inputs", (..., 2), value) for value in (-np.inf, -1e4))
+  got, expected = (read(READER, PARAMS, data, 0.8) for data in (masked, far))
+  assert got.predicted.tolist() == expected.predicted.tolist()
+  assert got.step.tolist() == expected.step.tolist() and 2 not in got.predicted
+  with pytest.raises(ValueError, match="the output for row 1 is not finite"):
+    read(READER, PARAMS, changed("inputs", (1, 0), -np.inf), 0.8)
+
+
 @pytest.mark.parametrize("theta", [[], [[0.5, 0.6]]])
 def test_frontier_takes_a_list_of_thresholds(theta):
   with pytest.raises(ValueError, match=r"theta has shape .*; give K >= 1 thresholds: \[K\]"):

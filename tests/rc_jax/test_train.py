@@ -211,6 +211,18 @@ def test_a_label_out_of_range_makes_loss_and_gradient_nan(loss):
     assert np.isnan(after.params["shift"]).all()
 
 
+@pytest.mark.parametrize("objective", ["rc", rc_jax.objectives.every_step()])
+def test_a_length_out_of_range_makes_loss_and_gradient_nan(objective):
+  train = rc_jax.make_train(scripted, optax.sgd(0.1), objective=objective)
+  update, state = jax.jit(train.update), start(train)
+  for length in (0, -1, batch().inputs.shape[1] + 1):
+    data = batch()
+    data.lengths[2] = length
+    after, metrics = update(state, data)
+    assert np.isnan(metrics.loss) and not metrics.finite
+    assert np.isnan(after.params["shift"]).any()
+
+
 def test_an_update_that_is_not_finite_can_be_left_out():
   optimizer = optax.apply_if_finite(optax.sgd(0.5, momentum=0.9), max_consecutive_errors=10)
   train = rc_jax.make_train(elman, optimizer, theta=0.7)

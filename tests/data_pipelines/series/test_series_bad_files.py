@@ -175,6 +175,10 @@ ARRAYS = {
   "no_label": (dict(X=X, y=np.array(["a", "", "b"])), "row 1: the label is missing"),
   "lengths": (dict(X=X, y=Y, lengths=[4, 4]), "lengths is int64[2]; give a whole number for each"),
   "length": (dict(X=X, y=Y, lengths=[4, 0, 4]), "row 1: the length is 0; it has to lie in 1..4"),
+  "swapped": (
+    dict(X=X.swapaxes(1, 2), y=Y, lengths=[4, 3, 4]),
+    "row 0: the length is 4; it has to lie in 1..2, the steps of X; X looks like [N, F, T]",
+  ),
   "too_long": (dict(X=X, y=Y, lengths=[4, 5, 4]), "row 1: the length is 5; it has to lie in 1..4"),
 }
 
