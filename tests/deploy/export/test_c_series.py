@@ -244,7 +244,7 @@ def test_weights_too_small_for_a_scale(tmp_path):
     ({}, ["--format=web"], "--format=web is for sound; a run of series goes to --format=c"),
     ({}, ["--refractory=0.2"], "--refractory is for sound"),
     ({"reading": {}}, [], "an older version trained it; train again"),
-    ({"experiment": "spotting"}, [], "is a run of spotting, .* experiments.speech or experim"),
+    ({"experiment": "spotting"}, [], "is a run of spotting; .* experiments.speech or experim"),
     (
       {"reading": {"channels": CHANNELS, "missing": "hold", "samples_per_step": "3"}},
       [],

@@ -310,10 +310,11 @@ def test_the_circumstances_of_each_start_are_kept_oldest_first(half, whole):
   assert go_on(half, lambda task: task._replace(notes=("train: 9 clips were skipped",))) == 0
   first, second = read_json(half, "config.json")["starts"]
   assert (first["device"], first["epochs"], second["epochs"]) == ("4 x old", 2, 4)
-  skipped, unchecked, damaged = second["notes"]
+  skipped, limit, unchecked, damaged = second["notes"]
   assert skipped == "train: 9 clips were skipped" and "was not checked" in unchecked
+  assert limit.startswith("--beta=0.3 lies above 0.205, the limit for 10 classes")
   assert f"checkpoints/{STEPS[1]}" in damaged
-  assert f"- {skipped}\n- {unchecked}\n- {damaged}\n" in (half / "report.md").read_text()
+  assert f"- {skipped}\n- {limit}\n- {unchecked}\n- {damaged}\n" in (half / "report.md").read_text()
   assert read_end(half) == whole
 
 
