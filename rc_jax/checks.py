@@ -22,10 +22,7 @@ def check_classifier(classifier: Any) -> None:
     )
   for name, function in classifier._asdict().items():
     if not callable(function):
-      raise ValueError(
-        f"the classifier's {name} is a {type(function).__name__}; give a function, as "
-        "docs/bring_your_own.md shows"
-      )
+      raise ValueError(f"the classifier's {name} is a {type(function).__name__}; give a function")
 
 
 def check_params(params: Any) -> None:
