@@ -100,10 +100,15 @@ def _calibrate_series(
   run: Run, given: argparse.Namespace, thetas: np.ndarray
 ) -> tuple[float, dict[str, Any]]:
   """Returns the threshold for accuracy or earliness, and what it was found on."""
+  most = given.max_earliness
+  if most is not None and not 0 < most <= 1:
+    raise ValueError(f"--max_earliness is {most}; it is a share of a series, so give 0 to 1")
   where = {name: getattr(given, name) for name in ("data_dir", "train", "test")}
   dataset = None if given.dataset == "folder" else given.dataset
+  if dataset is not None and dataset not in series.PACKAGED:
+    raise ValueError(f"--dataset={dataset} is of sound; {given.run} is a run of series")
   read = read_series(run, series.find_files(dataset=dataset, **where), given.split, thetas)
-  theta, promise = _choose(thetas, read, given, given.max_earliness, "{:.3g} of a series")
+  theta, promise = _choose(thetas, read, given, most, "{:.3g} of a series")
   return theta, {**promise, **_describe(read, thetas == theta, given.split, "series", "earliness")}
 
 

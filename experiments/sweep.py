@@ -14,6 +14,7 @@ Most of the paper's range lies above the limit 1 / (theta (log(theta / (1 - thet
 where the best beta lies above it.
 """
 
+import math
 import os
 import pathlib
 import socket
@@ -73,7 +74,9 @@ def main(experiment: str) -> int:
   # missing data set leaves no folder and no trial behind.
   task = binary.setup(settings)
   check_fit(task, settings)
-  limit = beta_limit(settings.theta, len(task.class_names))
+  limit = math.inf  # of training at the end there is none
+  if settings.objective == "rc":
+    limit = beta_limit(settings.theta, len(task.class_names))
   study = _open(experiment, root, FLAGS.storage)
   _refuse_other(study, settings, (low, high))
   _take_up(study)
@@ -241,7 +244,7 @@ def _report(study: optuna.Study, root: pathlib.Path, limit: float) -> None:
   Args:
     study: of the trials.
     root: folder of the two files.
-    limit: `rc_jax.beta_limit` of all trials.
+    limit: `rc_jax.beta_limit` of all trials, or infinity.
   """
   done = sorted(study.get_trials(states=(State.COMPLETE,)), key=lambda trial: trial.params["beta"])
   if not done:

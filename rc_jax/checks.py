@@ -20,7 +20,8 @@ def check_classifier(classifier: Any) -> None:
       f"classifier is a {type(classifier).__name__}; give a Classifier, such as rc_jax.lstm makes, "
       "and its parameters after it"
     )
-  for name, function in classifier._asdict().items():
+  for name in ("init", "initial_carry", "step"):
+    function = getattr(classifier, name)
     if not callable(function):
       raise ValueError(f"the classifier's {name} is a {type(function).__name__}; give a function")
 
@@ -55,7 +56,7 @@ def check_theta(theta: Any, num_classes: int | None = None, num_steps: int | Non
     raise ValueError(f"theta has shape {shape}; give a number, or one threshold a step: [{steps}]")
   if isinstance(theta, jax.core.Tracer):
     return
-  if not np.issubdtype(np.asarray(theta).dtype, np.number):
+  if not jnp.issubdtype(np.asarray(theta).dtype, np.number):
     raise ValueError(f"theta is {theta!r}; give a number, as 0.95")
   values = np.asarray(theta, np.float64)
   if not np.all((values > 0) & (values < 1)):
@@ -204,7 +205,7 @@ def _check_finite_inputs(batch: Batch, first: int) -> None:
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
       continue
     values = np.asarray(leaf)
-    bad = ~np.isfinite(values).reshape(*values.shape[:2], -1).all(axis=-1)
+    bad = ~np.isfinite(values).all(axis=tuple(range(2, values.ndim)))
     bad &= np.arange(values.shape[1]) < np.asarray(batch.lengths)[:, None]
     if bad.any():
       row, step = np.argwhere(bad)[0]

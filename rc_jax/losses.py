@@ -4,9 +4,10 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from rc_jax.checks import check_beta
+from rc_jax.checks import check_beta, check_theta
 from rc_jax.function_checks import check_row_loss
 from rc_jax.types import Array, Loss
 
@@ -66,9 +67,15 @@ def beta_limit(theta: float, num_classes: int) -> float:
   `1 / p = beta * (log(p / (1 - p)) + log(C - 1))`; this is the beta at which that p is theta.
 
   Args:
-    theta: threshold in (1/C, 1).
-    num_classes: C.
+    theta: threshold in (1/C, 1), a number.
+    num_classes: C, 2 or more.
+
+  Raises:
+    ValueError: theta is out of range or an array, or there are less than two classes.
   """
+  if num_classes < 2 or np.ndim(theta):
+    raise ValueError(f"C is {num_classes}, theta {theta}; give two classes or more, and a number")
+  check_theta(theta, num_classes)
   return 1 / (theta * (math.log(theta / (1 - theta)) + math.log(num_classes - 1)))
 
 
@@ -100,6 +107,7 @@ def spike_losses(loss: Loss, logits: Array, labels: Array, beta: Array | float) 
 
 def mark_lengths(lengths: Array, steps: int) -> Array:
   """A factor for each row's loss: 1 for a length within `1..T`, NaN outside."""
+  lengths = jnp.asarray(lengths, jnp.int32)  # T may lie beyond a smaller type
   in_range = (lengths >= 1) & (lengths <= steps)
   return jnp.where(in_range, jnp.float32(1), jnp.float32(jnp.nan))
 

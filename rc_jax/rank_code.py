@@ -72,12 +72,13 @@ def first_crossing(logits: Array, theta: Any, lengths: Array | None = None) -> t
   crossed = confidence(logits) >= jnp.broadcast_to(read_thresholds(theta, steps, classes), shape)
   last = jnp.full(shape[:-1], steps - 1, jnp.int32)
   if lengths is not None:
-    if jnp.shape(lengths) != shape[:-1]:
-      raise ValueError(
-        f"lengths has shape {list(jnp.shape(lengths))}; logits {list(logits.shape)} need "
-        f"{list(shape[:-1])}"
-      )
     last = read_lengths(lengths, steps) - 1
+    try:
+      last = jnp.broadcast_to(last, shape[:-1])
+    except ValueError as error:
+      raise ValueError(
+        f"lengths has shape {list(last.shape)}; logits {list(logits.shape)} need {list(shape[:-1])}"
+      ) from error
     step = jnp.broadcast_to(jnp.arange(steps, dtype=jnp.int32), shape)
     crossed &= step <= last[..., None]
   spiked = jnp.any(crossed, axis=-1)

@@ -123,16 +123,16 @@ def make_stream(
     return state, decision
 
   def reset(state: StreamState, which: Array) -> StreamState:
-    rows = len(state.steps_seen)
-    if jnp.shape(which) != (rows,):
-      raise ValueError(f"which has shape {list(jnp.shape(which))}; give a bool a row: [{rows}]")
+    rows, which = len(state.steps_seen), jnp.asarray(which)
+    if which.shape != (rows,):
+      raise ValueError(f"which has shape {list(which.shape)}; give a bool a row: [{rows}]")
     return select_rows(which, init(rows), state)
 
   return Stream(init, push, reset)
 
 
 def _check_thresholds(theta: Any, classes: int, per_class: bool) -> None:
-  if per_class and jnp.shape(theta) != (classes,):
+  if per_class and jnp.shape(theta) not in ((), (classes,)):
     raise ValueError(
       f"theta has shape {jnp.shape(theta)}; with per_class give one threshold a class: [{classes}]"
     )

@@ -83,6 +83,12 @@ REFUSED = {
   "an old run": ("old", ["--max_earliness=0.5"], "which series it held out: an older version"),
   "too early": ("run", ["--max_earliness=0.01"], "the fastest takes 0.[0-9]+ of a series"),
   "too few": ("run", ["--max_accuracy_loss=0.01"], "15 examples cannot show .* at least 299"),
+  "percent": ("run", ["--max_earliness=50"], "--max_earliness is 50.0; it is a share"),
+  "data of sound": (
+    "run",
+    ["--max_earliness=0.5", "--dataset=synthetic"],
+    "--dataset=synthetic is of sound; .* is a run of series",
+  ),
   "of sound": ("run", ["--max_mean_ms=500"], "--max_mean_ms is for sound; .* is a run of series"),
 }
 

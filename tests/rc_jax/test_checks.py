@@ -48,6 +48,10 @@ def test_inputs_that_are_not_finite_are_named():
   rc_jax.check_batch(data, 3)  # what is left lies in the padding of the last row
 
 
+def test_no_rows_are_no_fault():
+  rc_jax.check_batch(jax.tree.map(lambda a: a[:0], batch()), 3)
+
+
 def tree_batch(audio=(3, 4, 5), imu=(3, 4, 2, 2)):
   return batch()._replace(inputs={"audio": np.zeros(audio), "imu": np.zeros(imu)})
 
@@ -114,6 +118,11 @@ def test_what_is_no_parameters_of_the_network():
     ValueError, match="the classifier's initial_carry is a ndarray; give a functi"
   ):
     rc_jax.evaluate(classifier._replace(initial_carry=np.zeros(2)), other, batch(), 0.9)
+
+
+def test_a_theta_of_any_float_type():
+  rc_jax.check_theta(jnp.bfloat16(0.9), 3)
+  rc_jax.check_theta(np.float16([0.9, 0.8]), 3, 2)
 
 
 def test_a_theta_that_is_text():

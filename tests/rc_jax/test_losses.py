@@ -63,6 +63,14 @@ def test_the_beta_whose_loss_is_least_at_theta(classes, theta):
   assert np.all(rc_loss(logits + noise, np.zeros(1000, np.int32), beta) >= least)
 
 
+@pytest.mark.parametrize(
+  "theta, classes", [(0.5, 2), (1.0, 3), (0.05, 10), (0.9, 1), (np.array([0.9, 0.9]), 3)]
+)
+def test_there_is_no_limit_of_beta_for_what_is_no_threshold(theta, classes):
+  with pytest.raises(ValueError, match=r"theta"):
+    rc_jax.beta_limit(theta, classes)
+
+
 def test_a_masked_class_adds_nothing():
   """A logit of -inf: value and gradient are those without the class."""
   loss = lambda *logits: value_and_gradient(np.float32(logits), np.int32(0), np.float32(0.3))

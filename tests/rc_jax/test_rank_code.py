@@ -188,6 +188,7 @@ def test_traced_lengths_are_clipped():
     (np.array([1, 5]), r"lengths go from 1 to 5; each must lie in 1\.\.4"),
     (np.array([0, 4]), r"lengths go from 0 to 4; each must lie in 1\.\.4"),
     (np.array([1.5, 2.0]), "lengths are float64; give whole numbers"),
+    (np.array([1, 2, 3]), r"lengths has shape \[3\]; logits \[2, 4, 3\] need \[2\]"),
   ],
 )
 def test_bad_lengths(lengths, message):

@@ -129,6 +129,7 @@ def test_a_threshold_a_class():
   np.testing.assert_array_equal(decision.step, first)
   np.testing.assert_array_equal(decision.label, p.argmax(-1)[np.arange(ROWS), first])
   assert reached.any(1).sum() > 0 and len(set(decision.label.tolist())) > 1
+  rc_jax.make_stream(scripted, jnp.zeros(C), 0.9, per_class=True).push(state, XS[:, 0])  # for all
   with pytest.raises(ValueError, match=r"theta has shape \(2,\); with per_class give one .* \[3\]"):
     stream = rc_jax.make_stream(scripted, jnp.zeros(C), theta[:2], per_class=True)
     stream.push(stream.init(ROWS), XS[:, 0])

@@ -223,6 +223,17 @@ def test_a_length_out_of_range_makes_loss_and_gradient_nan(objective):
     assert np.isnan(after.params["shift"]).any()
 
 
+def test_lengths_of_a_small_type_may_be_shorter_than_the_sequence():
+  """T = 300 lies beyond the largest uint8."""
+  train = rc_jax.make_train(scripted, optax.sgd(0.1))
+  data = batch()
+  data = data._replace(inputs=np.resize(data.inputs, (B, 300, C)))
+  small = data._replace(lengths=data.lengths.astype(np.uint8))
+  after, expected = (jax.jit(train.update)(start(train), one) for one in (small, data))
+  assert np.isfinite(expected[1].loss)
+  chex.assert_trees_all_equal(after, expected)
+
+
 def test_an_update_that_is_not_finite_can_be_left_out():
   optimizer = optax.apply_if_finite(optax.sgd(0.5, momentum=0.9), max_consecutive_errors=10)
   train = rc_jax.make_train(elman, optimizer, theta=0.7)
