@@ -221,11 +221,18 @@ def run_main(main: Callable[[], Any]) -> None:
     FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # so that --help shows it
   if {"--help", "--helpfull"} & set(sys.argv):  # `| head` may have seen enough before the end
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-  app.run(run, flags_parser=_parse)
+  app.run(run, flags_parser=parse_flags)
 
 
-def _parse(argv: list[str]) -> list[str]:
-  """Parses the command line; bad flags end the process as `guard` ends it on other bad input."""
+def parse_flags(argv: list[str]) -> list[str]:
+  """Parses a command line; bad flags end the process as `guard` ends it on other bad input.
+
+  Args:
+    argv: with the program's name.
+
+  Returns:
+    The name and what is no flag.
+  """
   try:
     return FLAGS(argv)
   except flags.Error as error:

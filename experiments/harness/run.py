@@ -74,7 +74,7 @@ def run_together(members: Sequence[tuple[Task, Settings]]) -> int:
     check_fit(task, settings)
   if jax.process_count() > 1:
     processes.refuse_differences([_describe_start(*member) for member in members], _list_unlike)
-  members = [(_note_beta(*member), member[1]) for member in members]
+  members = [(note_beta(*member), member[1]) for member in members]
   for note in dict.fromkeys(note for task, _ in members for note in task.notes):
     _say(note)
   shared = members[0][1]
@@ -173,8 +173,13 @@ def check_fit(task: Task, settings: Settings) -> None:
   settings.schedule_of("theta", task.updates_per_epoch)
 
 
-def _note_beta(task: Task, settings: Settings) -> Task:
-  """Returns the task with a note where beta, at the end, lies above what lets a network spike."""
+def note_beta(task: Task, settings: Settings) -> Task:
+  """Returns the task with a note where beta, at the end, lies above what lets a network spike.
+
+  Args:
+    task: that is to be trained.
+    settings: of its training; objectives other than "rc" have no such limit.
+  """
   beta, theta, classes = settings.betas[-1][1], settings.theta, len(task.class_names)
   limit = beta_limit(theta, classes)
   if settings.objective != "rc" or beta <= limit:

@@ -15,6 +15,7 @@ from deploy.commands import load_speech_run
 from deploy.models import Model
 from experiments import series
 from experiments.harness.figures import draw_example_sequences
+from experiments.harness.run import note_beta
 from experiments.harness.workdir import read_metrics
 from rc_jax import Batch
 
@@ -105,11 +106,20 @@ def test_a_run_can_be_loaded_and_decides_about_values_of_its_own(finished, folde
 
 
 def test_what_lets_no_network_be_early_is_said(folder, finished, tmp_path):
+  """That a note reaches the report, the tests of a run's circumstances show."""
   limit = 1 / (0.95 * (np.log(0.95 / 0.05) + np.log(2)))
   assert "lies above" not in (finished / "report.md").read_text()
-  assert run(series, tmp_path, data_dir=str(folder), **(TRAINED | {"beta": "0.3"})) == 0
-  note = f"--beta=0.3 lies above {limit:.3g}, the limit for 3 classes at theta 0.95: the loss is"
-  assert note in (tmp_path / "report.md").read_text()
+  for given, is_above in (
+    ({"beta": f"{0.99 * limit}"}, False),
+    ({"beta": f"{1.01 * limit}"}, True),
+    ({"beta": "0.5,10:0.1"}, False),
+    ({"beta": "0.5", "objective": "eos"}, False),
+  ):
+    task, settings = set_up(series, data_dir=str(folder), **(TRAINED | given))
+    assert (
+      any("lies above 0.289, the limit for 3" in n for n in note_beta(task, settings).notes)
+      == is_above
+    )
   with pytest.raises(ValueError, match="--samples_per_step=9 makes one step of a whole series"):
     run(series, tmp_path, data_dir=str(folder), **TRAINED, samples_per_step="9")
 
