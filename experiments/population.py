@@ -12,7 +12,6 @@ update early exit takes one member after the other, the full scan (a GPU's defau
 
 import os
 import pathlib
-import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +22,7 @@ from experiments.harness.flags import FLAGS, read_settings
 from experiments.harness.report import MEASURES
 from experiments.harness.run import run_together
 from experiments.harness.settings import Settings
-from experiments.harness.tables import format_table
+from experiments.harness.tables import format_mean, format_table
 from experiments.harness.task import Task, share_stored_data
 from experiments.harness.workdir import read_result, write_text
 from experiments.registry import Binary, load_binary, run_command
@@ -150,8 +149,7 @@ def _format_results(results: Sequence[dict[str, Any]]) -> list[str]:
   cells = []
   for name, unit in UNITS.items():
     values = [(100 if unit else 1) * result[name] for result in results]
-    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    cells.append(f"{statistics.mean(values):.2f}{spread}{unit}")
+    cells.append(format_mean(values) + unit)
   return cells
 
 

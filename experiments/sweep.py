@@ -23,7 +23,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from absl import flags
 
-from data_pipelines.speech.store import is_alive
+from data_pipelines.processes import is_alive
 from experiments.harness.figures import BLUE, COLUMN, RED, STYLE
 from experiments.harness.flags import FLAGS, read_settings
 from experiments.harness.objectives import is_rival
@@ -31,7 +31,7 @@ from experiments.harness.run import check_fit, run
 from experiments.harness.settings import FREE_FLAGS, LOCAL_FLAGS, Settings
 from experiments.harness.tables import format_table
 from experiments.harness.task import Task
-from experiments.harness.workdir import LENGTHS, read_metrics, read_result, to_plain, write_text
+from experiments.harness.workdir import LENGTHS, find_validation, read_result, to_plain, write_text
 from experiments.registry import load_binary, run_command
 from rc_jax import beta_limit
 
@@ -225,7 +225,7 @@ def _read_validation(trial: optuna.Trial, workdir: pathlib.Path) -> float:
   """
   result = read_result(workdir)
   step = result["chosen_at"]["step"]
-  line = next((m for m in read_metrics(workdir) if m["step"] == step), None)
+  line = find_validation(workdir, step)
   if line is None:
     raise ValueError(
       f"{workdir / 'metrics.jsonl'} has no line of update {step}; delete that folder and run the "

@@ -117,7 +117,7 @@ def make_train(
     check_key(key)
     params_key, run_key = jax.random.split(key)
     params = classifier.init(params_key, x)
-    _check_params(params)
+    _check_floats(params)
     return TrainState(params, optimizer.init(params), jnp.int32(0), run_key)
 
   update = _make_update(loss_fn, optimizer, augment, axis_name)
@@ -152,7 +152,7 @@ def _check_options(objective: Any, loss: Any, beta: Any, theta: Any, engine: Any
     check_beta(beta)
 
 
-def _check_params(params: Params) -> None:
+def _check_floats(params: Params) -> None:
   """Raises ValueError for a parameter that has no gradient."""
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):
     if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):

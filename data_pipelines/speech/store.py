@@ -18,6 +18,8 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 
+from data_pipelines.processes import is_alive
+
 _MANIFEST = "manifest.json"
 _TEMPORARY = ".unfinished-"
 _STALE_SECONDS = 24 * 3600
@@ -100,17 +102,6 @@ def _remove_stale_folders(cache_dir: pathlib.Path) -> None:
       is_old = time.time() - folder.stat().st_mtime > _STALE_SECONDS
       if is_old or (owner and not is_alive(int(owner[1]))):
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def is_alive(process: int) -> bool:
-  """Whether a process of this machine exists, whosever it is."""
-  try:
-    os.kill(process, 0)
-  except ProcessLookupError:
-    return False
-  except PermissionError:
-    return True
-  return True
 
 
 def _write_manifest(folder: pathlib.Path) -> None:

@@ -8,7 +8,13 @@ from experiments.harness import figures
 from experiments.harness.schedules import parse_points
 from experiments.harness.settings import FREE_FLAGS
 from experiments.harness.tables import format_table
-from experiments.harness.workdir import read_json, read_metrics, read_result, write_text
+from experiments.harness.workdir import (
+  find_validation,
+  read_json,
+  read_metrics,
+  read_result,
+  write_text,
+)
 
 MEASURES = {
   "rc_accuracy": "accuracy at the first spike",
@@ -58,7 +64,8 @@ def tabulate(workdir: pathlib.Path) -> str:
     OSError: it has no result.json.
   """
   result = read_result(workdir)
-  result["validation_rc_accuracy"] = _read_validation(workdir, result["chosen_at"]["step"])
+  if validation := find_validation(workdir, result["chosen_at"]["step"]):
+    result["validation_rc_accuracy"] = validation["rc_accuracy"]
   rows = [(text, result[name]) for name, text in MEASURES.items() if result.get(name) is not None]
   rows += [("trained, examples", result["trained"]["examples"])]
   if "epoch" in result["trained"]:
@@ -67,12 +74,6 @@ def tabulate(workdir: pathlib.Path) -> str:
   rows += [("training time, seconds", round(result["seconds"]))]
   lines = [(text, _format_number(value)) for text, value in rows]
   return format_table(("test split", result["experiment"]), lines, padded=1)
-
-
-def _read_validation(workdir: pathlib.Path, step: int) -> float | None:
-  """The validation accuracy after so many updates; None where its line is lost."""
-  lines = (line for line in read_metrics(workdir) if line["step"] == step)
-  return next((line["rc_accuracy"] for line in lines), None)
 
 
 def write(workdir: pathlib.Path) -> None:

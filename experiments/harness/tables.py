@@ -1,5 +1,6 @@
 """Markdown tables: the one writer of the whole project."""
 
+import statistics
 from collections.abc import Iterable, Sequence
 
 
@@ -27,6 +28,12 @@ def format_head(columns: Sequence[str], widths: Sequence[int] = ()) -> str:
   """
   rule = ["-" * width for width in widths] + ["---"] * (len(columns) - len(widths))
   return f"{format_row(_pad(columns, widths))}\n{format_row(rule)}"
+
+
+def format_mean(values: Sequence[float], digits: int = 2) -> str:
+  """Returns `mean ± standard deviation` of a sample; of one value the value alone."""
+  spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+  return f"{statistics.mean(values):.{digits}f}{spread}"
 
 
 def format_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, padded: int = 0) -> str:

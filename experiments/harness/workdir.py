@@ -193,6 +193,19 @@ def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
   return lines
 
 
+def find_validation(path: pathlib.Path, step: int) -> dict[str, Any] | None:
+  """Returns the line of metrics.jsonl after so many updates; None where it is lost.
+
+  Args:
+    path: folder of the run.
+    step: number of updates.
+
+  Raises:
+    OSError: there is no metrics.jsonl.
+  """
+  return next((line for line in read_metrics(path) if line["step"] == step), None)
+
+
 def read_config(folder: pathlib.Path) -> dict[str, Any] | None:
   """Returns the config of the run that a folder holds, or None.
 

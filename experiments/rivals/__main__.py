@@ -24,7 +24,7 @@ import sys
 from experiments.harness.flags import guard, keep_compiled
 from experiments.rivals import page
 from experiments.rivals.records import DATASETS, MOST_TRIALS, TRAININGS, experiment_of
-from experiments.rivals.train import check_lengths, make_base, train
+from experiments.rivals.train import make_base, refuse_other_amounts, train
 from experiments.series import find_files
 
 
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     if given.seeds and experiment_of(name) == "series":
       find_files(base)
     if given.seeds:
-      check_lengths(given.workdir / name, base)
+      refuse_other_amounts(given.workdir / name, base)
   # One objective of all data sets after the other, so that a stop leaves a comparison.
   for training in given.objectives if given.seeds else ():
     for dataset, base in bases.items():

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
-from experiments.harness.tables import format_table
+from experiments.harness.tables import format_mean, format_table
 from experiments.harness.workdir import write_text
 from experiments.rivals import figure
 from experiments.rivals.curves import Curve, find_time, measure_area, read_at
@@ -99,8 +99,7 @@ def _read_share(curve: Curve, chance: float, *, time: float) -> float:
 
 
 def _format(values: list[float], digits: int = 2) -> str:
-  spread = f" ± {100 * statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-  return f"{100 * statistics.mean(values):.{digits}f}{spread} %"
+  return f"{format_mean([100 * value for value in values], digits)} %"
 
 
 def _describe_choice(method: Method) -> str:

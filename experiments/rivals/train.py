@@ -92,10 +92,10 @@ def change(base: Settings, candidate: Flags, **more: Any) -> Settings:
   return base.replace(**values, **more)
 
 
-def check_lengths(folder: pathlib.Path, base: Settings) -> None:
-  """Raises ValueError where runs of a data set were trained for another length than is asked.
+def refuse_other_amounts(folder: pathlib.Path, base: Settings) -> None:
+  """Raises ValueError where runs of a data set were trained for more or less than is asked.
 
-  Alone, a run may go on for longer. In a comparison all have the same length.
+  Alone, a run may go on for longer. In a comparison all have the same amount.
 
   Args:
     folder: of the data set, with a folder for each objective.
