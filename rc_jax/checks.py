@@ -211,7 +211,7 @@ def _check_finite_inputs(batch: Batch, first: int) -> None:
       row, step = np.argwhere(bad)[0]
       name = f"inputs{jax.tree_util.keystr(path)}[{first + row}, {step}]"
       raise ValueError(
-        f"{name} is not finite; one such step makes all parameters NaN, so fill it, as with the "
+        f"{name} is not finite; one such step can make all parameters NaN, so fill it, as with the "
         "value before, or leave the row out"
       )
 

@@ -39,7 +39,7 @@ def test_a_bad_batch(data, message):
 def test_inputs_that_are_not_finite_are_named():
   data = batch()
   data.inputs[1, 3, 2], data.inputs[2, 2:] = np.inf, np.nan
-  with pytest.raises(ValueError, match=r"inputs\[1, 3\] is not finite; one such step makes all"):
+  with pytest.raises(ValueError, match=r"inputs\[1, 3\] is not finite; one such step can make all"):
     rc_jax.check_batch(data, 3)
   with pytest.raises(ValueError, match=r"inputs\['x'\]\[11, 3\] is not finite"):
     rc_jax.check_batch(data._replace(inputs={"x": data.inputs}), 3, first=10)
