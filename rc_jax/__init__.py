@@ -10,10 +10,11 @@ from rc_jax.engine import keep, loop_widths
 from rc_jax.engine_choice import EarlyExit, Engine, choose_engine
 from rc_jax.evaluate import Evaluation, Frontier, accuracy_at_step, evaluate, frontier
 from rc_jax.losses import beta_limit, cross_entropy, entropy, rc_loss
-from rc_jax.objectives import Act, Objective, learn_thresholds, with_act
+from rc_jax.objectives import Act, Objective, with_act
 from rc_jax.rank_code import confidence, first_crossing, rank_code
 from rc_jax.record import record
 from rc_jax.stream import Decision, Stream, StreamState, make_stream
+from rc_jax.thresholds import learn_thresholds
 from rc_jax.train import Train, TrainState, make_train
 from rc_jax.types import Batch, Classifier, RankCode, Step
 from rc_jax.unroll import unroll, unroll_to_spike

@@ -10,8 +10,7 @@ and "eos" there are
 - `patience`: the loss of "eos", read where the same class was sure several times in a row;
 - `stop_head` (ELECTS): one more output that says when to stop;
 - `sprt` (SPRT-TANDEM): log-likelihood ratios;
-- `until_spike`: a loss of every step that ends at the row's first spike, with all computation;
-- `learn_thresholds`: no objective, but one threshold a step for any network that is trained.
+- `until_spike`: a loss of every step that ends at the row's first spike, with all computation.
 """
 
 from rc_jax.objectives.cumulative import cumulative
@@ -21,7 +20,6 @@ from rc_jax.objectives.objective import Act, Objective, with_act
 from rc_jax.objectives.patience import patience
 from rc_jax.objectives.sprt import sprt
 from rc_jax.objectives.stop_head import stop_head
-from rc_jax.objectives.thresholds import learn_thresholds
 from rc_jax.objectives.until_spike import until_spike
 
 __all__ = [
@@ -30,7 +28,6 @@ __all__ = [
   "cumulative",
   "early_prediction",
   "every_step",
-  "learn_thresholds",
   "max_pooling",
   "patience",
   "progression",
