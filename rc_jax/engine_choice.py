@@ -48,7 +48,7 @@ def choose_engine(rows: int, steps: int) -> Literal["full", "early_exit"]:
     steps: T.
 
   Returns:
-    "full" or "early_exit", as `make_train` and `evaluate` take it.
+    "full" or "early_exit", as `make_train` and `unroll_to_spike` take it.
   """
   on_gpu = jax.default_backend() == "gpu"
   return "full" if on_gpu or steps < 4 or rows * steps < 512 else "early_exit"
