@@ -27,7 +27,8 @@ class Metrics(NamedTuple):
     computed_fraction: share of the row-steps of `[B, T]` that were computed.
     gradient_norm: global L2 norm of the gradient, before the optimizer.
     finite: bool, whether loss and gradient norm are finite (over `axis_name`: on all devices). A
-      NaN in a row, or a label or a length out of range, makes them NaN, and then the parameters.
+      NaN in a row before its spike (later ones may or may not be read), or a label or a length out
+      of range, makes them NaN, and then the parameters.
       The optimizer `optax.apply_if_finite(optax.adam(1e-3), max_consecutive_errors=10)` leaves out
       such an update; only after 10 of them in a row does it let the next one through.
   """

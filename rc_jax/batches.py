@@ -8,8 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from rc_jax.checks import check_batch, check_classifier, check_params, check_shapes, check_theta
-from rc_jax.types import Array, Batch, Classifier, Inputs, Params
+from rc_jax.checks import (
+  check_batch,
+  check_classes,
+  check_classifier,
+  check_params,
+  check_shapes,
+  check_theta,
+)
+from rc_jax.function_checks import check_carry
+from rc_jax.types import Array, Batch, Carry, Classifier, Inputs, Params
 
 Batches = Batch | Iterable[Batch]
 
@@ -34,7 +42,8 @@ def pad_batches(
 
   Raises:
     ValueError: no `Classifier`, no row in all batches, something that is no batch, traced
-      parameters or batches, shapes that disagree, labels, lengths or theta out of range.
+      parameters or batches, shapes that disagree, less than two classes, a step that changes its
+      carry's shape or type, labels, lengths or theta out of range.
   """
   check_classifier(classifier)
   check_params(params)
@@ -49,7 +58,9 @@ def pad_batches(
     if not np.size(batch.labels):
       continue
     rows, steps = check_shapes(batch)
-    classes = classes or _count_classes(classifier, params, batch)
+    if not classes:
+      classes = _count_classes(classifier, params, batch)
+      check_classes(classes)
     if theta is not None:
       check_theta(theta, classes, steps)
     check_batch(batch, classes, first=first, finite_inputs=False)
@@ -110,15 +121,18 @@ def _fetch(array: Array) -> np.ndarray:
 
 
 def _count_classes(classifier: Classifier, params: Params, batch: Batch) -> int:
-  def logits(params: Params, inputs: Inputs) -> Array:
-    x = jax.tree.map(lambda a: a[0, 0], inputs)
-    return classifier.run_step(params, classifier.initial_carry(params), x)[1]
+  def take_step(params: Params, inputs: Inputs) -> tuple[Carry, Carry, Array]:
+    carry, x = classifier.initial_carry(params), jax.tree.map(lambda a: a[0, 0], inputs)
+    return carry, *classifier.run_step(params, carry, x)
 
   try:
-    return jax.eval_shape(logits, params, batch.inputs).shape[-1]
+    before, after, logits = jax.eval_shape(take_step, params, batch.inputs)
+    classes = logits.shape[-1]
   except (TypeError, ValueError, KeyError, AttributeError) as error:
     shapes = ", ".join(str(list(np.shape(leaf))) for leaf in jax.tree.leaves(batch.inputs))
     raise ValueError(
       f"the classifier cannot take these parameters with inputs {shapes}; are they those of "
       f"another network, or inputs of other features? ({type(error).__name__}: {error})"
     ) from error
+  check_carry(before, after)
+  return classes

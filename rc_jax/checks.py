@@ -68,6 +68,14 @@ def check_theta(theta: Any, num_classes: int | None = None, num_steps: int | Non
     )
 
 
+def check_classes(num_classes: int) -> None:
+  """Raises ValueError for logits of less than two classes."""
+  if num_classes < 2:
+    raise ValueError(
+      f"logits have {num_classes} class; give [..., T, C], C >= 2 (one sigmoid output z: [0, z])"
+    )
+
+
 def check_beta(beta: Any) -> None:
   """Raises ValueError if beta is no number, negative or not finite; a traced one is accepted."""
   if isinstance(beta, jax.core.Tracer):
@@ -236,7 +244,7 @@ def check_rows(carry: Carry, xs: Any, lengths: Array | None) -> tuple[int, int]:
   count, steps = check_inputs(xs, "xs")
   if not count:
     raise ValueError("xs has no row; give [B, T, ...], B >= 1")
-  rows = {leaf.shape[:1] for leaf in jax.tree.leaves(carry)} | {(count,)}
+  rows = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(carry)} | {(count,)}
   if lengths is not None:
     rows.add(jnp.shape(lengths))
     check_lengths(lengths, steps)

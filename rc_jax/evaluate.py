@@ -105,7 +105,8 @@ def evaluate(
       compiled program reads all of them.
     theta: threshold in (1/C, 1): a scalar, or `[T]`.
     eos: whether to read the last step too, for which every step must run. With False a row stops at
-      its spike and takes the next example: the same results sooner, without `eos_label`.
+      its spike and takes the next example: the same results sooner, without `eos_label`, and what
+      comes after a spike need not be finite.
 
   Returns:
     Evaluation of all examples.
@@ -153,19 +154,20 @@ def frontier(classifier: Classifier, params: Params, batches: Batches, theta: An
   Raises:
     ValueError: as `evaluate`.
   """
-  theta = np.atleast_1d(np.asarray(theta, np.float32))
+  theta = np.atleast_1d(np.asarray(theta))
   if theta.ndim != 1 or not theta.size:
     raise ValueError(f"theta has shape {theta.shape}; give K >= 1 thresholds: [K]")
   check_theta(theta.min())
   check_theta(theta.max())
+  thresholds = theta.astype(np.float32)
   parts = [
-    (rows, _read_thresholds(classifier, params, batch, jnp.asarray(theta)))
+    (rows, _read_thresholds(classifier, params, batch, jnp.asarray(thresholds)))
     for batch, rows in pad_batches(batches, classifier, params, theta.min())
   ]
   right, step, seen, finite = concatenate_rows(parts)
   _check_finite(finite)
   return Frontier(
-    theta=theta,
+    theta=thresholds,
     accuracy=np.mean(right, axis=0),
     mean_spike_step=np.mean(step + 1.0, axis=0),
     earliness=np.mean(seen.astype(np.float64), axis=0),

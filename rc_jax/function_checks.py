@@ -38,8 +38,7 @@ def check_step(
     raise ValueError(
       f"step cannot take carry {describe(before)} with encoded input {describe(first)}: {error}"
     ) from error
-  if not _are_alike(after, before):
-    raise ValueError(f"step turns a carry {describe(before)} into {describe(after)}; keep it alike")
+  check_carry(before, after)
   logits = output
   if decode is not identity:
     try:
@@ -59,6 +58,12 @@ def check_step(
       f"{name} gives logits of shape {list(logits.shape)}; give [C] for one sequence"
     )
   return logits
+
+
+def check_carry(before: Carry, after: Carry) -> None:
+  """Raises ValueError where a step changes the structure, a type or a shape of its carry."""
+  if not _are_alike(after, before):
+    raise ValueError(f"step turns a carry {describe(before)} into {describe(after)}; keep it alike")
 
 
 def check_act(step: Any, state: Any, outputs: Array, classes: int) -> None:

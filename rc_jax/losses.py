@@ -11,6 +11,8 @@ from rc_jax.checks import check_beta, check_theta
 from rc_jax.function_checks import check_row_loss
 from rc_jax.types import Array, Loss
 
+_ONE, _NAN = np.float32(1), np.float32(np.nan)  # not JAX's: under `jax_debug_nans` that would raise
+
 
 def entropy(logits: Array) -> Array:
   """Entropy of the softmax in nats: `[..., C]` logits -> `[...]` float32.
@@ -107,9 +109,9 @@ def spike_losses(loss: Loss, logits: Array, labels: Array, beta: Array | float) 
 
 def mark_lengths(lengths: Array, steps: int) -> Array:
   """A factor for each row's loss: 1 for a length within `1..T`, NaN outside."""
-  lengths = jnp.asarray(lengths, jnp.int32)  # T may lie beyond a smaller type
+  lengths = _widen(lengths)
   in_range = (lengths >= 1) & (lengths <= steps)
-  return jnp.where(in_range, jnp.float32(1), jnp.float32(jnp.nan))
+  return jnp.where(in_range, _ONE, _NAN)
 
 
 def read_labels(labels: Array, num_classes: int) -> tuple[Array, Array]:
@@ -121,6 +123,12 @@ def read_labels(labels: Array, num_classes: int) -> tuple[Array, Array]:
   labels = jnp.asarray(labels)
   if not jnp.issubdtype(labels.dtype, jnp.integer):
     raise ValueError(f"labels are {labels.dtype}; give whole numbers")
-  labels = labels.astype(jnp.int32)
-  in_range = (labels >= 0) & (labels < num_classes)
-  return labels, jnp.where(in_range, jnp.float32(1), jnp.float32(jnp.nan))
+  wide = _widen(labels)
+  in_range = (wide >= 0) & (wide < num_classes)
+  return wide.astype(jnp.int32), jnp.where(in_range, _ONE, _NAN)
+
+
+def _widen(numbers: Array) -> Array:
+  """Whole numbers in 32 bits or, as they are, in 64: C and T may lie beyond a smaller type."""
+  numbers = jnp.asarray(numbers)
+  return numbers if numbers.dtype.itemsize > 4 else numbers.astype(jnp.int32)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rc_jax.checks import check_theta, read_lengths
+from rc_jax.checks import check_classes, check_theta, read_lengths
 from rc_jax.types import Array, RankCode
 
 
@@ -42,10 +42,7 @@ def read_thresholds(theta: Any, steps: int, classes: int) -> Array:
   Raises:
     ValueError: C < 2, or a theta that is out of range or of the wrong shape.
   """
-  if classes < 2:
-    raise ValueError(
-      f"logits have {classes} class; give [..., T, C] with C >= 2 (one sigmoid output z: [0, z])"
-    )
+  check_classes(classes)
   check_theta(theta, classes, steps)
   return jnp.broadcast_to(jnp.asarray(theta, jnp.float32), (steps,))
 

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
-from rc_jax.checks import check_classifier, check_params, check_theta
+from rc_jax.checks import check_classes, check_classifier, check_params, check_theta
 from rc_jax.engine import initial_carries, select_rows
+from rc_jax.function_checks import check_carry
 from rc_jax.rank_code import confidence
 from rc_jax.types import Array, Carry, Classifier, Inputs, Params
 
@@ -91,7 +92,8 @@ def make_stream(
 
   Raises:
     ValueError: no `Classifier`, or theta out of range; at a push, a theta that is always crossed
-      (<= 1/C) or of another number of classes, or inputs of another number of rows.
+      (<= 1/C) or of another number of classes, less than two classes, inputs of another number of
+      rows, or a step that changes its carry's shape or type.
   """
   check_classifier(classifier)
   check_params(params)
@@ -99,9 +101,9 @@ def make_stream(
   thresholds = jnp.atleast_1d(jnp.asarray(theta, jnp.float32))
 
   def init(rows: int) -> StreamState:
-    none = jnp.zeros(rows, jnp.int32)
-    spike = (jnp.zeros(rows, bool), none - 1, none, jnp.zeros(rows, jnp.float32))
-    return StreamState(initial_carries(classifier, params, rows), none, spike)
+    zeros = functools.partial(jnp.zeros, rows)  # an array for each, so that all may be donated
+    spike = (zeros(bool), zeros(jnp.int32) - 1, zeros(jnp.int32), zeros(jnp.float32))
+    return StreamState(initial_carries(classifier, params, rows), zeros(jnp.int32), spike)
 
   step_rows = jax.vmap(functools.partial(classifier.run_step, params))
 
@@ -110,6 +112,7 @@ def make_stream(
     if reset_on_decision:
       state = reset(state, state.spike[0])
     carry, logits = step_rows(state.carry, xs)
+    check_carry(state.carry, carry)
     _check_thresholds(theta, logits.shape[-1], per_class)
     step, label = state.steps_seen, jnp.argmax(logits, axis=-1).astype(jnp.int32)
     at = label if per_class else jnp.minimum(step, len(thresholds) - 1)
@@ -136,6 +139,7 @@ def _check_thresholds(theta: Any, classes: int, per_class: bool) -> None:
     raise ValueError(
       f"theta has shape {jnp.shape(theta)}; with per_class give one threshold a class: [{classes}]"
     )
+  check_classes(classes)
   check_theta(theta, classes)
 
 

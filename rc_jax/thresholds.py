@@ -4,10 +4,12 @@ import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from rc_jax.batches import Batches, check_one_length
 from rc_jax.checks import check_batch
+from rc_jax.rank_code import can_be_read
 from rc_jax.types import Batch
 
 _ROUNDING = float(np.finfo(np.float32).eps)
@@ -44,7 +46,8 @@ def learn_thresholds(recorded: Batches, cost: float) -> np.ndarray:
     `[T]` float32 in (1/C, 1), to be given to `evaluate` as theta.
 
   Raises:
-    ValueError: a negative cost, no row, batches of several T, or labels or lengths out of range.
+    ValueError: a negative cost, no row, batches of several T, labels or lengths out of range, or
+      outputs that are not finite.
   """
   if not cost >= 0:
     raise ValueError(f"cost is {cost}; a step costs 0 or more")
@@ -109,12 +112,24 @@ def _read_rows(recorded: Batches) -> _Rows:
   logits = np.concatenate([np.asarray(batch.inputs, np.float64) for batch in batches])
   labels = np.concatenate([np.asarray(batch.labels) for batch in batches])
   lengths = np.concatenate([np.asarray(batch.lengths) for batch in batches])
+  _check_readable(logits, lengths)
   weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
   log_odds = _log_odds(weights.max(axis=-1) / weights.sum(axis=-1))
   is_right = logits.argmax(axis=-1) == labels[:, None]
   rows = _Rows(log_odds, is_right.astype(np.float64), lengths, logits.shape[-1])
   calibrated = _calibrate(log_odds, is_right, lengths)
   return rows._replace(right=calibrated) if _is_calibrated(rows, calibrated) else rows
+
+
+def _check_readable(logits: np.ndarray, lengths: np.ndarray) -> None:
+  """Raises ValueError for a row of which a step before its length has no most probable class."""
+  heard = np.arange(logits.shape[1]) < lengths[:, None]
+  bad = np.flatnonzero((heard & ~np.asarray(can_be_read(jnp.asarray(logits)))).any(axis=1))
+  if bad.size:
+    raise ValueError(
+      f"recorded row {bad[0]} has outputs that are not finite: look for NaN in its input, or for a "
+      "training that diverged"
+    )
 
 
 def _log_odds_within_lengths(rows: _Rows) -> np.ndarray:

@@ -77,8 +77,8 @@ def make_train(
   Args:
     classifier: any `Classifier`.
     optimizer: an optax optimizer. It is given the loss as `value`, which those that watch it read,
-      as `optax.contrib.reduce_on_plateau`; those that search along a line, as `optax.lbfgs`, need
-      more than that.
+      as `optax.contrib.reduce_on_plateau` (not within `optax.MultiSteps`, which does not pass it
+      on); those that search along a line, as `optax.lbfgs`, need more than that.
     objective: "rc" puts the loss at the first spike (Algorithm 1), "eos" at the last step; an
       `Objective`, as those of `rc_jax.objectives`, where it needs more than one step of a row; it
       runs every step, unless it is one of `objectives.until_spike`.
@@ -166,7 +166,7 @@ def _check_alone(loss: Any, beta: Any) -> None:
   """Raises ValueError for a loss or a beta beside an `Objective`, which would not read them."""
   if loss is not cross_entropy:
     raise ValueError("loss is for the objectives rc and eos; an Objective has a loss of its own")
-  if callable(beta) or beta != 0:
+  if callable(beta) or isinstance(beta, jax.core.Tracer) or beta != 0:
     raise ValueError(
       f"beta is {beta}; the entropy reward is for the objectives rc and eos, so leave it 0"
     )
@@ -253,4 +253,14 @@ def _vary(tree: Any, axis_name: str) -> Any:
   type to be the same before and after a step, and a step makes it a device's own.
   """
   zero = 0 * jax.lax.axis_index(axis_name)
-  return jax.tree.map(lambda a: a + zero.astype(a.dtype), tree)
+
+  def vary(leaf: Any) -> Any:
+    leaf = jnp.asarray(leaf)
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+      data = jax.random.key_data(leaf)
+      return jax.random.wrap_key_data(
+        data + zero.astype(data.dtype), impl=jax.random.key_impl(leaf)
+      )
+    return leaf + zero.astype(leaf.dtype)
+
+  return jax.tree.map(vary, tree)

@@ -51,18 +51,19 @@ def unroll(
     `[T, C]` logits.
 
   Raises:
-    ValueError: `step` changes the carry's structure, shape or dtype, or the logits are not `[C]`.
+    ValueError: there is no step, `step` changes the carry's structure, shape or dtype, or the
+      logits are not `[C]`.
   """
   outputs = _unroll_outputs(step, params, carry, xs, encode, decode)
   return jax.vmap(decode or identity, (None, 0))(params, outputs)
 
 
 def unroll_rows(classifier: Classifier, params: Params, batch: Batch) -> Array:
-  """Logits `[B, T, C]` of every step of every row; inputs in the padding are replaced by zeros."""
+  """Logits `[B, T, C]` of every step of every row, of which those in the padding mean nothing."""
   carries = initial_carries(classifier, params, len(batch.labels))
   functions = {"encode": classifier.encode, "decode": classifier.decode}
   one = lambda c, x: unroll(classifier.step, params, c, x, **functions)
-  return jax.vmap(one)(carries, mask_padding(batch.inputs, batch.lengths))
+  return jax.vmap(one)(carries, fill_padding(batch.inputs, batch.lengths))
 
 
 def unroll_to_spike(
@@ -92,10 +93,10 @@ def unroll_to_spike(
     decode: `(params, output) -> logits [C]`, the part that feeds nothing back; None: `step` gives
       logits. It is found likewise.
     engine: "early_exit", or `EarlyExit` with its options, leaves out what comes after a row's
-      spike, forward and backward, with the same results but for rounding; it has one reverse
-      derivative, no forward one and no second. "full" computes every row-step. "auto" takes what
-      `choose_engine` says. Under `jax.vmap` early exit runs one member of a population after the
-      other; "full" all at once.
+      spike, forward and backward, with the same results but for rounding; of a NaN between a spike
+      and the row's length it may read nothing. It has one reverse derivative, no forward one and no
+      second. "full" computes every row-step. "auto" takes what `choose_engine` says. Under
+      `jax.vmap` early exit runs one member of a population after the other; "full" all at once.
 
   Returns:
     RankCode of `[B]` rows. Gradients flow through its logits.
@@ -227,7 +228,7 @@ def _run_every_step(run: _Run) -> tuple[RankCode, Array | None]:
   one of B rows carries the gradient, unless all are kept.
   """
   one = lambda c, x: _unroll_outputs(run.step, run.params, c, x, run.encode, run.decode)
-  outputs = jax.vmap(one)(run.carry, mask_padding(run.xs, run.lengths))
+  outputs = jax.vmap(one)(run.carry, fill_padding(run.xs, run.lengths))
   rows, steps = jax.tree.leaves(outputs)[0].shape[:2]
   decoded = (run.params, outputs)
   all_logits = run.decode_all(*(decoded if run.all_outputs else jax.lax.stop_gradient(decoded)))
@@ -251,6 +252,8 @@ def _unroll_outputs(
 ) -> Output:
   """Outputs `[T, ...]` of every step of one sequence."""
   params, carry, xs = vary_alike(params, carry, xs)
+  if any(jnp.shape(leaf)[:1] == (0,) for leaf in jax.tree.leaves(xs)):
+    raise ValueError("xs has no step; give [T, ...], T >= 1")
   x = jax.tree.map(lambda a: a[0], xs)
   check_step(step, decode or identity, params, carry, jax.eval_shape(encode or identity, params, x))
   step, encode = place_encode(step, encode, params, x)
@@ -258,18 +261,20 @@ def _unroll_outputs(
   return jax.lax.scan(lambda c, e: step(params, c, e), carry, encoded)[1]
 
 
-def mask_padding(xs: Any, lengths: Array | None) -> Any:
-  """Zeroes `[B, T, ...]` inputs, or a tree of such, at and after `[B]` lengths.
+def fill_padding(xs: Any, lengths: Array | None) -> Any:
+  """Repeats each row's last input before its `[B]` length in its padding, in `[B, T, ...]` inputs.
 
-  A cotangent of zero does not stop a NaN (0 * NaN is NaN), so padding is cut at the entrance.
+  A cotangent of zero does not stop a NaN (0 * NaN is NaN), so padding is cut at the entrance. Zeros
+  in its place would do for most steps, but not for one that has no derivative there.
   """
   if lengths is None:
     return xs
+  lengths = jnp.asarray(lengths, jnp.int32)
 
-  def mask(leaf: Array) -> Array:
+  def fill(leaf: Array) -> Array:
     steps = jnp.arange(leaf.shape[1], dtype=jnp.int32)
-    valid = steps[None] < jnp.asarray(lengths, jnp.int32)[:, None]
+    valid = steps[None] < lengths[:, None]
     valid = valid.reshape(valid.shape + (1,) * (leaf.ndim - 2))
-    return jnp.where(valid, leaf, jnp.zeros((), leaf.dtype))
+    return jnp.where(valid, leaf, leaf[jnp.arange(len(lengths)), lengths - 1][:, None])
 
-  return jax.tree.map(mask, xs)
+  return jax.tree.map(fill, xs)

@@ -21,7 +21,7 @@ from rc_jax.engine.log import (
   add_input_gradients,
   cotangent_slots,
   find_positions,
-  inputs_at,
+  inputs_of_step,
   read_entries,
   rows_and_steps,
   write_entries,
@@ -161,14 +161,16 @@ def _step_back(pass_: _Pass, stage: Stage, own: _OfRows, s: _State) -> _State:
   """One step of the rows of a stage, backwards."""
   width = stage.rows.size
   start = stage.log_start + (s.t - stage.first) * width
-  flat = stage.rows * rows_and_steps(pass_.xs)[1] + s.t
+  steps = rows_and_steps(pass_.xs)[1]
+  flat = stage.rows * steps + s.t
   residuals = list(pass_.trail.log)
   for slot, array in zip(pass_.slots, s.dencoded, strict=True):
     residuals[slot] = array  # from `start + width` on it holds cotangents, before that residuals
   residuals = read_entries(residuals, start, width)
   inputs = None
   if not pass_.encode_apart:
-    inputs = inputs_at(pass_.xs, flat, None if own.lengths is None else s.t < own.lengths)
+    last = steps - 1 if own.lengths is None else own.lengths - 1
+    inputs = inputs_of_step(pass_.xs, stage.rows, s.t, last)
   cotangents = [*s.dcarry, *_entering(pass_, own, s.t, flat)]
   dparams, dcarry, dinputs = pass_.pull(pass_.params, inputs, residuals, cotangents)
   s = s._replace(t=s.t - 1, dcarry=dcarry, dparams=add(s.dparams, dparams))

@@ -83,7 +83,7 @@ def _add_entries(
   """Adds the gradients of `encode` of some entries."""
   dparams, dxs = gradients
   flat, cotangents = entries
-  x = inputs_at(xs, flat, None)
+  x = inputs_at(xs, flat)
   dp, dx = vjp_of_floats(encode, params, x)(cotangents)
   if dxs is not None:
     dxs = add_input_gradients(dxs, flat, dx)

@@ -20,7 +20,7 @@ from jax import lax
 from rc_jax.engine.log import (
   blank_entries,
   blank_log,
-  inputs_at,
+  inputs_of_step,
   rows_and_steps,
   write_entries,
 )
@@ -264,8 +264,7 @@ def _run_loop(pass_: _Pass, rows: Array, last: Array | int, floor: int, state: _
 
 def _advance(pass_: _Pass, rows: Array, last: Array | int, s: _State) -> _State:
   """One step of the rows of a loop `[w]`, appended to the log where there is one."""
-  flat = rows * rows_and_steps(pass_.xs)[1] + s.t
-  x = inputs_at(pass_.xs, flat, None if pass_.lengths is None else s.t <= last)
+  x = inputs_of_step(pass_.xs, rows, s.t, last)
   encode = pass_.functions.encode
   encoded = x if encode is None else encode(pass_.params, x)
   (carry, output), residuals = pass_.advance(pass_.params, s.carry, encoded)

@@ -12,7 +12,7 @@ from jax import lax
 
 from rc_jax.engine.float_leaves import floats
 from rc_jax.engine.records import Trail
-from rc_jax.engine.rows import gather_rows, num_rows, select_rows
+from rc_jax.engine.rows import gather_rows, num_rows
 from rc_jax.engine.sharding import vary_alike
 from rc_jax.types import Array, Encoded
 
@@ -105,16 +105,19 @@ def read_entries(arrays: Any, start: Array, count: int) -> Any:
   return jax.tree.map(take, arrays)
 
 
-def inputs_at(xs: Any, flat: Array, valid: Array | None) -> Any:
-  """Inputs `[n, ...]` at flat positions `[n]`.
+def inputs_at(xs: Any, flat: Array) -> Any:
+  """Inputs `[n, ...]` at flat positions `[n]`."""
+  return gather_rows(jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), xs), flat)
 
-  Where `valid` `[n]` does not hold, that is in the padding, they are replaced by zeros: a NaN there
-  times a cotangent of zero would be NaN. None: all are valid.
+
+def inputs_of_step(xs: Any, rows: Array, t: Array, last: Array | int) -> Any:
+  """Inputs `[n, ...]` of rows `[n]` at step t; after a row's last step `[n]`, those of that step.
+
+  So nothing in the padding is read: a NaN there times a cotangent of zero would be NaN. Zeros in
+  its place would do for most steps, but not for one that has no derivative there.
   """
-  x = gather_rows(jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), xs), flat)
-  if valid is None:
-    return x
-  return select_rows(valid, x, jax.tree.map(lambda a: jnp.zeros((), a.dtype), x))
+  step = t if isinstance(last, int) else jnp.minimum(t, last)
+  return inputs_at(xs, rows * rows_and_steps(xs)[1] + step)
 
 
 def add_input_gradients(dxs: list[Array], flat: Array, gradients: list[Array]) -> list[Array]:

@@ -27,7 +27,7 @@ def cumulative() -> Objective:
 
 
 def _initial(num_outputs: int) -> tuple[Array, Array]:
-  return jnp.zeros(()), jnp.zeros(num_outputs)
+  return jnp.zeros((), jnp.float32), jnp.zeros(num_outputs, jnp.float32)
 
 
 def _step(state: tuple[Array, Array], logits: Array) -> tuple[tuple[Array, Array], Array]:

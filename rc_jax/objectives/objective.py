@@ -57,7 +57,8 @@ def with_act(classifier: Classifier, act: Act | None, num_outputs: int) -> Class
   the same parameters.
 
   Args:
-    classifier: of O outputs.
+    classifier: of O outputs. A `with_dtype` goes around the network, not around what is made here:
+      some acts count steps, which few bits cannot.
     act: of the objective; None gives the classifier back.
     num_outputs: O.
 

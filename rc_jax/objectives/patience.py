@@ -31,7 +31,7 @@ def patience(steps: int) -> Objective:
     return cross_entropies(logits, label)[length - 1]
 
   def initial(num_outputs: int) -> Array:
-    return jnp.zeros((steps - 1, num_outputs))
+    return jnp.zeros((steps - 1, num_outputs), jnp.float32)
 
   def step(sure: Array, logits: Array) -> tuple[Array, Array]:
     # A row of `sure` is one step: the probability of its most probable class, zero elsewhere.

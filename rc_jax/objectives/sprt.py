@@ -35,7 +35,7 @@ def sprt() -> Objective:
     # log(1 + sum_j exp(S(j) - S(y))) is the cross-entropy of the softmax of S.
     return mean_over_steps(cross_entropies(jnp.cumsum(logits, axis=0), label), length)
 
-  return Objective(loss, Act(jnp.zeros, _step))
+  return Objective(loss, Act(lambda num_outputs: jnp.zeros(num_outputs, jnp.float32), _step))
 
 
 def _step(total: Array, logits: Array) -> tuple[Array, Array]:

@@ -135,13 +135,12 @@ def test_contract_of_shapes(kind):
 @every_kind
 def test_init_draws_from_its_key_alone(kind):
   _, params, x, init = built(kind)
-  chex.assert_trees_all_equal(init(jax.random.key(1), x), params)
   other = init(jax.random.key(2), x)
   chex.assert_trees_all_equal_shapes_and_dtypes(other, params)
-  same = [
-    np.array_equal(*pair) for pair in zip(*map(jax.tree.leaves, (other, params)), strict=True)
-  ]
-  assert not all(same)
+  biases = lambda leaf: np.ptp(leaf) == 0 or set(np.unique(leaf)) == {0, 1}
+  drawn = lambda tree: [leaf for leaf in jax.tree.leaves(tree) if not biases(leaf)]
+  assert len(drawn(params)) >= 2
+  assert not any(map(np.array_equal, drawn(other), drawn(params)))
 
 
 @every_kind
@@ -169,7 +168,12 @@ def test_rows_do_not_leak_into_one_another(kind):
 
 # At the end all kinds are read by the same code.
 @pytest.mark.parametrize(
-  ("kind", "objective"), [*((kind, "rc") for kind in KINDS), ("lstm", "eos"), ("nnx", "eos")]
+  ("kind", "objective"),
+  [
+    *((kind, "rc") for kind in ("lstm hidden", "conv_lstm", "linen GRUCell", "nnx")),
+    *((kind, "rc") for kind in ("hand-written", "Equinox")),
+    ("lstm", "eos"),
+  ],
 )
 def test_learns_patterns(kind, objective):
   classifier, params, _, _ = built(kind)

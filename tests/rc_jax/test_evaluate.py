@@ -299,18 +299,23 @@ def test_earliness_is_exact_for_many_rows():
   assert rc_jax.frontier(READER, PARAMS, data, 0.9).earliness == pytest.approx(0.1, rel=1e-7)
 
 
-def test_frontier_equals_evaluate():
-  result = rc_jax.frontier(READER, PARAMS, [DATA], THETAS)
-  for theta, accuracy, step, _ in zip(*result, strict=True):
-    point = rc_jax.evaluate(READER, PARAMS, [DATA], float(theta))
-    assert accuracy == pytest.approx(point.rc_accuracy)
-    assert step == pytest.approx(point.mean_spike_step)
+def test_a_threshold_that_float32_rounds_to_one():
+  result = rc_jax.frontier(READER, PARAMS, DATA, [0.5, 1 - 1e-9])
+  step = rc_jax.evaluate(READER, PARAMS, DATA, 1 - 1e-9).mean_spike_step
+  assert result.mean_spike_step[1] == pytest.approx(step)
 
 
-def test_a_higher_theta_takes_more_steps():
-  steps = rc_jax.frontier(READER, PARAMS, [DATA], THETAS).mean_spike_step
-  assert np.all(np.diff(steps) > 0)
-  assert steps[-1] <= DATA.lengths.mean()
+@pytest.mark.parametrize("eos", [True, False])
+@pytest.mark.parametrize(
+  "step, message",
+  [
+    (lambda p, c, x: (c.astype(jnp.float32), x), r"carry int32\[\] into float32\[\]"),
+    (lambda p, c, x: (c, x[:1]), "logits have 1 class; give"),
+  ],
+)
+def test_a_step_that_does_not_keep_its_contract(eos, step, message):
+  with pytest.raises(ValueError, match=message):
+    rc_jax.evaluate(READER._replace(step=step), PARAMS, DATA, 0.8, eos=eos)
 
 
 def test_nan_after_the_length_is_not_looked_at():

@@ -353,6 +353,14 @@ def test_bad_hyperparameters(make_objective, message):
     make_objective()
 
 
+@pytest.mark.parametrize("name", ["patience", "cumulative", "sprt", "stop_head"])
+def test_an_act_is_of_float32_where_jax_has_64_bits(name):
+  with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+    train, params, data, _ = make(name)
+    loss, _ = jax.eval_shape(train.loss, params, data, 0)
+  assert loss.dtype == jnp.float32
+
+
 def test_what_does_not_go_with_an_objective():
   every = objectives.every_step()
   own = rc_jax.Objective(lambda key, z, y, n: z)

@@ -178,12 +178,29 @@ def test_a_threshold_a_step_goes_on_after_its_last():
   assert (np.asarray(decision.step) > 2).any()
 
 
-def test_push_is_pure():
+def test_the_buffers_of_a_state_may_be_donated():
   stream, push = stream_of()
-  state = stream.init(ROWS)
-  one, two = push(state, XS[:, 0])[1], push(state, XS[:, 0])[1]
-  assert np.array_equal(one.confidence, two.confidence)
-  assert state.steps_seen.tolist() == [0] * ROWS
+  donating, state, other = jax.jit(stream.push, donate_argnums=0), *map(stream.init, [ROWS] * 2)
+  for t in range(2):
+    state, decision = push(state, XS[:, t])
+    other, donated = donating(other, XS[:, t])
+    chex.assert_trees_all_equal(donated, decision)
+
+
+@pytest.mark.parametrize(
+  "step, message",
+  [
+    (
+      lambda p, c, x: (c.astype(jnp.float32), x),
+      r"carry int32\[5\] into float32\[5\]",
+    ),
+    (lambda p, c, x: (c, x[:1]), "logits have 1 class; give"),
+  ],
+)
+def test_a_step_that_does_not_keep_its_contract(step, message):
+  stream = rc_jax.make_stream(scripted._replace(step=step), jnp.zeros(C), THETA)
+  with pytest.raises(ValueError, match=message):
+    stream.push(stream.init(ROWS), XS[:, 0])
 
 
 def test_an_exported_push_decides_as_before():

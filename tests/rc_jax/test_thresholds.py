@@ -87,3 +87,7 @@ def test_bad_costs_and_records():
     rc_jax.learn_thresholds([], 0.1)
   with pytest.raises(ValueError, match=r"the batches have T of \[1, 2\]; pad them to one T"):
     rc_jax.learn_thresholds([recorded([[0.9] * n], [[True] * n]) for n in (1, 2)], 0.1)
+  broken = recorded([[0.9] * 2] * 3, [[True] * 2] * 3)
+  broken.inputs[1, 1, 0] = np.nan
+  with pytest.raises(ValueError, match="recorded row 1 has outputs that are not finite"):
+    rc_jax.learn_thresholds(broken, 0.1)

@@ -90,17 +90,6 @@ def test_equals_algorithm_1_with_an_lstm_in_numpy():
   np.testing.assert_allclose(code.logits, logits, atol=1e-5)
 
 
-def test_equals_rank_code_of_every_step():
-  logits = np.asarray(every_step(XS))
-  assert logits.shape == (B, T, C)
-  step, spiked, label = oracle.first_spikes(logits, THETA, LENGTHS)
-  code = jit_to_spike(PARAMS, XS, LENGTHS)
-  assert np.array_equal(code.step, step)
-  assert np.array_equal(code.spiked, spiked)
-  assert np.array_equal(code.label, label)
-  np.testing.assert_allclose(code.logits, logits[np.arange(B), step], atol=1e-6)
-
-
 def test_a_threshold_a_step():
   theta = np.array([0.9, 0.9, 0.9, 0.4, 0.9, 0.4, 0.4], np.float32)
   logits = np.asarray(every_step(XS))
@@ -341,12 +330,19 @@ def test_an_encode_whose_result_the_step_cannot_take():
     ((3, 3), (3, 4, 3), (2,), r"xs has 3 rows, but carry and lengths have \[\(2,\)\]"),
     ((3, 3), (3, 4, 3), (3, 1), "give all of them the same leading axis"),
     ((3,), (3,), None, r"xs has shape \(3,\); give \[B, T, \.\.\.\]"),
+    ((), (3, 4, 3), None, r"xs has 3 rows, but carry and lengths have \[\(\)\]"),
   ],
 )
 def test_rows_that_disagree(carry, xs, lengths, message):
   lengths = None if lengths is None else jnp.ones(lengths, jnp.int32)
+  carry = jnp.zeros(carry) if carry else 0.0
   with pytest.raises(ValueError, match=message):
-    rc_jax.unroll_to_spike(running_mean, None, jnp.zeros(carry), jnp.zeros(xs), 0.9, lengths)
+    rc_jax.unroll_to_spike(running_mean, None, carry, jnp.zeros(xs), 0.9, lengths)
+
+
+def test_a_sequence_without_a_step():
+  with pytest.raises(ValueError, match=r"xs has no step; give \[T, \.\.\.\], T >= 1"):
+    rc_jax.unroll(running_mean, None, jnp.zeros(3), jnp.zeros((0, 3)))
 
 
 def test_theta_is_checked():

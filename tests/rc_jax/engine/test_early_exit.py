@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -477,12 +478,6 @@ def test_a_tree_of_inputs(apart):
   assert_same_gradients(want, got)
 
 
-def test_inputs_of_different_lengths_are_refused():
-  classifier, params, carry, xs, _ = case("lstm", 4, 4)
-  with pytest.raises(ValueError, match=r"xs\[1\] has shape \(4, 3\), but xs\[0\] has 4 rows of 4"):
-    early(classifier, params, carry, (xs, jnp.zeros((4, 3))), 0.6, None)
-
-
 @pytest.mark.parametrize(
   "derivative",
   [
@@ -558,19 +553,39 @@ def test_unasked_input_gradients_cost_nothing():
   assert text(jax.grad(loss, argnums=0)).count(flat) < text(jax.grad(loss, argnums=1)).count(flat)
 
 
-@pytest.mark.parametrize(
-  ("rows", "steps", "exits"),
-  [(171, 3, False), (127, 4, False), (128, 4, True), (64, 8, True)],
-)
-def test_auto_exits_early_unless_there_is_little_work(rows, steps, exits):
-  _, fraction = count(*scripted_case([0] * rows, steps), engine="auto")
-  assert (float(fraction) < 1) == exits
-
-
-def test_auto_computes_all_steps_on_a_gpu(monkeypatch):
+def test_auto_exits_early_unless_there_is_little_work(monkeypatch):
+  few = [(171, 3), (127, 4)]
+  much = [(128, 4), (64, 8)]
+  assert [rc_jax.choose_engine(*shape) for shape in few] == ["full"] * 2
+  assert [rc_jax.choose_engine(*shape) for shape in much] == ["early_exit"] * 2
+  for rows, exits in ((127, False), (128, True)):
+    _, fraction = count(*scripted_case([0] * rows, 4), engine="auto")
+    assert (float(fraction) < 1) == exits
   monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-  _, fraction = count(*scripted_case([0] * 65, 8), engine="auto")
-  assert float(fraction) == 1
+  assert rc_jax.choose_engine(128, 8) == "full"
+
+
+@pytest.mark.parametrize("engine", ["full", "early_exit"])
+def test_padding_is_not_read_by_a_step_without_a_derivative_at_zero(engine):
+  """Nor by one that is padded with NaN: in its place stands the row's last input."""
+  classifier, params, carry, xs, _ = case("lstm_wide", 17, 9)
+  lengths = np.arange(17, dtype=np.int32) % 9 + 1
+  padding = (np.arange(9) >= lengths[:, None])[..., None]
+  of_length_one = lambda params, x: classifier.encode(params, x / jnp.linalg.norm(x))
+
+  @jax.jit
+  def gradients(params, xs):
+    def loss(params, xs):
+      functions = {"encode": of_length_one, "decode": classifier.decode, "engine": engine}
+      code = rc_jax.unroll_to_spike(classifier.step, params, carry, xs, 0.6, lengths, **functions)
+      return jnp.sum(code.logits**2)
+
+    return jax.grad(loss, argnums=(0, 1))(params, xs)
+
+  want, got = (gradients(params, np.where(padding, np.float32(a), xs)) for a in (1, np.nan))
+  chex.assert_tree_all_finite(got)
+  chex.assert_trees_all_equal(got, want)
+  assert not np.any(np.where(padding, got[1], 0)) and np.any(got[1])
 
 
 @pytest.mark.parametrize("engine", ["full", "early_exit"])
@@ -583,33 +598,6 @@ def test_traced_lengths_out_of_range_are_clipped(engine):
   wrong = lengths.copy()
   wrong[:2] = 0, 10
   assert_same(run(jnp.asarray(lengths)), run(jnp.asarray(wrong)))
-
-
-@pytest.mark.parametrize("engine", ["full", "early_exit"])
-def test_bad_input(engine):
-  classifier, params, carry, xs, _ = case("lstm", 4, 4)
-  run = lambda step=classifier.step, carry=carry, lengths=None, encode=classifier.encode: (
-    rc_jax.unroll_to_spike(
-      step,
-      params,
-      carry,
-      xs,
-      0.6,
-      lengths,
-      encode=encode,
-      decode=classifier.decode,
-      engine=engine,
-    )
-  )
-  grown = lambda p, c, e: ((c[0], jnp.concatenate([c[1], c[1]])), jnp.zeros(C))
-  with pytest.raises(ValueError, match=r"step turns a carry .*\[5\].* into .*\[10\]"):
-    run(grown)
-  with pytest.raises(ValueError, match="xs has 4 rows"):
-    run(carry=jax.tree.map(lambda a: a[:3], carry))
-  with pytest.raises(ValueError, match=r"xs has 4 rows.*\(3,\)"):
-    run(lengths=np.ones(3, np.int32))
-  with pytest.raises(ValueError, match=r"step cannot take carry .*\[5\].*float32\[7\]"):
-    run(encode=lambda p, x: jnp.zeros(7))
 
 
 def test_unknown_engine():
