@@ -18,7 +18,15 @@ import tempfile
 import numpy as np
 
 from data_pipelines.speech import NUM_SAMPLES
-from deploy.commands import add_data, add_run, data_of, load_data, load_speech_run, with_arguments
+from deploy.commands import (
+  add_data,
+  add_run,
+  data_of,
+  load_data,
+  load_speech_run,
+  run_command,
+  with_arguments,
+)
 from deploy.export.c import WEIGHTS, write_run
 from deploy.front_end import HALF
 from deploy.rule import Rule
@@ -100,4 +108,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  main()
+  run_command(main)

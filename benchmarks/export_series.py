@@ -25,7 +25,7 @@ from data_pipelines import series
 from deploy.commands import add_run, run_command, with_arguments
 from deploy.export.c import WEIGHTS, write_run
 from deploy.run_files import Run, load_run
-from deploy.series import check_series_run, find_class
+from deploy.series import check_series_run
 
 # Reads series, their numbers of samples first, and prints of each label, whether the network was
 # sure, and samples seen; then the microseconds a step, all series together.
@@ -106,7 +106,7 @@ def measure(run: Run, file: series.SeriesFile, rounds: int) -> dict[str, dict[st
     turns = [
       {w: _decide(program, given) for w, (program, _) in built.items()} for _ in range(rounds)
     ]
-  true = [find_class(label, run.class_names) for label in file.labels]
+  true = [series.find_class(label, run.class_names) for label in file.labels]
   lengths = np.array([len(rows) for rows in file.values])
   rows: dict[str, dict[str, float]] = {}
   for weights, (_, sizes) in built.items():

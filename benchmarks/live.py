@@ -18,7 +18,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_pipelines.speech import SAMPLE_RATE
-from deploy.commands import add_data, add_unknown_bias, data_of, load_speech_run, with_arguments
+from deploy.commands import (
+  add_data,
+  add_unknown_bias,
+  data_of,
+  load_speech_run,
+  run_command,
+  with_arguments,
+)
 from deploy.long_recordings import add_noise, synthesize
 from deploy.measure import measure
 from deploy.run_files import Run
@@ -146,4 +153,4 @@ def tabulate(found: dict[str, list[Score]]) -> str:
 
 
 if __name__ == "__main__":
-  main()
+  run_command(main)

@@ -6,8 +6,8 @@ A spotter hears synthesized noise, made piece by piece, in pieces of half a seco
 100 streams in pieces of 0.1 s: microseconds a frame of 10 ms of one stream, how many times faster
 than real time that is, and the peak of the process's memory after a tenth of the time and at its
 end. Where the package onnxruntime is there
-(extra `onnx`), the exported graphs hear the first minute, too. What was measured:
-docs/results/live.md.
+(extra `onnx`), the exported graphs hear one frame of it over and over, for a minute. What was
+measured: docs/results/live.md.
 """
 
 import argparse

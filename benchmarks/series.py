@@ -64,32 +64,31 @@ def save_arrays(name: str, folder: pathlib.Path) -> None:
       np.savez(folder / f"{split}.npz", **arrays)  # type: ignore[arg-type]
 
 
-def train_ours(folder: pathlib.Path, seeds: int, flags: list[str]) -> None:
+def train_ours(data: pathlib.Path, runs: pathlib.Path, seeds: int, flags: list[str]) -> None:
   """Trains the runs of all seeds in one program, unless they have ended.
 
   Args:
-    folder: of the set; its `data` holds the splits, its `ours` the runs.
+    data: folder of the splits.
+    runs: folder of the runs.
     seeds: 0 to this, without it.
     flags: further ones of the command.
 
   Raises:
     RuntimeError: the command failed.
   """
-  runs = folder / "ours"
   if all((runs / str(seed) / "result.json").exists() for seed in range(seeds)):
     return
   command = [sys.executable, "-m", "experiments.population", "series", f"--workdir={runs}"]
-  command += [f"--data_dir={folder / 'data'}", "--validation_share=0", "--progress=false"]
+  command += [f"--data_dir={data}", "--validation_share=0", "--progress=false"]
   command += [f"--seeds={','.join(map(str, range(seeds)))}", *flags]
   if subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode:
     raise RuntimeError(f"the training of {runs} failed")
 
 
-def measure_ours(folder: pathlib.Path, seed: int) -> dict[str, float]:
+def measure_ours(data: pathlib.Path, workdir: pathlib.Path) -> dict[str, float]:
   """Reads a run that `train_ours` has trained; training time includes a share of the compiling."""
-  workdir = folder / "ours" / str(seed)
   result = json.loads((workdir / "result.json").read_text())
-  with np.load(folder / "data" / "test.npz") as stored:
+  with np.load(data / "test.npz") as stored:
     series = stored["X"][0]
   return {
     "accuracy": result["rc_accuracy"],
@@ -173,25 +172,38 @@ def measure_in_turn(name: str, contender: str, seed: int, given: argparse.Namesp
   Raises:
     RuntimeError: the process failed; the text is the last line of what it wrote.
   """
-  path = pathlib.Path(given.workdir) / name / f"{contender}-{seed}.json"
-  if not path.exists() and contender == "ours":
-    train_ours(path.parent, given.seeds, given.flags.split())
-    path.write_text(json.dumps(measure_ours(path.parent, seed)) + "\n")
-  elif not path.exists():
-    command = [sys.executable, "-m", "benchmarks.series", f"--workdir={given.workdir}"]
-    command += [f"--alone={name},{contender},{seed}"]
-    try:
-      done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=given.limit_s
-      )
-    except subprocess.TimeoutExpired:
+  folder, flags = pathlib.Path(given.workdir) / name, given.flags.split()
+  runs = folder / "".join([contender, *sorted(flags if contender == "ours" else [])]).replace(
+    "/", "_"
+  )
+  path = runs.with_name(f"{runs.name}-{seed}.json")  # other flags, other files
+  if not path.exists():
+    if contender == "ours":
+      train_ours(folder / "data", runs, given.seeds, flags)
+      measured: Any = measure_ours(folder / "data", runs / str(seed))
+    else:
+      measured = _measure_alone(name, contender, seed, given)
+    if measured is None:
       return None
-    lines = [line for line in done.stdout.splitlines() if line.startswith(ALONE)]
-    if done.returncode or not lines:
-      last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-      raise RuntimeError(f"{contender} on {name} failed: {last}")
-    path.write_text(lines[-1].removeprefix(ALONE) + "\n")
+    path.write_text(json.dumps(measured) + "\n")
   return json.loads(path.read_text())
+
+
+def _measure_alone(name: str, contender: str, seed: int, given: argparse.Namespace) -> Any:
+  """Measures a peer in a process of its own; None where that is ended at `--limit_s`."""
+  command = [sys.executable, "-m", "benchmarks.series", f"--workdir={given.workdir}"]
+  command += [f"--alone={name},{contender},{seed}"]
+  try:
+    done = subprocess.run(
+      command, capture_output=True, text=True, check=False, timeout=given.limit_s
+    )
+  except subprocess.TimeoutExpired:
+    return None
+  lines = [line for line in done.stdout.splitlines() if line.startswith(ALONE)]
+  if done.returncode or not lines:
+    last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+    raise RuntimeError(f"{contender} on {name} failed: {last}")
+  return json.loads(lines[-1].removeprefix(ALONE))
 
 
 def summarize(found: list[dict[str, float] | None]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from data_pipelines import two_sequence
-from deploy.commands import add_data, data_of, load_speech_run
+from deploy.commands import add_data, data_of, load_speech_run, run_command
 from deploy.held_out import record_clips
 from experiments.harness.tables import format_table
 from rc_jax import Batch, Classifier, confidence, evaluate, learn_thresholds, record
@@ -212,4 +212,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  main()
+  run_command(main)

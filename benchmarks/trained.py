@@ -79,7 +79,7 @@ def measure(
 
     calls[f"update_{engine}_ms"] = call
   batches = list(task.test.batches())
-  if settings.model == "lstm":
+  if settings.model == "lstm" and task.name in PAPER:
     index = np.arange(settings.batch_size) % len(batches[0].labels)
     xs, labels = (np.asarray(a)[index] for a in (batches[0].inputs, batches[0].labels))
     others = rivals(PAPER[task.name], xs, labels, update=True)

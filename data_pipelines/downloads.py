@@ -1,8 +1,12 @@
-"""A check for the network, which fails in seconds where a download would retry for minutes."""
+"""Downloads by TFDS: whether one can be tried at all, and what went wrong with it."""
 
+import contextlib
 import socket
+import tarfile
 import urllib.parse
 import urllib.request
+import zlib
+from collections.abc import Iterator
 
 
 def require_network(url: str, otherwise: str, timeout: float = 10.0) -> None:
@@ -27,3 +31,32 @@ def require_network(url: str, otherwise: str, timeout: float = 10.0) -> None:
     socket.create_connection((parts.hostname or "", port), timeout=timeout).close()
   except OSError as error:
     raise ValueError(f"{url} cannot be reached ({error}). {otherwise}") from error
+
+
+@contextlib.contextmanager
+def explain_failure(url: str, otherwise: str) -> Iterator[None]:
+  """Says in one sentence why the download inside fails.
+
+  Args:
+    url: its address.
+    otherwise: a sentence that says what to do without it.
+
+  Raises:
+    ValueError: it fails, or what arrives is not whole.
+  """
+  import tensorflow_datasets as tfds
+  from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+
+  try:
+    yield
+  except (OSError, tfds.download.DownloadError) as error:
+    raise ValueError(f"{url} cannot be downloaded: {_first_line(error)}. {otherwise}") from error
+  except (tarfile.TarError, EOFError, zlib.error, NonMatchingChecksumError) as error:
+    raise ValueError(
+      f"{url} did not arrive whole ({_first_line(error)}); delete TFDS's downloads and try again"
+    ) from error
+
+
+def _first_line(error: Exception) -> str:
+  """Returns the first line of an error's message, without a full stop or colon at its end."""
+  return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".:")

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines.batches import Split, Splits
-from data_pipelines.downloads import require_network
+from data_pipelines.downloads import explain_failure, require_network
 from rc_jax.types import Array, Batch, Key
 
 NUM_STEPS = 10
@@ -23,6 +23,10 @@ CLASS_NAMES = tuple("0123456789")
 DATASETS = ("mnist", "digits")
 
 URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
+_OTHERWISE = (
+  "Without a network, give the folder of the four archives with --data_dir, or use "
+  "--dataset=digits."
+)
 MD5 = {
   "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
   "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
@@ -267,13 +271,10 @@ def _download() -> dict[str, pathlib.Path]:
 
   folder = pathlib.Path("~/tensorflow_datasets/downloads/mnist").expanduser()
   if len(list(folder.glob("*.gz"))) < len(MD5):
-    require_network(
-      URL,
-      "Without a network, give the folder of the four archives with --data_dir, or use "
-      "--dataset=digits.",
-    )
-  manager = tfds.download.DownloadManager(download_dir=folder, register_checksums=False)
-  return manager.download({name: URL + name for name in MD5})
+    require_network(URL, _OTHERWISE)
+  with explain_failure(URL, _OTHERWISE):
+    manager = tfds.download.DownloadManager(download_dir=folder, register_checksums=False)
+    return manager.download({name: URL + name for name in MD5})
 
 
 def _read_idx(name: str, paths: dict[str, pathlib.Path], item_shape: tuple[int, ...]) -> np.ndarray:

@@ -29,6 +29,7 @@ from data_pipelines import series
 from data_pipelines.speech import DATASETS, SAMPLE_RATE
 from deploy.commands import (
   add_data,
+  add_folder,
   add_recording,
   add_unknown_bias,
   check_speech_run,
@@ -180,9 +181,7 @@ def _read_arguments() -> argparse.Namespace:
   parser = argparse.ArgumentParser(
     prog="python -m deploy.calibrate", description=(__doc__ or "").partition("\n")[0]
   )
-  parser.add_argument(
-    "run", metavar="RUN", help="the --workdir of a run of experiments.speech or series"
-  )
+  add_folder(parser, "experiments.speech or series")
   goal = parser.add_mutually_exclusive_group(required=True)
   goal.add_argument("--max_accuracy_loss", type=float, help="share of examples, against their end")
   goal.add_argument("--max_mean_ms", type=float, help="mean time heard until a decision")

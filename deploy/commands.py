@@ -1,6 +1,7 @@
 """What the commands of this package share."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -81,12 +82,19 @@ def add_run(parser: argparse.ArgumentParser, *, of: str = "experiments.speech") 
     parser: of the command.
     of: which experiment it is a run of.
   """
-  parser.add_argument("run", metavar="RUN", help=f"the --workdir of a run of {of}")
+  add_folder(parser, of)
   parser.add_argument("--theta", type=float, help="threshold; default: the run's, or calibrated")
   parser.add_argument(
     "--patience", type=int, help="steps on end that must reach theta; default: 1, or calibrated"
   )
   add_unknown_bias(parser)
+
+
+def add_folder(parser: argparse.ArgumentParser, of: str) -> None:
+  """Adds the folder of a run of these experiments to a command's arguments."""
+  # A shell expands no ~ that stands in quotes.
+  expand = os.path.expanduser
+  parser.add_argument("run", metavar="RUN", type=expand, help=f"the --workdir of a run of {of}")
 
 
 def add_unknown_bias(parser: argparse.ArgumentParser) -> None:
@@ -172,7 +180,9 @@ def load_data(run: Run, data: dict[str, Any], *, progress: bool = True) -> speec
   Raises:
     ValueError: as `speech.load`; or data that has other classes.
   """
-  keywords = [name for name in run.class_names if name != speech.UNKNOWN]
+  keywords: Any = [name for name in run.class_names if name != speech.UNKNOWN]
+  if speech.UNKNOWN in run.class_names[:-1]:  # a folder of that name, in a run with --keywords=all
+    keywords = "all"
   try:
     loaded = speech.load(keywords=keywords, progress=progress, **run.reading, **data)
   except TypeError as error:
@@ -197,15 +207,15 @@ def load_pyplot() -> Any:
   return plt
 
 
-def run_command(main: Callable[[], int]) -> None:
+def run_command(main: Callable[[], int | None]) -> None:
   """Runs a command and exits: with its status, or with 2 and one sentence on bad input."""
   try:
     sys.exit(main())
-  except ValueError as error:
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(2)
   except BrokenPipeError:  # `| head` has seen enough
     sys.stderr.close()
     sys.exit(0)
+  except (ValueError, OSError) as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)
   except KeyboardInterrupt:
     sys.exit(130)

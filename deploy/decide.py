@@ -12,7 +12,7 @@ network is never sure, with the most probable class at the end. Of series with l
 how many are right.
 
 The exit status is 0 where the network was sure of all, 1 where it was not of one, 2 where a file
-cannot be read.
+is missing or cannot be read; the others are decided all the same.
 """
 
 import argparse
@@ -79,17 +79,25 @@ def main() -> int:
 def _decide_recordings(run: Run, given: argparse.Namespace) -> int:
   spotter = make_run_spotter(run, not_reported=())
   status = 0
-  for path in find_recordings(given.files):
+  for name in given.files:
     try:
-      event = decide(spotter, path)
+      for path in find_recordings(name):
+        status = max(status, _decide_recording(spotter, path, given.json))
     except ValueError as error:
       print(f"error: {error}", file=sys.stderr)
       status = 2
-      continue
-    if event is None:
-      status = max(status, 1)
-    print(_describe(path, event, given.json), flush=True)
   return status
+
+
+def _decide_recording(spotter: Spotter, path: pathlib.Path, as_json: bool) -> int:
+  """Prints what is decided about a recording; returns the exit status."""
+  try:
+    event = decide(spotter, path)
+  except ValueError as error:
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+  print(_describe(path, event, as_json), flush=True)
+  return int(event is None)
 
 
 def _describe(path: pathlib.Path, event: Event | None, as_json: bool) -> str:

@@ -191,25 +191,35 @@ def main() -> int:
   else:
     pieces = read_pieces(pathlib.Path(given.input))
   heard, count = Heard(given.plot is not None), 0
-  with contextlib.ExitStack() as files, contextlib.suppress(KeyboardInterrupt):
-    log = None
-    if given.log:
-      try:
-        log = files.enter_context(open(given.log, "w"))
-      except OSError as error:
-        raise ValueError(f"--log={given.log} cannot be written: {error.strerror}") from error
-    for event in listen(spotter, pieces, heard, log):
-      count += 1
-      print(
-        f"{event.seconds:9.2f} s  {event.word:<12} {event.probability:.3f}  "
-        f"after {event.waited_seconds:.2f} s",
-        flush=True,
-      )
-  if given.plot:
-    heard.draw(given.plot, run.class_names, run.theta)
-  lost = f"; {late[0]} pieces of sound were lost" if late[0] else ""
-  print(f"{count} events in {heard.seconds:.1f} s{lost}", file=sys.stderr)
+  try:
+    with open_log(given.log) as log, contextlib.suppress(KeyboardInterrupt):
+      for event in listen(spotter, pieces, heard, log):
+        count += 1
+        print(
+          f"{event.seconds:9.2f} s  {event.word:<12} {event.probability:.3f}  "
+          f"after {event.waited_seconds:.2f} s",
+          flush=True,
+        )
+  finally:  # also where the microphone went away
+    if given.plot and heard.seconds:
+      heard.draw(given.plot, run.class_names, run.theta)
+    lost = f"; {late[0]} pieces of sound were lost" if late[0] else ""
+    print(f"{count} events in {heard.seconds:.1f} s{lost}", file=sys.stderr)
   return 0
+
+
+def open_log(path: str | None) -> contextlib.AbstractContextManager[TextIO | None]:
+  """Opens the file of events; without one there is nothing to write to.
+
+  Raises:
+    ValueError: it cannot be written.
+  """
+  if path is None:
+    return contextlib.nullcontext()
+  try:
+    return open(path, "w", encoding="utf-8")
+  except OSError as error:
+    raise ValueError(f"--log={path} cannot be written: {error.strerror}") from error
 
 
 def _read_arguments() -> argparse.Namespace:

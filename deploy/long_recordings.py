@@ -1,6 +1,7 @@
 """Long recordings with known words: read, or made of a data set's clips or of sentences."""
 
 import argparse
+import math
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from data_pipelines.speech.loudness import find_word
 from deploy.commands import data_of, load_data
 from deploy.recordings import read_pieces
 from deploy.run_files import Run
-from deploy.scoring import Word, check_words
+from deploy.scoring import Word, check_spelling, check_words
 
 LEVEL = 0.05  # root mean square of a word's loud part, where full scale is 1
 _LEVELS_DB = 3.0  # words differ from it by up to so much
@@ -148,7 +149,7 @@ def read_words(path: str, seconds: float) -> list[Word]:
     ValueError: the file cannot be read, or a line is no label of this recording.
   """
   try:
-    lines = pathlib.Path(path).read_text().splitlines()
+    lines = pathlib.Path(path).read_text(encoding="utf-8-sig").splitlines()
   except (OSError, UnicodeDecodeError) as error:
     raise ValueError(f"--labels={path} cannot be read: {error}") from error
   words = []
@@ -180,7 +181,7 @@ def save_recording(path: str, samples: np.ndarray, words: list[Word]) -> None:
   lines = [f"{word.start:.3f}\t{word.end:.3f}\t{word.word}\n" for word in words]
   try:
     soundfile.write(path, samples, SAMPLE_RATE, subtype="PCM_16")
-    pathlib.Path(path).with_suffix(".tsv").write_text("".join(lines))
+    pathlib.Path(path).with_suffix(".tsv").write_text("".join(lines), encoding="utf-8")
   except (OSError, RuntimeError, TypeError, ValueError) as error:
     raise ValueError(f"--save={path} cannot be written: {error}") from error
 
@@ -198,15 +199,19 @@ def open_recording(run: Run, given: argparse.Namespace) -> tuple[np.ndarray, lis
   Raises:
     ValueError: neither or both are named, or a file cannot be read.
   """
-  if bool(given.recording) == bool(given.synthesize):
+  if bool(given.recording) == (given.synthesize is not None):
     raise ValueError("give --recording=FILE or --synthesize=MINUTES, one of them")
+  if given.synthesize is not None and not 0 < given.synthesize < math.inf:
+    raise ValueError(f"--synthesize is {given.synthesize:g}; give minutes, more than 0")
   if given.recording and given.snr_db is not None:
     raise ValueError("--snr_db adds noise to a made recording; leave it out, or give --synthesize")
   if given.synthesize and given.labels:
     raise ValueError("--labels are of --recording; a made recording has its own")
   if given.recording:
     samples = np.concatenate(list(read_pieces(pathlib.Path(given.recording))))
-    return samples, read_words(given.labels, len(samples) / SAMPLE_RATE) if given.labels else []
+    words = read_words(given.labels, len(samples) / SAMPLE_RATE) if given.labels else []
+    check_spelling(words, run.class_names, given.labels)
+    return samples, words
   options = {name: getattr(given, name) for name in ("split", "gap_s", "snr_db", "seed")}
   data = data_of(given)
   return synthesize(run, given.of, given.synthesize, data=data, progress=True, **options)

@@ -10,31 +10,35 @@ import soxr
 
 from data_pipelines.speech import SAMPLE_RATE
 from data_pipelines.speech.source import show_name
-from data_pipelines.speech.waveforms import LARGEST_PEAK, open_sound, read_blocks
+from data_pipelines.speech.waveforms import LARGEST_PEAK, RATES, open_sound, read_blocks
 
 ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".w64", ".au")
 PIECE_S = 0.5
 
 
-def find_recordings(paths: list[str]) -> list[pathlib.Path]:
-  """Lists files; a folder stands for all recordings below it, in the order of their names.
+def find_recordings(name: str) -> list[pathlib.Path]:
+  """Lists the recordings that a path stands for: itself, or all below a folder, by their names.
 
   Raises:
-    ValueError: a path that does not exist, or a folder without recordings.
+    ValueError: it does not exist or cannot be read, or is a folder without recordings.
   """
-  found: list[pathlib.Path] = []
-  for name in paths:
-    path = pathlib.Path(name)
-    if path.is_dir():
-      below = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
-      if not below:
-        raise ValueError(f"{name} holds no recording; it may have {', '.join(ENDINGS)}")
-      found += below
-    elif path.exists():
-      found.append(path)
-    else:
+  path = pathlib.Path(name)
+  try:
+    if not path.exists():
       raise ValueError(f"{name} does not exist; give a recording, or a folder of them")
-  return found
+    if not path.is_dir():
+      return [path]
+    below = sorted(p for p in path.rglob("*") if _is_recording(p))
+  except OSError as error:
+    raise ValueError(f"{name} cannot be read: {error.strerror}") from error
+  if not below:
+    raise ValueError(f"{name} holds no recording; it may have {', '.join(ENDINGS)}")
+  return below
+
+
+def _is_recording(path: pathlib.Path) -> bool:
+  """Whether a path looks like a recording; files that systems hide, as ._one.wav, are none."""
+  return path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.is_file()
 
 
 def read_pieces(path: pathlib.Path) -> Iterator[np.ndarray]:
@@ -69,7 +73,12 @@ def read_raw(stream: BinaryIO, rate: int) -> Iterator[np.ndarray]:
 
   Yields:
     `[n]` float32 samples at 16 kHz.
+
+  Raises:
+    ValueError: a rate that no sound has.
   """
+  if not RATES[0] <= rate <= RATES[1]:
+    raise ValueError(f"--rate is {rate}; give Hz, {RATES[0]} to {RATES[1]}")
 
   def pieces() -> Iterator[np.ndarray]:
     odd = b""

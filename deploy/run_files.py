@@ -119,13 +119,17 @@ def load_run(workdir: str | pathlib.Path, *, calibrated: bool = True) -> Run:
       objective that needs more, or files that are damaged; one sentence that says which.
   """
   folder = pathlib.Path(os.path.expanduser(workdir))  # pathlib's raises where there is no such user
-  if not folder.is_dir():
-    raise ValueError(f"{workdir} is no folder; give the --workdir of a run")
-  said = _read_description(folder)
+  try:
+    if not folder.is_dir():
+      raise ValueError(f"{workdir} is no folder; give the --workdir of a run")
+    said = _read_description(folder)
+  except OSError as error:
+    raise ValueError(f"{workdir} cannot be read ({error.strerror}); make it readable") from error
   try:
     model = Model(said["constructor"], said["arguments"])
     names = tuple(said["class_names"])
     shape = tuple(int(size) for size in said["input_shape"])
+    _check_types(model, said["class_names"], shape)
     statistics = {k: np.asarray(v, np.float64) for k, v in said["statistics"].items()}
     experiment, theta = str(said["experiment"]), float(said["theta"])
     reading = dict(said.get("reading", {}))  # runs of before have none
@@ -199,6 +203,16 @@ def _read_description(folder: pathlib.Path) -> dict[str, Any]:
   return said
 
 
+def _check_types(model: Model, class_names: Any, shape: tuple[int, ...]) -> None:
+  """Raises TypeError or ValueError where what describes a network is of other types."""
+  if not isinstance(model.constructor, str) or not isinstance(model.arguments, dict):
+    raise TypeError("the constructor has to be a name, its arguments an object")
+  if not isinstance(class_names, list) or not all(isinstance(name, str) for name in class_names):
+    raise TypeError("class_names has to be a list of names")
+  if min(shape, default=1) < 1:
+    raise ValueError(f"input_shape is {list(shape)}")
+
+
 def _read_json(path: pathlib.Path, advice: str = "train the run again") -> dict[str, Any]:
   try:
     value = json.loads(path.read_bytes())
@@ -269,5 +283,8 @@ def _apply_calibration(folder: pathlib.Path, run: Run) -> Run:
 def write_whole(path: pathlib.Path, content: bytes) -> None:
   """Writes a file whole or not at all; raises OSError where that cannot be."""
   partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # others may write it too
-  partial.write_bytes(content)
-  os.replace(partial, path)
+  try:
+    partial.write_bytes(content)
+    os.replace(partial, path)
+  finally:
+    partial.unlink(missing_ok=True)

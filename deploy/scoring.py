@@ -1,6 +1,7 @@
 """Events against the words of a recording: recall, wrong words, false alarms an hour, delays."""
 
 import itertools
+import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -142,4 +143,28 @@ def check_words(words: Sequence[Word], seconds: float, name: str) -> None:
       raise ValueError(
         f"{name} has {one.word!r} until {one.end:g} s and {other.word!r} from {other.start:g} s "
         "on, which overlap; correct one of the lines"
+      )
+
+
+def check_spelling(words: Sequence[Word], class_names: Sequence[str], name: str) -> None:
+  """Checks that labels which mean a class are written as the class is.
+
+  A keyword under another name would not be found in the recording, and every event at it would be
+  a false alarm.
+
+  Args:
+    words: of a recording.
+    class_names: of a run.
+    name: of the file of labels, for messages.
+
+  Raises:
+    ValueError: a label differs from a class in nothing but capitals or how accents are stored.
+  """
+  fold = lambda text: unicodedata.normalize("NFC", text).casefold()
+  folded = {fold(known): known for known in class_names}
+  for one in words:
+    meant = folded.get(fold(one.word), one.word)
+    if meant != one.word and one.word not in class_names:
+      raise ValueError(
+        f"{name} has the word {one.word!r}, the run the class {meant!r}; write it as the run does"
       )

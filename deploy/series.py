@@ -89,7 +89,7 @@ def decide_file(run: Run, path: pathlib.Path) -> tuple[list[SeriesDecision], lis
   statistics = series.Statistics(run.statistics["mean"], run.statistics["std"])
   how, samples = run.reading["missing"], run.reading["samples_per_step"]
   filled = series.fill_missing(file, how, statistics.mean, may_be_empty=True)
-  true = [find_class(label, run.class_names) for label in file.labels]
+  true = [series.find_class(label, run.class_names) for label in file.labels]
   notes = [*file.notes, *_note_unknown(file, true, run.class_names)]
   if filled.number:
     notes.append(series.describe_filled(file, filled, how))
@@ -104,23 +104,6 @@ def decide_file(run: Run, path: pathlib.Path) -> tuple[list[SeriesDecision], lis
       seen = min((step + 1) * samples, int(length))
       decisions[i] = SeriesDecision(file.names[i], *said, seen, int(length), true[i])
   return [decisions[i] for i in range(len(file.values))], notes
-
-
-def find_class(label: str, class_names: Sequence[str]) -> str | None:
-  """Finds the class that a label names: "1.0" also the class "1"; None where there is none."""
-  if label in class_names:
-    return label
-  number = _to_number(label)
-  if number is None:
-    return None
-  return next((name for name in class_names if _to_number(name) == number), None)
-
-
-def _to_number(text: str) -> float | None:
-  try:
-    return float(text)
-  except ValueError:
-    return None
 
 
 def _note_unknown(

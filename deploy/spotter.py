@@ -126,7 +126,7 @@ def make_spotter(
   thresholds = _check_thresholds(theta, len(class_names))
   check_refractory(refractory_s)
   loop = make_loop(classifier, params, patience=patience, timeout_s=timeout_s)
-  # Steps come first, since blocks of them are cut; the streams are the second axis.
+  # Axis 0 is steps, which are cut into blocks; axis 1 is streams.
   run = jax.jit(jax.vmap(functools.partial(loop.run, thresholds), in_axes=(0, 1), out_axes=(0, 1)))
   silent = set(not_reported)
 

@@ -95,7 +95,7 @@ def make_members(
     ValueError: no seed, one that is not a number, or one given twice; or bad flags of a member.
   """
   for name, values in (("seeds", seeds), ("betas", betas)):
-    if values is not None and len(set(values)) < max(len(values), 1):
+    if values is not None and len(set(map(_to_number, values))) < max(len(values), 1):
       raise ValueError(f"--{name} is {','.join(values)!r}; give one or more, each once")
   settings_of_members = []
   for beta in [None] if betas is None else betas:
@@ -111,6 +111,14 @@ def make_members(
       settings_of_members.append(own)
   tasks = share_stored_data(binary.setup(own) for own in settings_of_members)
   return list(zip(tasks, settings_of_members, strict=True))
+
+
+def _to_number(text: str) -> float | str:
+  """The number that a text is, since 0.2 and 0.20 are one; else the text, which others refuse."""
+  try:
+    return float(text)
+  except ValueError:
+    return text
 
 
 def summarize(members: Sequence[Settings]) -> str:

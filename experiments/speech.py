@@ -301,7 +301,7 @@ def _read_in_time(task: Task) -> Task:
 
 
 def _read_whole(task: Task) -> Task:
-  """Adds the same where the whole clip is one step: nothing happens in time, all is heard."""
+  """Adds what a task of whole clips has, one step each: all is heard, and nothing to draw."""
   heard = {"mean_heard_ms": float(speech.heard_ms(speech.NUM_STEPS - 1))}
   # One step is too little for early exit, and convolutions are slow within a loop.
   return task._replace(measure=lambda *read: heard, pictures=None, vmap_members=True)

@@ -4,9 +4,9 @@
   python -m experiments.sweep speech --trials=20 --storage=postgresql://HOST/STUDIES
 
 All flags of the experiment apply but --beta. A trial is a run, in WORKDIR/trial-NNN; sweep.md and
-sweep.png are made anew after each. The same command goes on: trials that are done count, one that
-was stopped is taken up. Several machines share the trials through --storage, any URL that Optuna
-takes, or through a WORKDIR on a disk that they share.
+sweep.png are made anew after each. The same command goes on: trials that are done count, those that
+diverged too; one that was stopped is taken up. Several machines share the trials through --storage,
+any URL that Optuna takes, or through a WORKDIR on a disk that they share.
 
 Most of the paper's range lies above the limit 1 / (theta (log(theta / (1 - theta)) + log(C - 1))),
 0.205 for ten classes and theta .95. Above it networks learn not to reach theta and wait for the end
@@ -18,6 +18,7 @@ import math
 import os
 import pathlib
 import socket
+import sys
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -28,6 +29,7 @@ from experiments.harness.figures import BLUE, COLUMN, RED, STYLE
 from experiments.harness.flags import FLAGS, read_settings
 from experiments.harness.objectives import is_rival
 from experiments.harness.run import check_fit, run
+from experiments.harness.run_state import DivergedError
 from experiments.harness.settings import FREE_FLAGS, LOCAL_FLAGS, Settings
 from experiments.harness.tables import format_table
 from experiments.harness.task import Task
@@ -48,6 +50,7 @@ flags.DEFINE_list("beta_range", ["0.15", "2"], "Lowest and highest beta.")
 flags.DEFINE_string("storage", None, "URL of Optuna's database. Default: WORKDIR/study.log.")
 
 State = optuna.trial.TrialState
+ENDED = (State.COMPLETE, State.PRUNED)  # with a result; diverged
 
 
 def main(experiment: str) -> int:
@@ -80,7 +83,7 @@ def main(experiment: str) -> int:
   study = _open(experiment, root, FLAGS.storage)
   _refuse_other(study, settings, (low, high))
   _take_up(study)
-  while len(study.get_trials(states=(State.COMPLETE, State.RUNNING))) < FLAGS.trials:
+  while len(study.get_trials(states=(*ENDED, State.RUNNING))) < FLAGS.trials:
     # A trial that was stopped does not count, so that those after it draw what they would have.
     number = sum(trial.state != State.FAIL for trial in study.trials)
     study.sampler = optuna.samplers.RandomSampler(settings.seed * 10_000 + number)
@@ -89,7 +92,12 @@ def main(experiment: str) -> int:
     _report(study, root, limit)
   _report(study, root, limit)
   if (root / "sweep.md").exists():
-    print((root / "sweep.md").read_text())
+    print((root / "sweep.md").read_text(encoding="utf-8"))
+  elif study.get_trials(states=(State.PRUNED,)):
+    raise ValueError(
+      "every trial that has ended has diverged; search in another --workdir with a lower "
+      "--learning_rate or a --clip"
+    )
   else:
     print("all trials run in other processes, and none is done yet; the same command reports them")
   return 0
@@ -111,11 +119,12 @@ def _make_trial(
   print(f"{folder}: beta {beta}", flush=True)
   try:
     status = run(task, settings.replace(beta=beta, workdir=str(root / folder)))
-  except (KeyboardInterrupt, OSError):  # the same command goes on with this trial
+  except DivergedError as error:
+    study.tell(trial, state=State.PRUNED)  # it is done, without a value
+    print(f"{folder}: {error}", file=sys.stderr)
+    return 0
+  except BaseException:  # the same command goes on with this trial
     _give_up(study, trial.number)
-    raise
-  except BaseException:
-    study.tell(trial, state=State.FAIL)
     raise
   if status:
     _give_up(study, trial.number)
@@ -261,6 +270,9 @@ def _report(study: optuna.Study, root: pathlib.Path, limit: float) -> None:
     format_table(columns, [_format_trial(trial) for trial in done]),
     "![sweep](sweep.png)",
   ]
+  if diverged := study.get_trials(states=(State.PRUNED,)):
+    named = (f"beta {t.params['beta']:.4f} ({t.user_attrs['folder']})" for t in diverged)
+    text[1] += f" Diverged: {', '.join(named)}."
   if best.params["beta"] > limit:
     text[1] += (
       f" The best beta lies above {limit:.3f}, the limit for this theta and number of classes, so "

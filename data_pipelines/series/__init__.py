@@ -4,7 +4,7 @@
 values. On the device `join_samples` joins samples into steps.
 """
 
-from data_pipelines.series.contents import SeriesFile
+from data_pipelines.series.contents import SeriesFile, find_class
 from data_pipelines.series.holdout import hold_out
 from data_pipelines.series.locate import (
   PACKAGED,
@@ -28,6 +28,7 @@ __all__ = [
   "Statistics",
   "describe_filled",
   "fill_missing",
+  "find_class",
   "find_files",
   "hold_out",
   "join_samples",

@@ -17,8 +17,7 @@ class SeriesFile(NamedTuple):
   Attributes:
     path: of the file.
     values: N arrays `[T, F]` float64, each with a T of its own; NaN where a value is missing.
-    labels: N labels as text, none of them empty; or "" for all, of a file without labels, which
-      only those read who ask for it.
+    labels: N labels as text; "" of a series without one, which only those read who ask for it.
     names: of the series, as the file has them: an id, "row 3" or "line 7".
     places: where each series stands, for messages: "line 7", "row 3", "line 40 (series 'a')".
     channels: names of the F channels.
@@ -68,6 +67,25 @@ def check_label(label: str, where: str, missing: frozenset[str] = NO_LABEL) -> N
     raise ValueError(f"{where}: the label {label!r} cannot be printed; give it another name")
 
 
+def find_class(label: str, class_names: Sequence[str]) -> str | None:
+  """Finds the class that a label names: "1.0" also the class "1"; None where there is none."""
+  if label in class_names:
+    return label
+  number = _to_number(label)
+  if number is None:
+    return None
+  return next((name for name in class_names if _to_number(name) == number), None)
+
+
+def _to_number(text: str) -> float | None:
+  if "_" in text:  # Python's 1_000 is no file's number
+    return None
+  try:
+    return float(text)
+  except ValueError:
+    return None
+
+
 def has_control_characters(text: str) -> bool:
   """Whether there are control characters, or halves of characters, that no report can hold."""
   return any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
@@ -102,10 +120,7 @@ def parse_values(
 def _parse(field: str, missing: frozenset[str], name: str, where: str) -> float:
   if field.lower() in missing:
     return math.nan
-  try:
-    value = float(field) if "_" not in field else math.nan  # Python's 1_000 is no file's number
-  except ValueError:
-    value = math.nan
-  if not math.isfinite(value):
+  value = _to_number(field)
+  if value is None or not math.isfinite(value):
     raise ValueError(f"{where}: {name} is {field!r}, which is no finite number; correct it")
   return value

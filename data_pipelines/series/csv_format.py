@@ -40,8 +40,8 @@ def read_csv(path: pathlib.Path, channels: Sequence[str] | None = None) -> Serie
 
   Args:
     path: of the file.
-    channels: names that its channels must have, in this order; then the column of labels may be
-      left out. None: any, and labels are needed.
+    channels: names that its channels must have, in this order; then labels, or their column, may
+      be left out. None: any, and labels are needed.
 
   Raises:
     ValueError: the file cannot be read, has no line of names, or others than `channels`, or a line
@@ -73,7 +73,7 @@ def read_csv(path: pathlib.Path, channels: Sequence[str] | None = None) -> Serie
       name, label = fields[0].strip(), fields[-1].strip() if labelled else ""
       if not done or done[-1].name != name:
         _check_begin(name, first_line, where)
-        if labelled:
+        if label or channels is None:
           check_label(label, f"{where}, series {name!r}", MISSING)
         first_line[name] = number
         done.append(_Open(name, label, number, [], []))

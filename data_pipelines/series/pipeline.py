@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.batches import Split, Splits
-from data_pipelines.series.contents import SeriesFile
+from data_pipelines.series.contents import SeriesFile, find_class
 from data_pipelines.series.holdout import hold_out
 from data_pipelines.series.locate import Paths, read_files
 from data_pipelines.series.missing import describe_filled, fill_missing
@@ -65,7 +65,7 @@ def load(paths: Paths, *, missing: str = "hold", validation_share: float = 0.2) 
   train, test = read_files(paths)
   _check_pair(train, test)
   class_names = _name_classes(train, test)
-  labels = [np.array([class_names.index(label) for label in f.labels]) for f in (train, test)]
+  labels = [_number_labels(file, class_names) for file in (train, test)]
   every = np.arange(len(labels[0]))
   of_train, held = hold_out(labels[0], validation_share) if validation_share else (every, every)
   if not held.size:
@@ -122,18 +122,24 @@ def _check_pair(train: SeriesFile, test: SeriesFile) -> None:
 
 def _name_classes(train: SeriesFile, test: SeriesFile) -> tuple[str, ...]:
   """Names the classes of the training file; raises ValueError where the test file has others."""
-  names = set(train.labels)
+  names = _sort_classes(set(train.labels))
   if len(names) < 2:
     raise ValueError(
       f"{train.path} has only the class {train.labels[0]!r}; a classifier needs two classes"
     )
   for label, place in zip(test.labels, test.places, strict=True):
-    if label not in names:
+    if find_class(label, names) is None:
       raise ValueError(
         f"{test.path}, {place}: no training series has the class {label!r}; the classes there are "
-        f"{', '.join(_sort_classes(names))}"
+        f"{', '.join(names)}"
       )
-  return _sort_classes(names)
+  return names
+
+
+def _number_labels(file: SeriesFile, class_names: tuple[str, ...]) -> np.ndarray:
+  """Numbers of the classes of a file's series, `[N]`; each is one of the names."""
+  numbers = {name: number for number, name in enumerate(class_names)}
+  return np.array([numbers[find_class(label, class_names) or ""] for label in file.labels])
 
 
 def _sort_classes(names: set[str]) -> tuple[str, ...]:

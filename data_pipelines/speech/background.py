@@ -71,10 +71,10 @@ def _make_parts(rng: np.random.Generator) -> list[np.ndarray]:
 def _read_parts(folder: pathlib.Path) -> list[np.ndarray]:
   if not folder.is_dir():
     raise ValueError(f"background {folder} is no folder; give one with recordings, or 'synthetic'")
-  parts, left = [], float(_LARGEST_S)
-  for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS):
+  parts, left = [], _LARGEST_S * SAMPLE_RATE
+  for path in sorted(p for p in folder.rglob("*") if _is_recording(p)):
     name = f"background {show_name(str(path))}"
-    samples, rate, _ = read_mono(path, name, left)
+    samples, rate, _ = read_mono(path, name, left / SAMPLE_RATE)
     peak = np.abs(samples).max(initial=0.0)
     if not 0 < peak <= LARGEST_PEAK:  # NaN neither
       raise ValueError(
@@ -83,9 +83,14 @@ def _read_parts(folder: pathlib.Path) -> list[np.ndarray]:
     if rate != SAMPLE_RATE:
       samples = resample(samples, rate)
     parts.append(samples)
-    left -= len(samples) / SAMPLE_RATE
-    if left <= 0:
+    left -= len(samples)
+    if left < SAMPLE_RATE:  # no file has to be read for less than a second
       break
   if not parts:
     raise ValueError(f"background {folder} has no recording ({', '.join(ENDINGS)}); add one")
   return parts
+
+
+def _is_recording(path: pathlib.Path) -> bool:
+  """Whether a path looks like a recording; files that systems hide, as ._one.wav, are none."""
+  return path.suffix.lower() in ENDINGS and not path.name.startswith(".")

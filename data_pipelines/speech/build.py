@@ -134,12 +134,12 @@ def _keep_usable(
 
 def unusable_clip_error(what: str) -> ValueError:
   """Makes the error for a clip that cannot be used, from a text that names it and says why."""
-  return ValueError(f"{what}; repair or remove it, or pass on_bad_file='skip'")
+  return ValueError(f"{what}; repair or remove it, or give --on_bad_file=skip")
 
 
 def _compute_frames(samples: list[np.ndarray]) -> np.ndarray:
   """Computes the frames `[k, 101, 20]` of k clips of `[n]` samples."""
   audio = np.zeros((len(samples), features.NUM_SAMPLES), np.float32)
-  for row, clip in zip(audio, samples, strict=False):
+  for row, clip in zip(audio, samples, strict=True):
     row[:] = pad_to_second(clip)
   return features.log_mel_of_clips(audio)

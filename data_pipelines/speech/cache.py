@@ -126,7 +126,7 @@ def open_or_build(
     can_read: says of a split and an index whether the system can read that record now.
 
   Raises:
-    ValueError: if cache_dir cannot be written. Whatever `build` raises is passed on.
+    ValueError: if cache_dir cannot be written, also by `build`. What else it raises is passed on.
   """
   key = entry_key(fingerprint)
   folder = store.open_or_build(cache_dir, key, build)

@@ -33,7 +33,6 @@ def folder_source(data_dir, speaker_pattern: str, clip_at: str = "start") -> Sou
     clip_at: which second of a longer recording is taken; see `read_waveform`.
 
   Raises:
-    FileNotFoundError: if data_dir does not exist.
     ValueError: if data_dir is not a folder, holds no word folders or no audio, or has one of the
       lists without the other; if a clip is on both lists; or if speaker_pattern is not a regular
       expression.
@@ -71,7 +70,7 @@ def _check_root(data_dir) -> pathlib.Path:
     raise ValueError("dataset 'folder' needs a data_dir: a folder that holds one folder a word")
   root = pathlib.Path(data_dir).expanduser()
   if not root.exists():
-    raise FileNotFoundError(f"data_dir {root} does not exist; give a folder of word/*.wav")
+    raise ValueError(f"data_dir {root} does not exist; give a folder of word/*.wav")
   if not root.is_dir():
     raise ValueError(f"data_dir {root} is not a folder; give a folder of word/*.wav")
   return root

@@ -1,12 +1,10 @@
 """The `speech_commands` source: Speech Commands v0.02, downloaded and stored by TFDS."""
 
 import pathlib
-import tarfile
-import zlib
 
 import numpy as np
 
-from data_pipelines.downloads import require_network
+from data_pipelines.downloads import explain_failure, require_network
 from data_pipelines.speech.features import SAMPLE_RATE
 from data_pipelines.speech.source import SPLITS, Clip, Source, hash_files
 from data_pipelines.speech.waveforms import to_clip
@@ -51,7 +49,6 @@ def official_source(data_dir, *, progress: bool) -> Source:
 def _prepare_builder(data_dir, progress: bool):
   """Returns the TFDS builder once its data is on disk; downloads and prepares it if need be."""
   import tensorflow_datasets as tfds  # takes seconds, which only this source waits
-  from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
   from data_pipelines.speech.speech_commands_official import (
     speech_commands_official_dataset_builder as official,
@@ -66,23 +63,9 @@ def _prepare_builder(data_dir, progress: bool):
   require_network(official.URL, _OTHERWISE)
   if not progress:
     tfds.disable_progress_bar()
-  try:
+  with explain_failure(official.URL, _OTHERWISE):
     builder.download_and_prepare()
-  except (OSError, tfds.download.DownloadError) as error:
-    raise ValueError(
-      f"{official.URL} cannot be downloaded: {_first_line(error)}. {_OTHERWISE}"
-    ) from error
-  except (tarfile.TarError, EOFError, zlib.error, NonMatchingChecksumError) as error:
-    raise ValueError(
-      f"{official.URL} did not arrive whole ({_first_line(error)}); delete TFDS's downloads "
-      "and try again"
-    ) from error
   return builder
-
-
-def _first_line(error: Exception) -> str:
-  """Returns the first line of an error's message, without a full stop or colon at its end."""
-  return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".:")
 
 
 def _fingerprint(builder) -> str:

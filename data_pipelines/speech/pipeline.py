@@ -94,7 +94,7 @@ def load(
     The data set, whose frames are memory-mapped.
 
   Raises:
-    ValueError, FileNotFoundError: if arguments or data are bad. The message is one sentence that
+    ValueError: if arguments or data are bad. The message is one sentence that
       says what to do.
   """
   keywords = _check_keywords(keywords)

@@ -37,7 +37,7 @@ def open_or_build(
     build: writes files into the empty folder that it is given.
 
   Raises:
-    ValueError: if cache_dir cannot be written. Whatever `build` raises is passed on.
+    ValueError: if cache_dir cannot be written, also by `build`. What else it raises is passed on.
   """
   final = cache_dir / key
   if is_sound(final):
@@ -91,7 +91,7 @@ def _writable_folder(cache_dir: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _remove_stale_folders(cache_dir: pathlib.Path) -> None:
-  """Removes temporary folders of processes that are gone.
+  """Removes temporary folders of processes of this machine that are gone.
 
   Whether a process of another machine lives cannot be seen: its folder stays for a day.
   """
@@ -100,7 +100,7 @@ def _remove_stale_folders(cache_dir: pathlib.Path) -> None:
     with contextlib.suppress(OSError):
       owner = ours.match(folder.name)
       is_old = time.time() - folder.stat().st_mtime > _STALE_SECONDS
-      if is_old or (owner and not is_alive(int(owner[1]))):
+      if not is_alive(int(owner[1])) if owner else is_old:
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -128,7 +128,7 @@ def _publish(folder: pathlib.Path, final: pathlib.Path) -> None:
 
 
 def _bury(folder: pathlib.Path) -> None:
-  """Renames a folder before it is removed."""
+  """Removes a folder; it is renamed first, so that no reader finds it half removed."""
   grave = pathlib.Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder.parent))
   with contextlib.suppress(OSError):
     folder.rename(grave / "damaged")

@@ -20,7 +20,7 @@ _SECONDS_READ = 1.5
 _LONGEST_S = 600.0  # of a file whose loudest second is looked for
 # Floating-point files may exceed [-1, 1] a little. Far beyond it their samples have another unit.
 LARGEST_PEAK = 32.0
-_RATES = (
+RATES = (
   100,
   1_000_000,
 )  # Hz; what is beyond them is a damaged header, whose resampling is endless
@@ -95,7 +95,7 @@ def open_sound(path: pathlib.Path, name: str) -> Iterator[soundfile.SoundFile]:
   given = path if str(path).isprintable() else os.fsencode(path)
   try:
     with soundfile.SoundFile(given) as file:
-      if not _RATES[0] <= file.samplerate <= _RATES[1]:
+      if not RATES[0] <= file.samplerate <= RATES[1]:
         raise soundfile.SoundFileRuntimeError(f"its sample rate is {file.samplerate} Hz")
       _refuse_cut(file)
       yield file

@@ -25,13 +25,6 @@ _OF_MACHINE = ("python", "packages", "git_revision", "device", "cpu_count", "env
 
 def describe_machine() -> dict[str, Any]:
   """What else a run depends on: versions, revision of the code, device, environment."""
-  git = subprocess.run(
-    ["git", "describe", "--always", "--dirty"],
-    cwd=pathlib.Path(__file__).parent,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
   versions = {}
   for name in PACKAGES:
     try:
@@ -41,11 +34,26 @@ def describe_machine() -> dict[str, Any]:
   return {
     "python": platform.python_version(),
     "packages": versions,
-    "git_revision": git.stdout.strip() or "unknown",
+    "git_revision": _find_revision(),
     "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
     "cpu_count": os.cpu_count(),
     "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
   }
+
+
+def _find_revision() -> str:
+  """The revision of this clone; "unknown" without git, or where the clone is another project's."""
+  root = pathlib.Path(__file__).parents[2]
+
+  def ask(*words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+  try:
+    is_inside_another = bool(ask("rev-parse", "--show-prefix"))
+    return ("" if is_inside_another else ask("describe", "--always", "--dirty")) or "unknown"
+  except OSError:
+    return "unknown"
 
 
 def describe_numerics() -> dict[str, Any]:

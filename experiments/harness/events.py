@@ -38,7 +38,7 @@ class Events:
     self._writer.flush()
 
   def close(self) -> None:
-    """Does it for the last time."""
+    """Flushes, and closes the file."""
     self._writer.close()
 
   def _write(self, event: Event) -> None:

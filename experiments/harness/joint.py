@@ -46,7 +46,8 @@ def make_joint_update(runs: Sequence[RunState]) -> Update:
     if engine == "full" or task.vmap_members:
       axes = (0, 0, None if shared else 0, 0)
       return jax.vmap(update_member, axes)(members, state, data, item)
-    # Early exit goes one by one in any case; under vmap members' logs would be stacked: copies.
+    # Early exit runs members one after another anyway; vmap would also copy each one's log into a
+    # stacked array.
     one = lambda own: update_member(own[0], own[1], data if shared else own[3], own[2])
     return jax.lax.map(one, (members, state, item, *(() if shared else (data,))))
 

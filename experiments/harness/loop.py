@@ -26,7 +26,7 @@ def train(runs: Sequence[RunState]) -> bool:
     Whether all came to their end; False if a signal stopped them before, with all saved.
 
   Raises:
-    ValueError: bad data, or a training that diverged; what was before that is saved then.
+    DivergedError: bad data, or a training that diverged; what was before that is saved then.
   """
   bar = tqdm.tqdm(
     total=sum(run.updates for run in runs),
@@ -41,7 +41,7 @@ def train(runs: Sequence[RunState]) -> bool:
     agreement = Agreement(stop.is_set, runs[0].settings.checkpoint_seconds)
     while not agreement.stops and (waiting := [k for k, run in enumerate(runs) if not run.ended]):
       step = min(runs[k].step for k in waiting)
-      group = [k for k in waiting if runs[k].step == step]  # all, but after a kill between saves
+      group = [k for k in waiting if runs[k].step == step]  # all, unless a kill came between two saves
       ahead = [runs[k].step for k in waiting if k not in group]
       members = [runs[k] for k in group]
       before = [run.remember() for run in members]
@@ -52,7 +52,7 @@ def train(runs: Sequence[RunState]) -> bool:
           run.return_to(moment)
         for run in runs:
           run.save()
-        raise ValueError(error.run.describe_divergence(str(error))) from error
+        raise DivergedError(error.run, error.run.describe_divergence(str(error))) from error
       if agreement.pauses:
         for run in runs:
           run.save()

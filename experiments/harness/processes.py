@@ -74,7 +74,7 @@ def join(address: str | None, number: int | None, index: int | None) -> None:
 
 
 def _is_on_cluster() -> bool:
-  """Whether a cluster has started this process beside others."""
+  """Whether SLURM or Open MPI counts several processes, or libtpu is there, as on a TPU pod."""
   counts = [int(os.environ.get(name, "1")) for name in _COUNTS]
   return max(counts) > 1 or importlib.util.find_spec("libtpu") is not None
 

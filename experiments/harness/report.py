@@ -80,7 +80,7 @@ def write(workdir: pathlib.Path) -> None:
   """Draws the pictures and writes report.md.
 
   Args:
-    workdir: of a finished run; its folder `figures` is there.
+    workdir: of a finished run.
 
   Raises:
     ValueError: the folder holds no finished run.
@@ -90,6 +90,7 @@ def write(workdir: pathlib.Path) -> None:
       raise ValueError(f"{workdir} has no {name}; let the run end first")
   config = read_json(workdir / "config.json", "put a copy in its place")
   result = read_result(workdir)
+  (workdir / "figures").mkdir(exist_ok=True)
   theta = parse_points("theta", str(config["flags"]["theta"]))[-1][1]
   names = figures.draw_all(workdir, result, read_metrics(workdir), theta=theta)
   text = [

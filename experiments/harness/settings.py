@@ -4,6 +4,7 @@ A flag that is not given takes the paper's value for the task (Appendix A), so t
 have one meaning and many defaults.
 """
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
@@ -229,9 +230,9 @@ def _check(values: dict[str, Any], flag_defaults: dict[str, Any]) -> Settings:
   values["workdir"] = os.path.expanduser(values["workdir"])  # a shell does not, after --workdir=
   length = "num_examples" if values["epochs"] is None else "epochs"
   for name in ("batch_size", "learning_rate", length):
-    if not values[name] > 0:
-      raise ValueError(f"--{name} is {values[name]}; it must be more than 0")
-  if values["clip"] < 0:
+    if not 0 < values[name] < math.inf:
+      raise ValueError(f"--{name} is {values[name]}; it must be more than 0, and finite")
+  if not 0 <= values["clip"] < math.inf:
     raise ValueError(f"--clip is {values['clip']}; it must be 0 (none) or more")
   if not 0 <= values["seed"] < 2**32:
     raise ValueError(f"--seed is {values['seed']}; it must lie in 0..2**32 - 1")

@@ -17,13 +17,17 @@ that differ from others by a number are left out.
 """
 
 import argparse
+import contextlib
 import os
 import pathlib
+import re
 import shlex
+import signal
 import subprocess
 import sys
 
 from experiments.harness import large_pages
+from experiments.harness.flags import guard
 from experiments.reproduce import page
 from experiments.reproduce.records import GENERATED, PARTS
 from experiments.reproduce.runs import RUNS, is_done, list_members
@@ -46,11 +50,13 @@ def main(argv: list[str] | None = None) -> int:
     for name, run in RUNS.items()
     if run.part in given.only and (run.smoke is not None or not smoke)
   ]
-  for name, betas, seeds in _find_missing(folder, names, given.seeds, smoke=smoke):
-    command = _make_command(name, betas, seeds, folder / name, given)
+  flags = {name: _list_flags(name, given) for name in names}
+  for name, betas, seeds in _find_missing(folder, flags, given.seeds):
+    command = _make_command(name, flags[name], betas, seeds, folder / name)
     print(f"{name}: {shlex.join(command)}", flush=True)
     environment = large_pages.make_environment() | (_smoke_environment(folder) if smoke else {})
-    if status := _wait(command, environment):
+    binary = [sys.executable, "-m", f"experiments.{command[0]}", *command[1:]]
+    if status := _wait(binary, environment):
       page.write(folder)
       print(f"error: {name} ended with status {status}; see above", file=sys.stderr)
       return status
@@ -58,19 +64,18 @@ def main(argv: list[str] | None = None) -> int:
   return 0
 
 
-def _list_flags(name: str, smoke: bool) -> tuple[str, ...]:
-  """Returns the flags of one of RUNS; those of a smoke run come last, since the last counts."""
+def _list_flags(name: str, given: argparse.Namespace) -> tuple[str, ...]:
+  """Returns the flags of one of RUNS, of a smoke run, and the user's; of two the last counts."""
   run = RUNS[name]
-  return (*run.flags, *((run.smoke or ()) if smoke else ()))
+  smoke = (run.smoke or ()) if given.budget == "smoke" else ()
+  return (*run.flags, *smoke, *getattr(given, f"{run.part}_flags", ()))
 
 
 def _make_command(
-  name: str, betas: list[str], seeds: list[int], workdir: pathlib.Path, given: argparse.Namespace
+  name: str, flags: tuple[str, ...], betas: list[str], seeds: list[int], workdir: pathlib.Path
 ) -> list[str]:
   """Returns the binary and its flags that train a run with these seeds, and betas if any."""
-  run = RUNS[name]
-  command = [run.binary, *_list_flags(name, given.budget == "smoke")]
-  command += shlex.split(vars(given).get(f"{run.part}_flags", ""))
+  command = [RUNS[name].binary, *flags]
   if not betas and len(seeds) == 1:
     return [*command, f"--seed={seeds[0]}", f"--workdir={workdir / str(seeds[0])}"]
   together = [f"--betas={','.join(betas)}"] if betas else []
@@ -79,7 +84,7 @@ def _make_command(
 
 
 def _find_missing(
-  folder: pathlib.Path, names: list[str], seeds: int, *, smoke: bool = False
+  folder: pathlib.Path, flags: dict[str, tuple[str, ...]], seeds: int
 ) -> list[tuple[str, list[str], list[int]]]:
   """Finds runs without a result: name, betas and seeds to train at once; first seeds come first.
 
@@ -88,15 +93,15 @@ def _find_missing(
   """
   found = []
   for first in range(seeds):
-    for name in names:
+    for name in flags:
       run = RUNS[name]
       most = min(seeds, run.most_seeds or seeds)
       if run.part in GENERATED:
         wanted = range(most) if first == 0 else range(0)
       else:
         wanted = range(first, min(first + 1, most))
-      flags = _list_flags(name, smoke)
-      lacks = lambda member, seed, flags=flags: not is_done(folder / member / str(seed), flags)
+      own = flags[name]
+      lacks = lambda member, seed, own=own: not is_done(folder / member / str(seed), own)
       todo = [seed for seed in wanted if any(lacks(member, seed) for member in list_members(name))]
       betas = [b for b in run.betas if any(lacks(f"{name}/beta-{b}", seed) for seed in todo)]
       found += [(name, betas, todo)] if todo else []
@@ -114,14 +119,21 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
   parser.add_argument("--only", default=",".join(PARTS), help="parts, of " + ", ".join(PARTS))
   parser.add_argument("--seeds", type=int, default=1, help="seeds 0..N-1; ceilings have one")
   parser.add_argument("--budget", choices=["paper", "smoke"], default="paper")
-  parser.add_argument("--mnist_flags", default="", help="of experiments.temporal_mnist")
-  parser.add_argument("--speech_flags", default="", help="of experiments.speech")
+  for part, name in (("mnist", "temporal_mnist"), ("speech", "speech")):
+    parser.add_argument(f"--{part}_flags", default="", help=f"of experiments.{name}")
   given = parser.parse_args(argv)
   given.only = given.only.split(",")
   if unknown := set(given.only) - set(PARTS):
     parser.error(f"unknown part {sorted(unknown)}; choose of {', '.join(PARTS)}")
   if given.seeds < 0:
     parser.error(f"--seeds is {given.seeds}; it must be 0 (only draw) or more")
+  for name in ("mnist_flags", "speech_flags"):
+    try:
+      setattr(given, name, tuple(shlex.split(getattr(given, name))))
+    except ValueError as error:
+      parser.error(f"--{name} cannot be parsed: {error}")
+    if bad := [word for word in getattr(given, name) if not re.match("--[^=]+=", word)]:
+      parser.error(f"--{name} has {bad[0]!r}; give each flag as --name=value")
   return given
 
 
@@ -135,16 +147,21 @@ def _smoke_environment(folder: pathlib.Path) -> dict[str, str]:
 
 
 def _wait(command: list[str], environment: dict[str, str]) -> int:
-  """Runs a binary to its end; an interrupt reaches it too, and it saves all that it has."""
-  process = subprocess.Popen(
-    [sys.executable, "-m", f"experiments.{command[0]}", *command[1:]], env=os.environ | environment
-  )
-  while True:
-    try:
-      return process.wait()
-    except KeyboardInterrupt:
-      continue
+  """Runs a command to its end, which it reaches by itself where a signal stops it.
+
+  Ctrl-C reaches it from the terminal; other signals that ask for an end are sent on to it.
+  """
+  process = subprocess.Popen(command, env=os.environ | environment)
+  send_on = lambda number, frame: process.send_signal(number)
+  before = {number: signal.signal(number, send_on) for number in (signal.SIGTERM, signal.SIGHUP)}
+  try:
+    while True:
+      with contextlib.suppress(KeyboardInterrupt):
+        return process.wait()
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
 
 
 if __name__ == "__main__":
-  sys.exit(main())
+  sys.exit(guard(main))

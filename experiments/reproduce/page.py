@@ -85,7 +85,9 @@ def write(folder: pathlib.Path) -> str:
       write_text(
         folder / f"{part}.md", _format_page(part, of_part, _draw(of_part, folder / "figures"))
       )
-  pages = [path.read_text() for part in PARTS if (path := folder / f"{part}.md").exists()]
+  pages = [
+    path.read_text(encoding="utf-8") for part in PARTS if (path := folder / f"{part}.md").exists()
+  ]
   text = "\n".join(pages)
   write_text(folder / "report.html", _to_html(text, folder))
   return text

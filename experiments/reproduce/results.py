@@ -1,13 +1,12 @@
 """Finished runs, as their files tell of them."""
 
-import json
 import pathlib
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments.harness.examples import read_examples
-from experiments.harness.workdir import read_metrics, read_result
+from experiments.harness.workdir import read_json, read_metrics, read_result
 
 Result = dict[str, Any]
 
@@ -42,8 +41,9 @@ def read_done(workdir: pathlib.Path, seed: int) -> Done:
 
   Raises:
     OSError: a file is missing.
+    ValueError: a file is damaged.
   """
-  config = json.loads((workdir / "config.json").read_text())
+  config = read_json(workdir / "config.json", "put a copy in its place")
   path = workdir / "examples.npz"
   examples = read_examples(path) if path.exists() else {}
   return Done(seed, config, read_result(workdir), read_metrics(workdir), examples)

@@ -1,9 +1,9 @@
 """The runs of all parts: which there are, which are done, and what their files hold."""
 
-import json
 import pathlib
 from typing import Any
 
+from experiments.harness.workdir import read_config
 from experiments.reproduce import runs_generated, runs_mnist, runs_speech
 from experiments.reproduce.records import Run
 from experiments.reproduce.results import Done, Runs, read_done
@@ -37,7 +37,10 @@ def is_done(workdir: pathlib.Path, flags: tuple[str, ...]) -> bool:
   """
   if not (workdir / "result.json").exists():
     return False
-  had = json.loads((workdir / "config.json").read_text())["flags"]
+  config = read_config(workdir)
+  if config is None:
+    return False
+  had = config["flags"]
   wanted = dict(flag.removeprefix("--").split("=", 1) for flag in flags)
   return all(_normalize(had.get(name)) == _normalize(value) for name, value in wanted.items())
 
@@ -46,8 +49,8 @@ def read_finished(folder: pathlib.Path) -> Runs:
   """Reads the runs under `folder/RUN/SEED` that have ended, in the order of RUNS and of seeds."""
   found: Runs = {}
   for member in (member for name in RUNS for member in list_members(name)):
-    seeds = [int(path.parent.name) for path in (folder / member).glob("*/result.json")]
-    for seed in sorted(seeds):
+    names = [path.parent.name for path in (folder / member).glob("*/result.json")]
+    for seed in sorted(int(name) for name in names if name.isdigit()):
       found.setdefault(member, []).append(read_done(folder / member / str(seed), seed))
   return found
 
@@ -63,7 +66,9 @@ def pick_speech_runs(runs: Runs) -> dict[str, list[tuple[float, list[Done]]]]:
 
 def _normalize(value: Any) -> str:
   """Brings a flag's value into one form, whether it is as typed or as parsed."""
+  if isinstance(value, list):
+    return ",".join(value)
   try:
     return str(float(value))
   except (TypeError, ValueError):
-    return str(value)
+    return str(value).lower()

@@ -1,13 +1,12 @@
 """What has been run: each training as it is read in each way, from the files of its runs."""
 
-import json
 import pathlib
 from typing import NamedTuple
 
 import numpy as np
 
 from data_pipelines import two_sequence
-from experiments.harness.workdir import write_json
+from experiments.harness.workdir import read_json, write_json
 from experiments.reproduce.results import Done, read_done
 from experiments.rivals.curves import Curve
 from experiments.rivals.records import TRAININGS, label_of
@@ -54,5 +53,5 @@ def find_optimum(folder: pathlib.Path) -> Curve:
     best = two_sequence.optimum(np.geomspace(1e-5, 0.3, 60))
     time = np.asarray(best.mean_spike_step) / two_sequence.NUM_STEPS
     write_json(path, {"time": time, "accuracy": np.asarray(best.accuracy)})
-  read = json.loads(path.read_text())
+  read = read_json(path, "delete it")
   return Curve(np.asarray(read["time"]), np.asarray(read["accuracy"]))

@@ -67,7 +67,7 @@ def test_a_run_of_ours_is_read_and_its_steps_are_timed(folder):
   )  # fmt: skip
   result = {"rc_accuracy": 0.8, "earliness": 0.5, "harmonic_mean": 0.6, "seconds": 2.0}
   (workdir / "result.json").write_text(json.dumps(result))
-  measured = series.measure_ours(folder, 3)
+  measured = series.measure_ours(folder / "data", workdir)
   assert measured.pop("decide_ms") > 0
   assert measured == {k: v for k, v in MEASURED.items() if k != "decide_ms"}
 

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from data_pipelines.downloads import require_network
+from data_pipelines.downloads import explain_failure, require_network
 
 
 @pytest.fixture
@@ -33,3 +33,16 @@ def test_a_proxy_is_asked_in_its_place(without_proxy, monkeypatch):
     require_network(f"http://127.0.0.1:{closed_port()}/archive", "")
   with pytest.raises(ValueError, match="cannot be reached"):
     require_network(f"http://127.0.0.1:{closed_port()}/archive", "")
+
+
+def test_what_went_wrong_with_a_download_is_one_sentence():
+  tfds = pytest.importorskip("tensorflow_datasets")
+  for error, message in (
+    (
+      tfds.download.DownloadError("HTTP code: 403.\nmore"),
+      "HTTP code: 403. Use it.",
+    ),
+    (EOFError(), r"did not arrive whole \(EOFError\); delete TFDS's downloads and try again"),
+  ):
+    with pytest.raises(ValueError, match=message), explain_failure("http://x", "Use it."):
+      raise error

@@ -1,8 +1,10 @@
 """Live decisions against those of whole clips: the same, whatever pieces the sound comes in."""
 
 import contextlib
+import errno
 import functools
 import json
+import pathlib
 import sys
 
 import jax
@@ -265,7 +267,10 @@ BAD_RUNS = {
     "std is 0.0 for a band",
     None,
   ),
-  "a field is missing": (lambda f: change(f, arguments=None), "do not fit", None),
+  "a field of another kind": (lambda f: change(f, arguments=None), "model.json is damaged", None),
+  "a constructor that is no name": (lambda f: change(f, constructor=["lstm"]), "is damaged", None),
+  "names that are no list": (lambda f: change(f, class_names="abc"), "class_names has to be", None),
+  "an input of no shape": (lambda f: change(f, input_shape=[-1]), r"input_shape is \[-1\]", None),
   "unknown network": (lambda f: change(f, constructor="os.system"), "is unknown", None),
   "other arguments": (lambda f: change(f, arguments={"units": 4, "size": 1}), "do not fit", None),
   "other shapes": (
@@ -326,6 +331,15 @@ def test_a_bad_run_gets_one_sentence(run_folder, tmp_path, name):
   assert "\n" not in str(caught.value)
 
 
+def test_a_folder_that_may_not_be_read_gets_one_sentence(run_folder, monkeypatch):
+  def refuse(path):
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+  monkeypatch.setattr(pathlib.Path, "is_file", refuse)
+  with pytest.raises(ValueError, match=r"cannot be read \(Permission denied\); make it"):
+    load_run(run_folder)
+
+
 @pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (44_100, 2), (8_000, 1)])
 def test_a_recording_of_any_rate_is_read_in_pieces(tmp_path, rate, channels):
   t = np.arange(int(1.3 * rate)) / rate
@@ -363,10 +377,13 @@ def test_decide_says_what_the_rank_code_of_a_clip_says(run_folder, tmp_path, mon
     lines.append((NAMES[int(code.label)], heard) if bool(code.spiked) else (None, None))
     statuses.append(0 if bool(code.spiked) else 1)
   (folder / "broken.wav").write_bytes(b"RIFF")
-  status, said = command(monkeypatch, capsys, decide.main, run_folder, folder, "--json")
+  (folder / "._0.wav").write_bytes(b"hidden")
+  paths = ("gone.wav", "a" * 300, folder)
+  status, said = command(monkeypatch, capsys, decide.main, run_folder, *paths, "--json")
   found = [json.loads(line) for line in said.out.splitlines()]
   assert [(f["word"], f.get("heard_ms")) for f in found] == lines
   assert 0 in statuses and status == 2 and "broken.wav cannot be read" in said.err
+  assert "gone.wav does not exist" in said.err and "aaa cannot be read: File name too" in said.err
 
 
 def test_export_writes_what_the_run_decides_with(run_folder, tmp_path, monkeypatch, capsys):
@@ -418,6 +435,8 @@ def test_listen_hears_the_same_in_a_file_and_in_raw_samples(
     monkeypatch.setattr("sys.stdin", raw)
     _, of_raw = command(monkeypatch, capsys, listen.main, run_folder, "--input=-", "--theta=0.6")
   assert of_raw.out == said.out
+  with pytest.raises(ValueError, match="--rate is 1; give Hz, 100 to 1000000"):
+    command(monkeypatch, capsys, listen.main, run_folder, "--input=-", "--rate=1")
 
 
 class UnpluggedMicrophone:
@@ -446,13 +465,15 @@ class Status:
   input_overflow = False
 
 
-def test_listen_says_what_is_missing(run_folder, monkeypatch, capsys):
+def test_listen_says_what_is_missing(run_folder, tmp_path, monkeypatch, capsys):
   monkeypatch.setitem(sys.modules, "sounddevice", None)
   with pytest.raises(ValueError, match=r"the microphone needs sounddevice .* give --input"):
     command(monkeypatch, capsys, listen.main, run_folder)
   assert "theta 0.8 is that of the training; python -m deploy.calibrate" in capsys.readouterr().err
   monkeypatch.setitem(sys.modules, "sounddevice", UnpluggedMicrophone)
+  picture = tmp_path / "heard.png"
   with pytest.raises(ValueError, match="the microphone went away; connect it and start again"):
-    command(monkeypatch, capsys, listen.main, run_folder)
+    command(monkeypatch, capsys, listen.main, run_folder, f"--plot={picture}")
+  assert capsys.readouterr().err.endswith("0 events in 0.1 s\n") and picture.stat().st_size > 1000
   with pytest.raises(ValueError, match="--log=/nowhere/x cannot be written"):
     command(monkeypatch, capsys, listen.main, run_folder, "--input=x.wav", "--log=/nowhere/x")

@@ -19,7 +19,7 @@ from deploy.long_recordings import LEVEL, add_noise, join_clips
 from deploy.recordings import read_pieces
 from deploy.rule import Rule
 from deploy.run_files import load_run
-from deploy.scoring import Word, bound_rate, check_words, score
+from deploy.scoring import Word, bound_rate, check_spelling, check_words, score
 from deploy.spotter import BLOCK
 from deploy.thresholds import (
   choose_for_accuracy,
@@ -49,6 +49,14 @@ def test_events_are_matched_to_words():
   assert found.repeated == 0.5
   assert found.delay_start_s == pytest.approx((0.3 + 0.2) / 2)
   assert found.delay_end_s == pytest.approx(-0.2)
+
+
+@pytest.mark.parametrize("word", ["Yes", "cafe\u0301"])
+def test_a_keyword_that_is_written_otherwise_is_told(word):
+  names = ("yes", "caf\xe9", "unknown")
+  check_spelling([Word(0, 1, "yes"), Word(1, 2, "cat"), Word(2, 3, "caf\xe9")], names, "a.tsv")
+  with pytest.raises(ValueError, match=r"a.tsv has the word .*, the run the class '(yes|caf\xe9)'"):
+    check_spelling([Word(0, 1, word)], names, "a.tsv")
 
 
 def test_labels_may_come_in_any_order_and_where_there_is_no_word_nothing_is_missed():
@@ -195,7 +203,8 @@ def write_recording(folder, samples):
   """A recording of two words, and its labels."""
   path, labels = folder / "a.wav", folder / "a.tsv"
   soundfile.write(path, samples, RATE)
-  labels.write_text("# start\tend\tword\n1.0\t1.5\tyes\n3.0\t3.5\tno\n")
+  with_mark = "\ufeff# start\tend\tword\n1.0\t1.5\tyes\n3.0\t3.5\tno\n"  # as Notepad saves it
+  labels.write_text(with_mark)
   return path, labels
 
 
@@ -216,6 +225,8 @@ def test_measure_writes_numbers_and_picture(run_folder, tmp_path, monkeypatch, c
     (given[:1] + given[-1:], "--plot draws misses of keywords"),
     ([given[0], "--snr_db=10"], "--snr_db adds noise to a made recording"),
     (["--synthesize=1", given[1]], "--labels are of --recording"),
+    (["--synthesize=-1"], "--synthesize is -1; give minutes, more than 0"),
+    (["--synthesize=inf"], "--synthesize is inf; give minutes"),
   ):
     with pytest.raises(ValueError, match=words):
       call(measure, monkeypatch, run_folder, *more)

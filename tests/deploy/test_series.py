@@ -9,7 +9,7 @@ import pytest
 from series_files import pad, write_csv, write_npz, write_ts
 from small_series_run import CHANNELS, MEAN, NAMES, THETA, model, read_batch, save_run, some_series
 
-from deploy import decide, series
+from deploy import decide
 from deploy.rule import Rule
 from deploy.series import find_decision
 from rc_jax import rank_code
@@ -85,7 +85,7 @@ FORMATS = {
 def test_series_without_labels_are_decided_as_the_rank_code_says(name, folder, monkeypatch, capsys):
   write, name_of = FORMATS[name]
   write(folder / name)
-  monkeypatch.setattr(series, "ROW_STEPS", 90)  # several batches
+  monkeypatch.setattr("deploy.series.ROW_STEPS", 90)  # several batches
   status, said = call(monkeypatch, capsys, folder / "run", folder / name, "--json")
   found = [json.loads(line) for line in said.out.splitlines()]
   assert len(found) == len(SERIES) and status == 1 and "are right" not in said.err
@@ -135,6 +135,10 @@ def test_another_theta_and_a_column_of_labels_in_a_csv(folder, monkeypatch, caps
     assert line.split("\t")[1] == NAMES[label] and f"\t{seen} of " in line
   status, said = call(monkeypatch, capsys, *arguments, "--json")
   assert all(json.loads(line)["true"] == "open" for line in said.out.splitlines())
+  path = folder / "new.csv"
+  path.write_text(path.read_text().replace(",open\n", ",\n"))  # the column is there, and empty
+  unlabelled = call(monkeypatch, capsys, *arguments)[1]
+  assert len(unlabelled.out.splitlines()) == len(SERIES) and "are right" not in unlabelled.err
 
 
 def test_a_channel_without_a_value_is_at_its_mean_or_refused(folder, monkeypatch, capsys):
@@ -154,14 +158,6 @@ def test_a_channel_without_a_value_is_at_its_mean_or_refused(folder, monkeypatch
   save_run(folder / "other", reading=reading)
   status, refused = call(monkeypatch, capsys, folder / "other", folder / "empty.npz")
   assert status == 2 and "level has no value in all of the series" in refused.err
-
-
-def test_a_label_that_is_a_number_names_a_class_that_is_the_same_number():
-  names = ("0", "1.5", "2")
-  found = [series.find_class(label, names) for label in ("0.0", "1.50", "2", "3", "open")]
-  assert found == ["0", "1.5", "2", None, None]
-  assert series.find_class("1", ("open", "shut")) is None
-  assert series.find_class("2.0", ("1a", "2")) == "2"
 
 
 def test_patience_asks_for_one_class_at_steps_on_end():

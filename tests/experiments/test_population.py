@@ -68,6 +68,7 @@ def test_on_a_gpu_members_go_through_the_full_scan_at_once(tmp_path, monkeypatch
   "given, message",
   [
     ({"seeds": "0,0"}, "--seeds is '0,0'; give one or more, each once"),
+    ({"betas": "0.2,0.20"}, "--betas is '0.2,0.20'; give one or more, each once"),
     ({"seeds": "0,-1"}, "--seeds has '-1'; give whole numbers"),
     ({"betas": "0.2,x"}, "--beta is 'x'; give a number"),
     ({"seeds": "0,1", "seed": "3"}, "--seed and --seeds are both given; leave one of them out"),

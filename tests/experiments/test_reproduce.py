@@ -5,6 +5,8 @@ import os
 import pathlib
 import re
 import shutil
+import signal
+import sys
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from absl.testing import flagsaver
 from experiments.harness.flags import read_settings
 from experiments.registry import EXPERIMENTS, load_binary
 from experiments.reproduce import measures, page, rows
-from experiments.reproduce.__main__ import _find_missing, main
+from experiments.reproduce.__main__ import _find_missing, _wait, main
 from experiments.reproduce.records import PARTS
 from experiments.reproduce.results import Done
 from experiments.reproduce.runs import RUNS, list_members, read_finished
@@ -113,14 +115,17 @@ def test_what_is_missing(tmp_path):
     (tmp_path / run / "result.json").touch()
     (tmp_path / run / "config.json").write_text(json.dumps({"flags": flags}))
   names = [name for name, run in RUNS.items() if run.part in ("spotting", "speech")]
-  jobs = _find_missing(tmp_path, names, 3)
+  flags = {name: RUNS[name].flags for name in names}
+  jobs = _find_missing(tmp_path, flags, 3)
   assert jobs[0] == ("spotting", [], [0, 2])
   assert ("speech-betas", ["0", "0.4"], [0]) in jobs
   assert [seeds for name, _, seeds in jobs if name == "speech"] == [[1], [2]]
   assert [seeds for name, _, seeds in jobs if name == "speech-cnn"] == [[0]]
   assert jobs.index(("speech", [], [1])) > jobs.index(("speech-ours", [], [0]))
   assert [seeds for name, _, seeds in jobs if name == "speech-eos"] == [[0], [1], [2]]
-  assert _find_missing(tmp_path, ["spotting"], 0) == []
+  assert _find_missing(tmp_path, {"spotting": ()}, 0) == []
+  on_other_data = {"speech": (*RUNS["speech"].flags, "--dataset=synthetic")}
+  assert _find_missing(tmp_path, on_other_data, 1) == [("speech", [], [0])]
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -210,6 +215,17 @@ def assert_a_smoke_run(workdir, capfd, monkeypatch, parts):
   assert times == {path: path.stat().st_mtime_ns for path in folder.rglob("result.json")}
 
 
+def test_a_signal_is_sent_on_and_the_end_awaited():
+  child = (
+    "import signal, sys, time\n"
+    "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
+    "import os; os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)"
+  )
+  handler = signal.getsignal(signal.SIGTERM)
+  assert _wait([sys.executable, "-c", child], {}) == 7
+  assert signal.getsignal(signal.SIGTERM) == handler
+
+
 def test_a_run_that_fails_ends_it(tmp_path, capfd):
   given = ["--budget=smoke", "--only=mnist", "--mnist_flags=--data_dir=nowhere"]
   assert main([f"--workdir={tmp_path}", *given]) == 2
@@ -221,6 +237,8 @@ def test_a_run_that_fails_ends_it(tmp_path, capfd):
   [
     (["--only=spoting"], "unknown part .*spoting.*; choose of spotting, two_sequence"),
     (["--seeds=-1"], "--seeds is -1; it must be 0 .* or more"),
+    (["--speech_flags=--data_dir='a"], "--speech_flags cannot be parsed: No closing quotation"),
+    (["--mnist_flags=shift=2"], "--mnist_flags has 'shift=2'; give each flag as --name=value"),
   ],
 )
 def test_bad_flags(given, message, capsys):

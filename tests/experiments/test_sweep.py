@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from absl.testing import flagsaver
 
 from experiments import sweep, temporal_mnist
-from experiments.harness import workdir
+from experiments.harness import run_state, workdir
 
 pytestmark = pytest.mark.usefixtures("no_pictures", "shared_programs")
 GIVEN = {
@@ -61,6 +62,23 @@ def test_stopped_and_taken_up(tmp_path, monkeypatch, capsys):
     sampler = optuna.samplers.RandomSampler(number)
     beta = optuna.create_study(sampler=sampler).ask().suggest_float("beta", 0.15, 2)
     assert drawn[name] == pytest.approx(beta, abs=1e-4)
+
+
+def test_a_trial_that_diverges_is_done_and_named(tmp_path, monkeypatch, capsys):
+  validate = run_state.RunState.validate
+
+  def diverge(self, tell):
+    if pathlib.Path(self.settings.workdir).name == "trial-000":
+      raise run_state.DivergedError(self, "validation split: a row is not finite")
+    validate(self, tell)
+
+  monkeypatch.setattr(run_state.RunState, "validate", diverge)
+  assert search(tmp_path, trials="2") == 0
+  report = (tmp_path / "sweep.md").read_text()
+  assert re.search(r"Diverged: beta [\d.]+ \(trial-000\)\.", report) and "| trial-001 |" in report
+  assert "trial-000: the training in" in capsys.readouterr().err
+  with pytest.raises(ValueError, match="every trial that has ended has diverged; search"):
+    search(tmp_path / "other", trials="1")
 
 
 def test_trials_of_a_process_that_is_gone_are_taken_up(tmp_path):

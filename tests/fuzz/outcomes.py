@@ -17,7 +17,7 @@ def check(holds, text):
 
 @contextlib.contextmanager
 def refuse(*names):
-  """Catches a ValueError, or OSError of a missing file, and checks its sentence.
+  """Catches a ValueError and checks its sentence.
 
   Args:
     *names: of which the sentence must have one.
@@ -28,7 +28,7 @@ def refuse(*names):
   said = []
   try:
     yield said
-  except (ValueError, FileNotFoundError) as error:
+  except ValueError as error:
     if isinstance(error, UnicodeError):
       raise
     text = str(error)

@@ -175,6 +175,17 @@ def refuses(message, call, *given, **named):
   assert "\n" not in str(error.value)
 
 
+def test_a_label_that_is_a_number_names_a_class_that_is_the_same_number(tmp_path):
+  names = ("0", "1.5", "2", "10")
+  found = [series.find_class(label, names) for label in ("0.0", "1.50", "2", "3", "open", "1_0")]
+  assert found == ["0", "1.5", "2", None, None, None]
+  assert series.find_class("1", ("open", "shut")) is None
+  assert series.find_class("2.0", ("1a", "2")) == "2"
+  pair = write_pair(tmp_path, (make([2, 2, 2, 2]), list("2121")), (make([2, 3]), ["2.0", "1.0"]))
+  data = series.load(pair)
+  assert data.class_names == ("1", "2") and data.splits.test.labels.tolist() == [1, 0]
+
+
 def test_files_that_do_not_fit_together(tmp_path):
   good = (make([2, 2, 2, 2]), list("abab"))
   check = lambda message, train, test, **named: refuses(

@@ -27,7 +27,7 @@ def one_line(error):
 
 
 def test_folder_that_is_not_there(load, tmp_path):
-  with pytest.raises(FileNotFoundError, match="nowhere does not exist; give a folder"):
+  with pytest.raises(ValueError, match="nowhere does not exist; give a folder"):
     load(tmp_path / "nowhere")
 
 

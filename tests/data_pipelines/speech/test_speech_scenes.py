@@ -150,6 +150,16 @@ def test_parts_of_a_background_are_as_loud(tmp_path):
     assert np.sqrt(np.mean(part**2)) == pytest.approx(background.LEVEL, rel=0.02)
 
 
+def test_a_background_is_read_up_to_its_largest_length(tmp_path, monkeypatch):
+  """Files at 44.1 kHz end between two samples at 16 kHz: what is left then is no recording."""
+  monkeypatch.setattr(background, "_LARGEST_S", 3)
+  (tmp_path / "._a.wav").write_bytes(b"hidden")
+  for name in "abcd":
+    noise = 0.1 * np.random.default_rng(0).normal(size=61_740)  # 1.4 s
+    soundfile.write(tmp_path / f"{name}.wav", noise, 44_100)
+  assert len(speech.open_background(str(tmp_path))) == 2.8 * RATE
+
+
 @pytest.mark.parametrize(
   ("content", "message"),
   [

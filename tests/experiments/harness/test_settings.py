@@ -49,6 +49,13 @@ def test_other_values_keep_the_flags_right():
     settings.replace(seed=-1)
 
 
+@pytest.mark.parametrize("name", ["epochs", "learning_rate", "clip"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_numbers_are_finite(name, value):
+  with pytest.raises(ValueError, match=f"--{name} is {value}; it must be"):
+    settings_of(speech, **{name: value})
+
+
 def test_a_network_without_memory_has_no_first_spike():
   assert settings_of(temporal_mnist, model="cnn").objective == "eos"
   assert settings_of(temporal_mnist).objective == "rc"

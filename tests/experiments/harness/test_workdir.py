@@ -13,7 +13,7 @@ import pytest
 from running import read_json
 
 from experiments import speech
-from experiments.harness import workdir
+from experiments.harness import circumstances, workdir
 from experiments.harness.flags import read_defaults
 from experiments.harness.settings import make_settings
 
@@ -52,6 +52,19 @@ def test_a_result_from_before_the_axes_has_those_of_its_time(tmp_path):
   own = {"image_shape": [8, 8], "sample_rate": None, "clip_s": None, "first_heard_s": None}
   workdir.write_json(tmp_path / "result.json", {"axes": own})
   assert workdir.read_result(tmp_path)["axes"] == own == read_json(tmp_path)["axes"]
+
+
+def test_a_run_needs_no_git_and_takes_no_revision_of_another_project(tmp_path, monkeypatch):
+  monkeypatch.setenv("PATH", "")
+  assert circumstances.describe_machine()["git_revision"] == "unknown"
+  monkeypatch.undo()
+  inner = tmp_path / "site" / "experiments" / "harness" / "file.py"
+  inner.parent.mkdir(parents=True)
+  subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+  monkeypatch.setattr(circumstances, "__file__", str(inner))
+  git = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b"]
+  subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message=one"], check=True)
+  assert circumstances.describe_machine()["git_revision"] == "unknown"
 
 
 def test_a_folder_in_use_is_refused_and_names_its_holder(tmp_path):
