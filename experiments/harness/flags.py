@@ -63,7 +63,7 @@ flags.DEFINE_string(
   None,
   "Weight of the entropy reward (eq. 7). MNIST and speech also take a schedule over epochs: "
   "0.5,30:0.165 is 0.165 from epoch 30 on. Default: spotting and two_sequence 0, temporal_mnist "
-  "0.165, speech 0.2 (cnn 0), series 0.2.",
+  "0.165, speech 0.2 (cnn 0), series 0.15.",
 )
 flags.DEFINE_string(
   "theta",

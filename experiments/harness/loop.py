@@ -41,7 +41,7 @@ def train(runs: Sequence[RunState]) -> bool:
     agreement = Agreement(stop.is_set, runs[0].settings.checkpoint_seconds)
     while not agreement.stops and (waiting := [k for k, run in enumerate(runs) if not run.ended]):
       step = min(runs[k].step for k in waiting)
-      group = [k for k in waiting if runs[k].step == step]  # all, but after a kill between two saves
+      group = [k for k in waiting if runs[k].step == step]  # all, but after a kill
       ahead = [runs[k].step for k in waiting if k not in group]
       members = [runs[k] for k in group]
       before = [run.remember() for run in members]
