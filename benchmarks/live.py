@@ -26,10 +26,11 @@ from deploy.commands import (
   run_command,
   with_arguments,
 )
+from deploy.labels import Word
 from deploy.long_recordings import add_noise, synthesize
 from deploy.measure import measure
 from deploy.run_files import Run
-from deploy.scoring import Score, Word
+from deploy.scoring import Score
 from deploy.thresholds import list_thetas
 from experiments.harness.tables import format_table
 

@@ -23,7 +23,8 @@ from data_pipelines import two_sequence
 from deploy.commands import add_data, data_of, load_speech_run, run_command
 from deploy.held_out import record_clips
 from experiments.harness.tables import format_table
-from rc_jax import Batch, Classifier, confidence, evaluate, learn_thresholds, record
+from rc_jax import confidence, evaluate, learn_thresholds, record
+from rc_jax.record import Recorded
 
 CONSTANTS = 1 / (1 + np.geomspace(1e-4, 5, 80))
 COSTS = np.geomspace(0.02, 2, 24)  # of a whole row of T steps, in units of accuracy
@@ -35,8 +36,6 @@ SWEEPS = 12
 # Below 1, as a theta must be: a confidence that rounds to 1 reaches it.
 NEVER = np.nextafter(np.float32(1), np.float32(0))
 SAMPLES = 1000  # of the bootstrap
-
-Recorded = tuple[Classifier, list[Batch]]
 
 
 class Curve(NamedTuple):

@@ -5,8 +5,9 @@
 - `front_end` makes steps of sound as it arrives, `spotter` makes events of steps, `recordings`
   reads files of any rate and length.
 - `series` decides about series in files.
-- `long_recordings` reads or makes recordings whose words are known, `scoring` compares events with
-  their words; `held_out` reads the examples that a training held out; `thresholds` chooses theta.
+- `long_recordings` reads or makes recordings whose words are known, `labels` the file that says
+  where they are; `scoring` compares events with these words.
+- `held_out` reads the examples that a training held out; `thresholds` chooses theta.
 - `decide`, `listen`, `measure`, `calibrate` and `export` are commands: `python -m deploy.decide
   --help`.
 """

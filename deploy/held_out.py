@@ -1,5 +1,6 @@
 """Reads the held-out examples of a run at each of several thresholds."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -10,11 +11,10 @@ from data_pipelines.batches import Split
 from data_pipelines.speech import heard_ms
 from deploy.commands import load_data
 from deploy.run_files import Run
-from rc_jax import Batch, Classifier, Evaluation, evaluate, record
+from rc_jax import Batch, Evaluation, evaluate, record
+from rc_jax.record import Recorded
 
 ROWS = 500  # to one batch
-
-Recorded = tuple[Classifier, list[Batch]]  # what `record` gives
 
 
 class Readings(NamedTuple):
@@ -95,7 +95,8 @@ def read_series(run: Run, paths: series.Paths, split: str, thetas: np.ndarray) -
   of_split = getattr(data.splits, split)
   batches = (series.join_samples(batch, samples) for batch in _take_batches(of_split))
   read = _read_each(record(run.classifier, run.params, batches), thetas)
-  seen = [np.minimum((one.step + 1) * samples, of_split.lengths) / of_split.lengths for one in read]
+  lengths = of_split.lengths
+  seen = [series.count_samples(one.step, samples, lengths) / lengths for one in read]
   return _compare(read, np.mean(seen, axis=1))
 
 
@@ -110,10 +111,10 @@ def _check_trained_on(run: Run, data: series.Series, paths: series.Paths) -> Non
     )
 
 
-def _take_batches(split: Split) -> list[Batch]:
+def _take_batches(split: Split) -> Iterator[Batch]:
   """The examples of a split, ROWS to a batch."""
-  pieces = (split[start : start + ROWS] for start in range(0, len(split), ROWS))
-  return [Batch(*(jnp.asarray(a) for a in piece)) for piece in pieces]
+  for start in range(0, len(split), ROWS):
+    yield Batch(*(jnp.asarray(a) for a in split[start : start + ROWS]))
 
 
 def _read_each(recorded: Recorded, thetas: np.ndarray) -> list[Evaluation]:

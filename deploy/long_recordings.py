@@ -12,13 +12,12 @@ import soundfile
 from data_pipelines import speech
 from data_pipelines.speech import SAMPLE_RATE, UNKNOWN
 from data_pipelines.speech.background import make_noise
-from data_pipelines.speech.loudness import find_word
+from data_pipelines.speech.loudness import SPEECH_LEVEL, find_word
 from deploy.commands import data_of, load_data
+from deploy.labels import Word, check_spelling, read_words
 from deploy.recordings import read_pieces
 from deploy.run_files import Run
-from deploy.scoring import Word, check_spelling, check_words
 
-LEVEL = 0.05  # root mean square of a word's loud part, where full scale is 1
 _LEVELS_DB = 3.0  # words differ from it by up to so much
 _FADE = 320  # samples
 _SILENT_PEAK = 100 / 32768  # recordings below are taken for silence
@@ -115,7 +114,7 @@ def join_clips(
     if at + len(clip) + SAMPLE_RATE > len(track):
       break
     start, end, loudness = find_word(clip)
-    gain = LEVEL * 10 ** (rng.uniform(-_LEVELS_DB, _LEVELS_DB) / 20) / loudness
+    gain = SPEECH_LEVEL * 10 ** (rng.uniform(-_LEVELS_DB, _LEVELS_DB) / 20) / loudness
     clip *= min(gain, 0.99 / np.abs(clip).max())
     clip[:_FADE] *= ramp
     clip[-_FADE:] *= ramp[::-1]
@@ -129,7 +128,7 @@ def join_clips(
 
 
 def add_noise(track: np.ndarray, snr_db: float | None, rng: np.random.Generator) -> np.ndarray:
-  """Adds noise, half white and half pink, at a ratio to `LEVEL`; None adds none.
+  """Adds noise, half white and half pink, at a ratio to `SPEECH_LEVEL`; None adds none.
 
   Args:
     track: `[n]` float32.
@@ -139,32 +138,7 @@ def add_noise(track: np.ndarray, snr_db: float | None, rng: np.random.Generator)
   if snr_db is None:
     return track
   noise = (make_noise(len(track), rng, 0) + make_noise(len(track), rng, 1)) / np.sqrt(2)
-  return np.clip(track + LEVEL * 10 ** (-snr_db / 20) * noise, -1, 1).astype(np.float32)
-
-
-def read_words(path: str, seconds: float) -> list[Word]:
-  """Reads labels of a recording: a line a word, start, end and name, separated by tabs.
-
-  Raises:
-    ValueError: the file cannot be read, or a line is no label of this recording.
-  """
-  try:
-    lines = pathlib.Path(path).read_text(encoding="utf-8-sig").splitlines()
-  except (OSError, UnicodeDecodeError) as error:
-    raise ValueError(f"--labels={path} cannot be read: {error}") from error
-  words = []
-  for number, line in enumerate(lines, 1):
-    if not line.strip() or line.startswith("#"):
-      continue
-    try:
-      start, end, name = line.split("\t")[:3]
-      words.append(Word(float(start), float(end), name.strip()))
-    except ValueError as error:
-      raise ValueError(
-        f"line {number} of {path} is {line!r}; give start, end (in seconds) and word, with tabs"
-      ) from error
-  check_words(words, seconds, path)
-  return words
+  return np.clip(track + SPEECH_LEVEL * 10 ** (-snr_db / 20) * noise, -1, 1).astype(np.float32)
 
 
 def save_recording(path: str, samples: np.ndarray, words: list[Word]) -> None:

@@ -32,10 +32,11 @@ from deploy.commands import (
   with_arguments,
 )
 from deploy.front_end import make_front_end
+from deploy.labels import Word
 from deploy.long_recordings import open_recording, save_recording
 from deploy.rule import is_refractory
 from deploy.run_files import Run
-from deploy.scoring import Score, Word, score
+from deploy.scoring import Score, score
 from deploy.spotter import make_loop, run_in_blocks
 
 THETAS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.999)

@@ -1,28 +1,14 @@
 """Events against the words of a recording: recall, wrong words, false alarms an hour, delays."""
 
-import itertools
-import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from deploy.labels import Word
+
 AFTER_S = 0.5  # seconds after the end of a word in which it still may be said
 CONFIDENCE = 0.95  # of the upper bound on false alarms
-
-
-class Word(NamedTuple):
-  """A word of a recording.
-
-  Attributes:
-    start: seconds.
-    end: seconds.
-    word: its name.
-  """
-
-  start: float
-  end: float
-  word: str
 
 
 class Score(NamedTuple):
@@ -118,53 +104,3 @@ def bound_rate(count: int, hours: float, confidence: float = CONFIDENCE) -> floa
   from scipy.stats import chi2
 
   return float(chi2.ppf(confidence, 2 * (count + 1)) / (2 * hours))
-
-
-def check_words(words: Sequence[Word], seconds: float, name: str) -> None:
-  """Checks the labels of a recording.
-
-  Args:
-    words: in any order.
-    seconds: length of the recording.
-    name: of the file of labels, for messages.
-
-  Raises:
-    ValueError: a label that ends before it starts, lies outside the recording, or overlaps another.
-  """
-  for word in words:
-    if not 0 <= word.start < word.end <= seconds + 0.01:
-      raise ValueError(
-        f"{name} has {word.word!r} from {word.start:g} to {word.end:g} s, but the recording goes "
-        f"from 0 to {seconds:.2f} s; correct the line"
-      )
-  ordered = sorted(words)
-  for one, other in itertools.pairwise(ordered):
-    if other.start < one.end:
-      raise ValueError(
-        f"{name} has {one.word!r} until {one.end:g} s and {other.word!r} from {other.start:g} s "
-        "on, which overlap; correct one of the lines"
-      )
-
-
-def check_spelling(words: Sequence[Word], class_names: Sequence[str], name: str) -> None:
-  """Checks that labels which mean a class are written as the class is.
-
-  A keyword under another name would not be found in the recording, and every event at it would be
-  a false alarm.
-
-  Args:
-    words: of a recording.
-    class_names: of a run.
-    name: of the file of labels, for messages.
-
-  Raises:
-    ValueError: a label differs from a class in nothing but capitals or how accents are stored.
-  """
-  fold = lambda text: unicodedata.normalize("NFC", text).casefold()
-  folded = {fold(known): known for known in class_names}
-  for one in words:
-    meant = folded.get(fold(one.word), one.word)
-    if meant != one.word and one.word not in class_names:
-      raise ValueError(
-        f"{name} has the word {one.word!r}, the run the class {meant!r}; write it as the run does"
-      )

@@ -101,7 +101,7 @@ def decide_file(run: Run, path: pathlib.Path) -> tuple[list[SeriesDecision], lis
       step, sure = find_decision(p[:end], run.rule)
       label = int(p[step].argmax())
       said = (run.class_names[label], sure, float(p[step, label]))
-      seen = min((step + 1) * samples, int(length))
+      seen = int(series.count_samples(step, samples, length))
       decisions[i] = SeriesDecision(file.names[i], *said, seen, int(length), true[i])
   return [decisions[i] for i in range(len(file.values))], notes
 

@@ -5,9 +5,9 @@
 
 Files: `.ts` of the UEA and UCR archive, `.npz` with X, y and perhaps lengths (or X_train, y_train,
 X_test, y_test), or `.csv` with the columns id, time, channels, label. LSTM-64, Adam 0.003, theta
-.95, beta 0.15, 200 epochs in batches of 16. A fifth of the training series of each class is held out
-for validation; the last checkpoint is reported. Without files of one's own, with the extra `peers`:
-`--dataset=JapaneseVowels`, about half a minute on 2 cores.
+.95, beta 0.15, 200 epochs in batches of 16. A fifth of the training series of each class is held
+out for validation; the last checkpoint is reported. Without files of one's own, with the extra
+`peers`: `--dataset=JapaneseVowels`, about half a minute on 2 cores.
 
 Long series: `--samples_per_step=10` joins ten samples into one step.
 """
@@ -147,7 +147,7 @@ def _measure_earliness(
   Returns:
     The mean share, and its harmonic mean with the accuracy: of 1 - share and accuracy.
   """
-  seen = np.minimum((evaluation.step + 1) * samples, lengths) / lengths
+  seen = series.count_samples(evaluation.step, samples, lengths) / lengths
   accuracy, saved = evaluation.rc_accuracy, 1 - float(np.mean(seen))
   total = accuracy + saved
   return {

@@ -8,6 +8,9 @@ from rc_jax.batches import Batches, pad_batches
 from rc_jax.types import Array, Batch, Classifier, Params
 from rc_jax.unroll import unroll_rows
 
+# What `record` gives: a classifier without parameters, and batches whose inputs are logits.
+Recorded = tuple[Classifier, list[Batch]]
+
 # Identity classifier: its inputs already are logits.
 _LOGITS_READER = Classifier(
   init=lambda key, x: (),
@@ -16,9 +19,7 @@ _LOGITS_READER = Classifier(
 )
 
 
-def record(
-  classifier: Classifier, params: Params, batches: Batches
-) -> tuple[Classifier, list[Batch]]:
+def record(classifier: Classifier, params: Params, batches: Batches) -> Recorded:
   """Records a network's logits at every step.
 
   `evaluate`, `frontier` and `accuracy_at_step` give the same for `(recorded, (), batches)`, with

@@ -16,7 +16,7 @@ from data_pipelines.series.locate import (
 )
 from data_pipelines.series.missing import MISSING, describe_filled, fill_missing
 from data_pipelines.series.pipeline import LARGEST, Series, Statistics, load, standardise
-from data_pipelines.series.steps import join_samples
+from data_pipelines.series.steps import count_samples, join_samples
 
 __all__ = [
   "LARGEST",
@@ -26,6 +26,7 @@ __all__ = [
   "Series",
   "SeriesFile",
   "Statistics",
+  "count_samples",
   "describe_filled",
   "fill_missing",
   "find_class",

@@ -1,6 +1,9 @@
 """From stored series to a network's steps, on the device."""
 
+from typing import Any
+
 import jax.numpy as jnp
+import numpy as np
 
 from rc_jax.types import Batch
 
@@ -25,3 +28,14 @@ def join_samples(batch: Batch, samples: int) -> Batch:
     inputs=padded.reshape(rows, (steps + after) // samples, samples * channels),
     lengths=(batch.lengths + samples - 1) // samples,
   )
+
+
+def count_samples(step: Any, samples: int, lengths: Any) -> Any:
+  """Counts the samples of a series that were seen until a step.
+
+  Args:
+    step: `[...]`, zero-based.
+    samples: of a step.
+    lengths: `[...]`, samples of the series; a last step that is not full has fewer.
+  """
+  return np.minimum((step + 1) * samples, lengths)

@@ -9,11 +9,10 @@ import pathlib
 import numpy as np
 
 from data_pipelines.speech.features import SAMPLE_RATE
-from data_pipelines.speech.loudness import rms
+from data_pipelines.speech.loudness import BACKGROUND_LEVEL, rms
 from data_pipelines.speech.source import show_name
 from data_pipelines.speech.waveforms import ENDINGS, LARGEST_PEAK, read_mono, resample
 
-LEVEL = 0.1  # root mean square of each part, where full scale is 1
 SYNTHETIC = "synthetic"
 _PART_S = 40  # seconds of each kind of noise that is made
 _LARGEST_S = 20 * 60  # seconds that are read from a folder
@@ -29,14 +28,14 @@ def open_background(name: str, seed: int = 0) -> np.ndarray:
     seed: of the noise that is made.
 
   Returns:
-    `[n]` int16 samples at 16 kHz, each part with a root mean square of `LEVEL`.
+    `[n]` int16 samples at 16 kHz, each part with a root mean square of `BACKGROUND_LEVEL`.
 
   Raises:
     ValueError: no such folder, none with recordings, or one that cannot be read.
   """
   rng = np.random.default_rng(seed)
   parts = _make_parts(rng) if name == SYNTHETIC else _read_parts(pathlib.Path(name).expanduser())
-  return np.concatenate([to_int16(LEVEL * part / rms(part)) for part in parts])
+  return np.concatenate([to_int16(BACKGROUND_LEVEL * part / rms(part)) for part in parts])
 
 
 def make_noise(number: int, rng: np.random.Generator, slope: float) -> np.ndarray:

@@ -7,6 +7,9 @@ import numpy as np
 
 from data_pipelines.speech.features import HOP
 
+# Root mean squares where full scale is 1: of the loud parts of words, and of background.
+SPEECH_LEVEL = 0.05
+BACKGROUND_LEVEL = 0.1
 LOUD = 0.1  # share of the largest root mean square of 10 ms: -20 dB
 
 

@@ -20,7 +20,7 @@ import tqdm
 from data_pipelines.speech import cache, espeak, store, texts
 from data_pipelines.speech.background import to_int16
 from data_pipelines.speech.features import SAMPLE_RATE
-from data_pipelines.speech.loudness import LOUD, find_word
+from data_pipelines.speech.loudness import LOUD, SPEECH_LEVEL, find_word
 from data_pipelines.speech.synthetic import ACCENTS, VOICES
 from data_pipelines.speech.waveforms import resample
 
@@ -30,8 +30,7 @@ LANGUAGES = (  # a language reads English words by its own rules, which gives ma
   *("de", "nl", "sv", "da", "fr", "es", "it", "pt", "ro", "pl", "cs", "ru", "tr", "fi", "hu"),
   *("el", "id", "sw", "hi", "vi"),
 )
-LEVEL = 0.05  # root mean square of the loud parts of an utterance, where full scale is 1
-_LEVELS_DB = (-3.0, 3.0)  # of single utterances, about LEVEL
+_LEVELS_DB = (-3.0, 3.0)  # of single utterances, about SPEECH_LEVEL
 _RATES = (120, 220)  # words per minute
 _PITCHES = (25, 75)
 _WORDS = (3, 7)  # to an utterance of random words
@@ -71,7 +70,7 @@ def open_other_speech(
   engine = espeak.find_engine()
   lines = _write_lines(kind, keywords, split, utterances, np.random.default_rng(seed))
   version = importlib.metadata.version("espeakng-loader")
-  recipe = [FORMAT, version, LEVEL, _LEVELS_DB, _GAPS_S, LOUD, seed, lines]
+  recipe = [FORMAT, version, SPEECH_LEVEL, _LEVELS_DB, _GAPS_S, LOUD, seed, lines]
   key = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:32]
   build = lambda made: np.save(made / "track.npy", _record(engine, lines, seed, progress))
   return np.load(store.open_or_build(folder, f"other-{key}", build) / "track.npy", mmap_mode="r")
@@ -109,7 +108,7 @@ def _record(
     for rate, content in bar:
       samples = np.frombuffer(content, "<i2").astype(np.float32) / 32768
       samples = resample(samples, rate)
-      gain = LEVEL * 10 ** (rng.uniform(*_LEVELS_DB) / 20) / find_word(samples)[2]
+      gain = SPEECH_LEVEL * 10 ** (rng.uniform(*_LEVELS_DB) / 20) / find_word(samples)[2]
       pause = int(SAMPLE_RATE * rng.uniform(*_GAPS_S))
       parts += [to_int16(gain * samples), np.zeros(pause, np.int16)]
   return np.concatenate(parts)

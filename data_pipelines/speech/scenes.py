@@ -23,7 +23,7 @@ import numpy as np
 import tqdm
 
 from data_pipelines.batches import shuffled_indices
-from data_pipelines.speech.background import LEVEL, to_int16
+from data_pipelines.speech.background import to_int16
 from data_pipelines.speech.features import (
   CONTEXT,
   HOP,
@@ -32,7 +32,7 @@ from data_pipelines.speech.features import (
   log_mel,
   num_frames,
 )
-from data_pipelines.speech.loudness import LOUD
+from data_pipelines.speech.loudness import BACKGROUND_LEVEL, LOUD, SPEECH_LEVEL
 from rc_jax.types import Array, Batch, Key
 
 NO_BACKGROUND = 0.15  # share of scenes that stay as quiet as their recordings
@@ -42,7 +42,6 @@ _SOUND, _SPEECH, _REVERSED, _SPLICED = range(4)  # kinds of scenes without a key
 # longer tail would be a word, which the network would be taught not to answer.
 _TAIL_S = (0.0, 0.2)
 _AFTER_S = 0.1  # of it after the end of its word
-_QUIET_LEVEL = 0.05  # to which the background of a scene without speech is scaled
 _OTHER_DB = (-6.0, 6.0)  # level of other speech, about that of the clip which it replaces
 _ROWS = 16  # to one transform: its intermediate arrays stay in a CPU's caches
 
@@ -232,9 +231,9 @@ def _compose_scene(
   low, high = scenes.snr_db
   snr = jax.random.uniform(snr_key, minval=low, maxval=high)
   has_background = jax.random.uniform(none_key) >= NO_BACKGROUND
-  reference = jnp.where(kind == _SOUND, _QUIET_LEVEL, loudness)
+  reference = jnp.where(kind == _SOUND, SPEECH_LEVEL, loudness)
   noise_level = jnp.where(has_background, reference * 10 ** (-snr / 20), 0)
-  samples = samples + background * (noise_level / LEVEL)
+  samples = samples + background * (noise_level / BACKGROUND_LEVEL)
   out = jax.random.randint(out_key, (), 0, _hops(scenes.lead_out_s) + 1)
   steps = (start + NUM_SAMPLES) // HOP + out + 1 - 2 * CONTEXT
   label = jnp.where(is_negative, scenes.unknown, label).astype(jnp.int32)

@@ -10,10 +10,10 @@ from experiments.harness.run import FRONTIER_ODDS
 from experiments.harness.settings import Settings
 from experiments.harness.task import Task
 from experiments.rivals.records import PATIENCE
-from rc_jax import Batch, Classifier, confidence, evaluate, frontier, learn_thresholds, record
+from rc_jax import Batch, confidence, evaluate, frontier, learn_thresholds, record
+from rc_jax.record import Recorded
 from rc_jax.types import Params
 
-Recorded = tuple[Classifier, list[Batch]]
 COSTS = np.geomspace(0.003, 10, 16)  # of a whole row of T steps, in units of accuracy
 
 

@@ -67,7 +67,7 @@ TRAININGS = {
 }
 READINGS = {"theta": "", "thresholds": ", a threshold a step", "patience": ", patience"}
 # Where the paper's beta is not 0 it comes first, and 0, with which networks got fast, second.
-PAPER_BETAS = {"temporal_mnist": "0.165", "speech": "0.2", "series": "0.2"}  # series: as speech
+PAPER_BETAS = {"temporal_mnist": "0.165", "speech": "0.2", "series": "0.2"}  # series: of speech
 MOST_TRIALS = min(len(training.candidates) for training in TRAININGS.values())
 
 

@@ -13,13 +13,15 @@ from small_run import NAMES, sound
 
 from data_pipelines import two_sequence
 from data_pipelines.speech import features
+from data_pipelines.speech.loudness import SPEECH_LEVEL
 from deploy import calibrate, measure
 from deploy.commands import add_run, load_speech_run, make_run_spotter, with_arguments
-from deploy.long_recordings import LEVEL, add_noise, join_clips
+from deploy.labels import Word, check_spelling, check_words
+from deploy.long_recordings import add_noise, join_clips
 from deploy.recordings import read_pieces
 from deploy.rule import Rule
 from deploy.run_files import load_run
-from deploy.scoring import Word, bound_rate, check_spelling, check_words, score
+from deploy.scoring import bound_rate, score
 from deploy.spotter import BLOCK
 from deploy.thresholds import (
   choose_for_accuracy,
@@ -100,10 +102,12 @@ def test_a_joined_recording_has_its_words_where_it_says():
     assert word.end - word.start == pytest.approx(0.4, abs=0.03)
     part = slice(round(word.start * RATE), round(word.end * RATE))
     inside[part] = True
-    assert 20 * np.log10(np.sqrt(np.mean(track[part] ** 2)) / LEVEL) == pytest.approx(0, abs=3.5)
+    assert 20 * np.log10(np.sqrt(np.mean(track[part] ** 2)) / SPEECH_LEVEL) == pytest.approx(
+      0, abs=3.5
+    )
   assert not track[~inside].any()
   noisy = add_noise(np.zeros(10 * RATE, np.float32), 20.0, rng)
-  assert np.sqrt(np.mean(noisy**2)) == pytest.approx(0.1 * LEVEL, rel=0.02)
+  assert np.sqrt(np.mean(noisy**2)) == pytest.approx(0.1 * SPEECH_LEVEL, rel=0.02)
   with pytest.raises(ValueError, match="all are silent"):
     join_clips(lambda k: np.zeros(RATE, np.float32), ["a"], minutes=1, gap_s=1, rng=rng)
 

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from data_pipelines import speech
-from data_pipelines.speech import background, features, other_speech, scenes, texts
+from data_pipelines.speech import background, features, loudness, other_speech, scenes, texts
 
 RATE = speech.SAMPLE_RATE
 QUIET = speech.Scenes(0.0, 0.0, (0.0, 40.0), 0.0, 2, False)
@@ -20,7 +20,7 @@ def make_sounds(number=6, background_s=0.0, speech_s=0.0):
   t = np.arange(RATE) / RATE
   on = (t >= 0.3) & (t < 0.6)
   clips = [0.5 * on * np.sin(2 * np.pi * 30 * (k + 2) * t) for k in range(number)]
-  noise = np.random.default_rng(0).normal(size=int(background_s * RATE)) * background.LEVEL
+  noise = np.random.default_rng(0).normal(size=int(background_s * RATE)) * loudness.BACKGROUND_LEVEL
   spoken = 0.3 * np.sin(np.arange(int(speech_s * RATE)))
   tracks = (background.to_int16(np.asarray(a)) for a in (clips, noise, spoken))
   clips, noise, spoken = (jnp.asarray(a) for a in tracks)
@@ -140,14 +140,16 @@ def test_a_background_shorter_than_a_scene_is_refused():
 def test_parts_of_a_background_are_as_loud(tmp_path):
   track = speech.open_background("synthetic").astype(np.float64) / 32767
   parts = track.reshape(-1, 40 * RATE)
-  np.testing.assert_allclose(np.sqrt(np.mean(parts**2, axis=1)), background.LEVEL, rtol=0.02)
+  np.testing.assert_allclose(
+    np.sqrt(np.mean(parts**2, axis=1)), loudness.BACKGROUND_LEVEL, rtol=0.02
+  )
   for name, rate, level in (("a", 16_000, 0.5), ("b", 8_000, 0.01)):
     noise = level * np.random.default_rng(0).normal(size=(2 * rate, 2))
     soundfile.write(tmp_path / f"{name}.wav", np.clip(noise, -1, 1), rate)
   read = speech.open_background(str(tmp_path)).astype(np.float64) / 32767
   assert len(read) == 4 * RATE
   for part in np.split(read, 2):
-    assert np.sqrt(np.mean(part**2)) == pytest.approx(background.LEVEL, rel=0.02)
+    assert np.sqrt(np.mean(part**2)) == pytest.approx(loudness.BACKGROUND_LEVEL, rel=0.02)
 
 
 def test_a_background_is_read_up_to_its_largest_length(tmp_path, monkeypatch):
