@@ -1,12 +1,15 @@
 """Downloads by TFDS: whether one can be tried at all, and what went wrong with it."""
 
 import contextlib
+import errno
 import socket
 import tarfile
 import urllib.parse
 import urllib.request
 import zlib
 from collections.abc import Iterator
+
+_OF_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def require_network(url: str, otherwise: str, timeout: float = 10.0) -> None:
@@ -42,7 +45,7 @@ def explain_failure(url: str, otherwise: str) -> Iterator[None]:
     otherwise: a sentence that says what to do without it.
 
   Raises:
-    ValueError: it fails, or what arrives is not whole.
+    ValueError: it fails, cannot be saved, or does not arrive whole.
   """
   import tensorflow_datasets as tfds
   from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
@@ -50,6 +53,8 @@ def explain_failure(url: str, otherwise: str) -> Iterator[None]:
   try:
     yield
   except (OSError, tfds.download.DownloadError) as error:
+    if getattr(error, "errno", None) in _OF_DISK:
+      raise ValueError(f"{url} cannot be saved: {_first_line(error)}") from error
     raise ValueError(f"{url} cannot be downloaded: {_first_line(error)}. {otherwise}") from error
   except (tarfile.TarError, EOFError, zlib.error, NonMatchingChecksumError) as error:
     raise ValueError(

@@ -191,6 +191,13 @@ def main() -> int:
   else:
     pieces = read_pieces(pathlib.Path(given.input))
   heard, count = Heard(given.plot is not None), 0
+
+  def summarize() -> None:
+    lost = f"; {late[0]} pieces of sound were lost" if late[0] else ""
+    print(f"{count} events in {heard.seconds:.1f} s{lost}", file=sys.stderr)
+    if given.plot:
+      heard.draw(given.plot, run.class_names, run.theta)
+
   try:
     with open_log(given.log) as log, contextlib.suppress(KeyboardInterrupt):
       for event in listen(spotter, pieces, heard, log):
@@ -200,11 +207,14 @@ def main() -> int:
           f"after {event.waited_seconds:.2f} s",
           flush=True,
         )
-  finally:  # also where the microphone went away
-    if given.plot and heard.seconds:
-      heard.draw(given.plot, run.class_names, run.theta)
-    lost = f"; {late[0]} pieces of sound were lost" if late[0] else ""
-    print(f"{count} events in {heard.seconds:.1f} s{lost}", file=sys.stderr)
+  except ValueError:  # the microphone went away, or the file is cut short
+    if heard.seconds:
+      try:
+        summarize()
+      except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+    raise
+  summarize()
   return 0
 
 

@@ -50,6 +50,7 @@ flags.DEFINE_list("beta_range", ["0.15", "2"], "Lowest and highest beta.")
 flags.DEFINE_string("storage", None, "URL of Optuna's database. Default: WORKDIR/study.log.")
 
 State = optuna.trial.TrialState
+MOST_DIVERGED = 3  # one after another at the beginning, before the sweep is given up
 ENDED = (State.COMPLETE, State.PRUNED)  # with a result; diverged
 
 
@@ -89,15 +90,13 @@ def main(experiment: str) -> int:
     study.sampler = optuna.samplers.RandomSampler(settings.seed * 10_000 + number)
     if status := _make_trial(study, task, settings, root, (low, high)):
       return status
+    _refuse_divergence(study, MOST_DIVERGED)
     _report(study, root, limit)
+  if not study.get_trials(states=(State.RUNNING,)):
+    _refuse_divergence(study, 1)
   _report(study, root, limit)
   if (root / "sweep.md").exists():
     print((root / "sweep.md").read_text(encoding="utf-8"))
-  elif study.get_trials(states=(State.PRUNED,)):
-    raise ValueError(
-      "every trial that has ended has diverged; search in another --workdir with a lower "
-      "--learning_rate or a --clip"
-    )
   else:
     print("all trials run in other processes, and none is done yet; the same command reports them")
   return 0
@@ -123,14 +122,27 @@ def _make_trial(
     study.tell(trial, state=State.PRUNED)  # it is done, without a value
     print(f"{folder}: {error}", file=sys.stderr)
     return 0
-  except BaseException:  # the same command goes on with this trial
-    _give_up(study, trial.number)
+  except BaseException as error:
+    if isinstance(error, KeyboardInterrupt | OSError) or isinstance(error.__cause__, OSError):
+      _give_up(study, trial.number)  # the same command goes on with this trial
+    else:
+      study.tell(trial, state=State.FAIL)
     raise
   if status:
     _give_up(study, trial.number)
   else:
     study.tell(trial, _read_validation(trial, root / folder))
   return status
+
+
+def _refuse_divergence(study: optuna.Study, most: int) -> None:
+  """Raises ValueError if so many trials have diverged, and none has come to its end."""
+  diverged = len(study.get_trials(states=(State.PRUNED,)))
+  if diverged >= most and not study.get_trials(states=(State.COMPLETE,)):
+    raise ValueError(
+      f"all {diverged} trials that have ended have diverged; look for NaN in the data, or take a "
+      "lower --learning_rate or a --clip, and search in another --workdir"
+    )
 
 
 def _check_searchable(settings: Settings) -> None:

@@ -139,14 +139,14 @@ def evaluate(
   return Evaluation(label, reading.label, reading.step, reading.spiked, eos_label)
 
 
-def frontier(classifier: Classifier, params: Params, batches: Batches, thetas: Any) -> Frontier:
+def frontier(classifier: Classifier, params: Params, batches: Batches, theta: Any) -> Frontier:
   """Accuracy and mean spike step at every threshold, from one pass over the data.
 
   Args:
     classifier: any `Classifier`.
     params: of the classifier.
     batches: one `Batch`, or an iterable of batches of any sizes.
-    thetas: `[K]` in (1/C, 1), each for all steps; `evaluate` takes one a step.
+    theta: `[K]` thresholds in (1/C, 1), each for all steps, where `evaluate` takes one a step.
 
   Returns:
     Frontier of K points.
@@ -154,16 +154,15 @@ def frontier(classifier: Classifier, params: Params, batches: Batches, thetas: A
   Raises:
     ValueError: as `evaluate`.
   """
-  thetas = np.atleast_1d(np.asarray(thetas))
-  if thetas.ndim != 1 or not thetas.size:
-    raise ValueError(f"thetas has shape {thetas.shape}; give K >= 1 thresholds: [K]")
-  lowest = thetas.min()
-  check_theta(lowest)
-  check_theta(thetas.max())
-  thresholds = thetas.astype(np.float32)
+  theta = np.atleast_1d(np.asarray(theta))
+  if theta.ndim != 1 or not theta.size:
+    raise ValueError(f"theta has shape {theta.shape}; give K >= 1 thresholds: [K]")
+  for one in theta:
+    check_theta(one)
+  thresholds = theta.astype(np.float32)
   parts = [
     (rows, _read_thresholds(classifier, params, batch, jnp.asarray(thresholds)))
-    for batch, rows in pad_batches(batches, classifier, params, lowest)
+    for batch, rows in pad_batches(batches, classifier, params, theta.min())
   ]
   right, step, seen, finite = concatenate_rows(parts)
   _check_finite(finite)

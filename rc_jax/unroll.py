@@ -275,6 +275,8 @@ def fill_padding(xs: Any, lengths: Array | None) -> Any:
     steps = jnp.arange(leaf.shape[1], dtype=jnp.int32)
     valid = steps[None] < lengths[:, None]
     valid = valid.reshape(valid.shape + (1,) * (leaf.ndim - 2))
-    return jnp.where(valid, leaf, leaf[jnp.arange(len(lengths)), lengths - 1][:, None])
+    # Row by row: of rows on several devices each then takes its own, without traffic.
+    last = jax.vmap(lambda row, length: row[length - 1])(leaf, lengths)
+    return jnp.where(valid, leaf, last[:, None])
 
   return jax.tree.map(fill, xs)

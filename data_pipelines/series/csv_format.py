@@ -71,6 +71,8 @@ def read_csv(path: pathlib.Path, channels: Sequence[str] | None = None) -> Serie
           "every line as many"
         )
       name, label = fields[0].strip(), fields[-1].strip() if labelled else ""
+      if channels is not None and label.lower() in MISSING:
+        label = ""
       if not done or done[-1].name != name:
         _check_begin(name, first_line, where)
         if label or channels is None:

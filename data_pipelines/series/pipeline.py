@@ -127,6 +127,11 @@ def _name_classes(train: SeriesFile, test: SeriesFile) -> tuple[str, ...]:
     raise ValueError(
       f"{train.path} has only the class {train.labels[0]!r}; a classifier needs two classes"
     )
+  for number, name in enumerate(names):
+    if (same := find_class(name, names[:number])) is not None:
+      raise ValueError(
+        f"{train.path} has the classes {same!r} and {name!r}, which are one number; write it alike"
+      )
   for label, place in zip(test.labels, test.places, strict=True):
     if find_class(label, names) is None:
       raise ValueError(

@@ -91,16 +91,17 @@ def _writable_folder(cache_dir: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _remove_stale_folders(cache_dir: pathlib.Path) -> None:
-  """Removes temporary folders of processes of this machine that are gone.
+  """Removes temporary folders of processes that are gone, or that have written nothing for a day.
 
-  Whether a process of another machine lives cannot be seen: its folder stays for a day.
+  Whether a process of another machine lives cannot be seen.
   """
   ours = re.compile(rf"{re.escape(f'{_TEMPORARY}{socket.gethostname()}')}-(\d+)-")
   for folder in cache_dir.glob(f"{_TEMPORARY}*"):
     with contextlib.suppress(OSError):
       owner = ours.match(folder.name)
-      is_old = time.time() - folder.stat().st_mtime > _STALE_SECONDS
-      if not is_alive(int(owner[1])) if owner else is_old:
+      written = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+      is_old = time.time() - written > _STALE_SECONDS
+      if is_old or (owner and not is_alive(int(owner[1]))):
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -16,7 +16,7 @@ def interrupt_on_signals() -> None:
   An error in a destructor, or in the callback of a weak reference, is printed and forgotten. A
   signal that comes there would be lost with it, and the run go on.
   """
-  for number in filter(_is_heard, (signal.SIGTERM, signal.SIGHUP)):
+  for number in filter(is_heard, (signal.SIGTERM, signal.SIGHUP)):
     signal.signal(number, signal.default_int_handler)
   report = sys.unraisablehook
 
@@ -31,7 +31,7 @@ def interrupt_on_signals() -> None:
   sys.unraisablehook = repeat
 
 
-def _is_heard(number: int) -> bool:
+def is_heard(number: int) -> bool:
   """Whether a signal is not one that `nohup`, or a shell for a job in the background, ignores."""
   return signal.getsignal(number) != signal.SIG_IGN
 
@@ -47,7 +47,7 @@ class StopOnSignal:
     self._event = threading.Event()
     self._old: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
-      for number in filter(_is_heard, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
+      for number in filter(is_heard, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
         self._old[number] = signal.signal(number, self._stop)
     return self._event
 

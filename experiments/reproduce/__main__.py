@@ -17,10 +17,8 @@ that differ from others by a number are left out.
 """
 
 import argparse
-import contextlib
 import os
 import pathlib
-import re
 import shlex
 import signal
 import subprocess
@@ -28,6 +26,7 @@ import sys
 
 from experiments.harness import large_pages
 from experiments.harness.flags import guard
+from experiments.harness.signals import is_heard
 from experiments.reproduce import page
 from experiments.reproduce.records import GENERATED, PARTS
 from experiments.reproduce.runs import RUNS, is_done, list_members
@@ -132,7 +131,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
       setattr(given, name, tuple(shlex.split(getattr(given, name))))
     except ValueError as error:
       parser.error(f"--{name} cannot be parsed: {error}")
-    if bad := [word for word in getattr(given, name) if not re.match("--[^=]+=", word)]:
+    if bad := [word for word in getattr(given, name) if not word.startswith("-")]:
       parser.error(f"--{name} has {bad[0]!r}; give each flag as --name=value")
   return given
 
@@ -147,17 +146,17 @@ def _smoke_environment(folder: pathlib.Path) -> dict[str, str]:
 
 
 def _wait(command: list[str], environment: dict[str, str]) -> int:
-  """Runs a command to its end, which it reaches by itself where a signal stops it.
+  """Runs a command to its end; signals that ask for one are sent on, and it saves all it has.
 
-  Ctrl-C reaches it from the terminal; other signals that ask for an end are sent on to it.
+  It has a session of its own, so that none reaches it twice, from the terminal and from here: a
+  second one would kill it.
   """
-  process = subprocess.Popen(command, env=os.environ | environment)
+  process = subprocess.Popen(command, env=os.environ | environment, start_new_session=True)
   send_on = lambda number, frame: process.send_signal(number)
-  before = {number: signal.signal(number, send_on) for number in (signal.SIGTERM, signal.SIGHUP)}
+  heard = filter(is_heard, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+  before = {number: signal.signal(number, send_on) for number in heard}
   try:
-    while True:
-      with contextlib.suppress(KeyboardInterrupt):
-        return process.wait()
+    return process.wait()
   finally:
     for number, handler in before.items():
       signal.signal(number, handler)

@@ -1,14 +1,18 @@
 """The runs of all parts: which there are, which are done, and what their files hold."""
 
+import os
 import pathlib
 from typing import Any
 
+from experiments.harness.settings import FREE_FLAGS
 from experiments.harness.workdir import read_config
 from experiments.reproduce import runs_generated, runs_mnist, runs_speech
 from experiments.reproduce.records import Run
 from experiments.reproduce.results import Done, Runs, read_done
 from experiments.reproduce.runs_speech import EOS_BETAS, RC_BETAS
 
+# Flags that change no number.
+_INDIFFERENT = {*FREE_FLAGS} - {"epochs", "num_examples", "num_test", "choose"}
 RUNS: dict[str, Run] = runs_generated.RUNS | runs_mnist.RUNS | runs_speech.RUNS
 
 
@@ -41,8 +45,18 @@ def is_done(workdir: pathlib.Path, flags: tuple[str, ...]) -> bool:
   if config is None:
     return False
   had = config["flags"]
-  wanted = dict(flag.removeprefix("--").split("=", 1) for flag in flags)
-  return all(_normalize(had.get(name)) == _normalize(value) for name, value in wanted.items())
+  wanted = dict(map(_read_flag, flags))
+  return all(
+    _is_same(had.get(name), value) for name, value in wanted.items() if name not in _INDIFFERENT
+  )
+
+
+def _read_flag(flag: str) -> tuple[str, str]:
+  """Name and value of a flag as it is typed; --name and --noname are those of a truth value."""
+  name, given, value = flag.lstrip("-").partition("=")
+  if given:
+    return name, value
+  return (name.removeprefix("no"), "false") if name.startswith("no") else (name, "true")
 
 
 def read_finished(folder: pathlib.Path) -> Runs:
@@ -64,11 +78,14 @@ def pick_speech_runs(runs: Runs) -> dict[str, list[tuple[float, list[Done]]]]:
   return {"RC": there(rc), "eos": there(eos)}
 
 
-def _normalize(value: Any) -> str:
-  """Brings a flag's value into one form, whether it is as typed or as parsed."""
-  if isinstance(value, list):
-    return ",".join(value)
+def _is_same(had: Any, wanted: str) -> bool:
+  """Whether a value of config.json is that of a flag as it is typed."""
+  if isinstance(had, bool):
+    return had == (wanted.lower() in ("true", "t", "1"))
+  if isinstance(had, list):
+    several = wanted.split(",")
+    return len(had) == len(several) and all(map(_is_same, had, several))
   try:
-    return str(float(value))
+    return float(had) == float(wanted)
   except (TypeError, ValueError):
-    return str(value).lower()
+    return os.path.expanduser(str(had)) == os.path.expanduser(wanted)

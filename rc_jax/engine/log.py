@@ -113,7 +113,7 @@ def inputs_at(xs: Any, flat: Array) -> Any:
 def inputs_of_step(xs: Any, rows: Array, t: Array, last: Array | int) -> Any:
   """Inputs `[n, ...]` of rows `[n]` at step t; after a row's last step `[n]`, those of that step.
 
-  So nothing in the padding is read: a NaN there times a cotangent of zero would be NaN. Zeros in
+  So no step reads the padding: a NaN there times a cotangent of zero would be NaN. Zeros in
   its place would do for most steps, but not for one that has no derivative there.
   """
   step = t if isinstance(last, int) else jnp.minimum(t, last)

@@ -1,5 +1,6 @@
 """Whether a download can be tried at all."""
 
+import errno
 import socket
 
 import pytest
@@ -42,6 +43,7 @@ def test_what_went_wrong_with_a_download_is_one_sentence():
       tfds.download.DownloadError("HTTP code: 403.\nmore"),
       "HTTP code: 403. Use it.",
     ),
+    (OSError(errno.ENOSPC, "No space left"), r"http://x cannot be saved: .*No space left$"),
     (EOFError(), r"did not arrive whole \(EOFError\); delete TFDS's downloads and try again"),
   ):
     with pytest.raises(ValueError, match=message), explain_failure("http://x", "Use it."):

@@ -475,5 +475,8 @@ def test_listen_says_what_is_missing(run_folder, tmp_path, monkeypatch, capsys):
   with pytest.raises(ValueError, match="the microphone went away; connect it and start again"):
     command(monkeypatch, capsys, listen.main, run_folder, f"--plot={picture}")
   assert capsys.readouterr().err.endswith("0 events in 0.1 s\n") and picture.stat().st_size > 1000
+  with pytest.raises(ValueError, match="the microphone went away"):
+    command(monkeypatch, capsys, listen.main, run_folder, "--plot=/nowhere/a.png")
+  assert "0 events in 0.1 s\nerror: --plot=/nowhere/a.png cannot" in capsys.readouterr().err
   with pytest.raises(ValueError, match="--log=/nowhere/x cannot be written"):
     command(monkeypatch, capsys, listen.main, run_folder, "--input=x.wav", "--log=/nowhere/x")

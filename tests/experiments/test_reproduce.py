@@ -18,7 +18,7 @@ from experiments.reproduce import measures, page, rows
 from experiments.reproduce.__main__ import _find_missing, _wait, main
 from experiments.reproduce.records import PARTS
 from experiments.reproduce.results import Done
-from experiments.reproduce.runs import RUNS, list_members, read_finished
+from experiments.reproduce.runs import RUNS, is_done, list_members, read_finished
 
 BINARIES = {name: load_binary(name) for name in EXPERIMENTS}  # before flags are parsed
 CURVE = {"mean_spike_step": [1.2, 1.4, 9.0], "accuracy": [0.90, 0.96, 0.98]}
@@ -215,11 +215,33 @@ def assert_a_smoke_run(workdir, capfd, monkeypatch, parts):
   assert times == {path: path.stat().st_mtime_ns for path in folder.rglob("result.json")}
 
 
+@pytest.mark.parametrize(
+  "had, flag, same",
+  [
+    (False, "--single=false", True),
+    (True, "--nosingle", False),
+    (["Yes", "No"], "--single=Yes,No", True),
+    (["Yes", "No"], "--single=yes,no", False),
+    (["0", "40"], "--single=0,40.0", True),
+    ("/Data/a", "--single=/data/a", False),
+    (0.5, "--single=0.50", True),
+    (None, "--single=a", False),
+    (True, "--noprogress", True),  # it changes no number
+  ],
+)
+def test_which_flags_a_run_had(had, flag, same, tmp_path):
+  (tmp_path / "result.json").touch()
+  config = {"flags": {"single": had, "progress": True}}
+  (tmp_path / "config.json").write_text(json.dumps(config))
+  assert is_done(tmp_path, (flag,)) == same
+
+
 def test_a_signal_is_sent_on_and_the_end_awaited():
   child = (
-    "import signal, sys, time\n"
+    "import os, signal, sys, time\n"
+    "assert os.getpgid(0) != os.getpgid(os.getppid())\n"
     "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
-    "import os; os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)"
+    "os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)"
   )
   handler = signal.getsignal(signal.SIGTERM)
   assert _wait([sys.executable, "-c", child], {}) == 7
@@ -238,7 +260,7 @@ def test_a_run_that_fails_ends_it(tmp_path, capfd):
     (["--only=spoting"], "unknown part .*spoting.*; choose of spotting, two_sequence"),
     (["--seeds=-1"], "--seeds is -1; it must be 0 .* or more"),
     (["--speech_flags=--data_dir='a"], "--speech_flags cannot be parsed: No closing quotation"),
-    (["--mnist_flags=shift=2"], "--mnist_flags has 'shift=2'; give each flag as --name=value"),
+    (["--mnist_flags=--shift 2"], "--mnist_flags has '2'; give each flag as --name=value"),
   ],
 )
 def test_bad_flags(given, message, capsys):

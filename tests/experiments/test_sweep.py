@@ -77,7 +77,7 @@ def test_a_trial_that_diverges_is_done_and_named(tmp_path, monkeypatch, capsys):
   report = (tmp_path / "sweep.md").read_text()
   assert re.search(r"Diverged: beta [\d.]+ \(trial-000\)\.", report) and "| trial-001 |" in report
   assert "trial-000: the training in" in capsys.readouterr().err
-  with pytest.raises(ValueError, match="every trial that has ended has diverged; search"):
+  with pytest.raises(ValueError, match="all 1 trials that have ended have diverged; look for NaN"):
     search(tmp_path / "other", trials="1")
 
 

@@ -376,7 +376,7 @@ def test_a_masked_class_is_no_fault_and_all_of_them_are(read):
 
 @pytest.mark.parametrize("theta", [[], [[0.5, 0.6]]])
 def test_frontier_takes_a_list_of_thresholds(theta):
-  with pytest.raises(ValueError, match=r"thetas has shape .*; give K >= 1 thresholds: \[K\]"):
+  with pytest.raises(ValueError, match=r"theta has shape .*; give K >= 1 thresholds: \[K\]"):
     rc_jax.frontier(READER, PARAMS, [DATA], theta)
 
 

@@ -193,6 +193,8 @@ def test_files_that_do_not_fit_together(tmp_path):
   )
   check("a_TEST.ts, line 10: no training series has the class 'c'; the classes there are a, b",
         good, (make([2, 2]), ["a", "c"]))  # fmt: skip
+  check("has the classes '1' and '1.0', which are one number", (
+    make([2, 2, 2]), ["1", "1.0", "2"]), good)  # fmt: skip
   check("has only the class 'a'; a classifier needs two", (make([2, 2]), ["a", "a"]), good)
   check("has one series of each class, so that none can be held out", (make([2, 2]), ["a", "b"]), (
     make([2]), ["a"]))  # fmt: skip

@@ -151,7 +151,8 @@ def test_what_a_killed_process_left_is_no_entry_and_goes_in_time(tree, cache_dir
     shutil.copytree(whole, leftover)
   shutil.rmtree(whole)
   long_ago = time.time() - 2 * 24 * 3600
-  os.utime(old, (long_ago, long_ago))
+  for path in (old, *old.iterdir()):
+    os.utime(path, (long_ago, long_ago))
   assert len(load(root, cache_dir).splits.train) == 6
   assert half.exists() and of_living.exists()
   assert not old.exists() and not of_dead.exists()
