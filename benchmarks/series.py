@@ -173,10 +173,10 @@ def measure_in_turn(name: str, contender: str, seed: int, given: argparse.Namesp
     RuntimeError: the process failed; the text is the last line of what it wrote.
   """
   folder, flags = pathlib.Path(given.workdir) / name, given.flags.split()
-  runs = folder / "".join([contender, *sorted(flags if contender == "ours" else [])]).replace(
-    "/", "_"
-  )
-  path = runs.with_name(f"{runs.name}-{seed}.json")  # other flags, other files
+  # Runs of other flags are others: their names stand in those of the files.
+  own = "".join(sorted(flags)).replace("/", "_") if contender == "ours" else ""
+  runs = folder / f"{contender}{own}"
+  path = runs.with_name(f"{runs.name}-{seed}.json")
   if not path.exists():
     if contender == "ours":
       train_ours(folder / "data", runs, given.seeds, flags)
