@@ -10,7 +10,13 @@ import soxr
 
 from data_pipelines.speech import SAMPLE_RATE
 from data_pipelines.speech.source import show_name
-from data_pipelines.speech.waveforms import LARGEST_PEAK, RATES, open_sound, read_blocks
+from data_pipelines.speech.waveforms import (
+  LARGEST_PEAK,
+  RATES,
+  is_recording,
+  open_sound,
+  read_blocks,
+)
 
 ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".w64", ".au")
 PIECE_S = 0.5
@@ -28,17 +34,12 @@ def find_recordings(name: str) -> list[pathlib.Path]:
       raise ValueError(f"{name} does not exist; give a recording, or a folder of them")
     if not path.is_dir():
       return [path]
-    below = sorted(p for p in path.rglob("*") if _is_recording(p))
+    below = sorted(p for p in path.rglob("*") if is_recording(p, ENDINGS) and p.is_file())
   except OSError as error:
     raise ValueError(f"{name} cannot be read: {error.strerror}") from error
   if not below:
     raise ValueError(f"{name} holds no recording; it may have {', '.join(ENDINGS)}")
   return below
-
-
-def _is_recording(path: pathlib.Path) -> bool:
-  """Whether a path looks like a recording; files that systems hide, as ._one.wav, are none."""
-  return path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.is_file()
 
 
 def read_pieces(path: pathlib.Path) -> Iterator[np.ndarray]:

@@ -256,7 +256,7 @@ def _vary(tree: Any, axis_name: str) -> Any:
 
   def vary(leaf: Any) -> Any:
     leaf = jnp.asarray(leaf)
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):  # nothing can be added to a key itself
       data = jax.random.key_data(leaf)
       return jax.random.wrap_key_data(
         data + zero.astype(data.dtype), impl=jax.random.key_impl(leaf)

@@ -11,7 +11,13 @@ import numpy as np
 from data_pipelines.speech.features import SAMPLE_RATE
 from data_pipelines.speech.loudness import BACKGROUND_LEVEL, rms
 from data_pipelines.speech.source import show_name
-from data_pipelines.speech.waveforms import ENDINGS, LARGEST_PEAK, read_mono, resample
+from data_pipelines.speech.waveforms import (
+  ENDINGS,
+  LARGEST_PEAK,
+  is_recording,
+  read_mono,
+  resample,
+)
 
 SYNTHETIC = "synthetic"
 _PART_S = 40  # seconds of each kind of noise that is made
@@ -71,7 +77,7 @@ def _read_parts(folder: pathlib.Path) -> list[np.ndarray]:
   if not folder.is_dir():
     raise ValueError(f"background {folder} is no folder; give one with recordings, or 'synthetic'")
   parts, left = [], _LARGEST_S * SAMPLE_RATE
-  for path in sorted(p for p in folder.rglob("*") if _is_recording(p)):
+  for path in sorted(p for p in folder.rglob("*") if is_recording(p)):
     name = f"background {show_name(str(path))}"
     samples, rate, _ = read_mono(path, name, left / SAMPLE_RATE)
     peak = np.abs(samples).max(initial=0.0)
@@ -88,8 +94,3 @@ def _read_parts(folder: pathlib.Path) -> list[np.ndarray]:
   if not parts:
     raise ValueError(f"background {folder} has no recording ({', '.join(ENDINGS)}); add one")
   return parts
-
-
-def _is_recording(path: pathlib.Path) -> bool:
-  """Whether a path looks like a recording; files that systems hide, as ._one.wav, are none."""
-  return path.suffix.lower() in ENDINGS and not path.name.startswith(".")

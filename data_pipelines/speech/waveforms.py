@@ -4,7 +4,7 @@ import contextlib
 import os
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import soundfile
@@ -27,6 +27,16 @@ RATES = (
 _BLOCK = 1 << 22  # samples of all channels that are read at once, whatever a header promises
 _UNKNOWN_LENGTH = 0x7FFF_0000  # bytes; from here on a header's length says that it is unknown
 _SYSTEM_ERROR = 2  # libsndfile's code
+
+
+def is_recording(path: pathlib.Path, endings: Sequence[str] = ENDINGS) -> bool:
+  """Whether a file has the name of a recording; what systems hide, as ._one.wav, is none.
+
+  Args:
+    path: of the file.
+    endings: of recordings, in lower case.
+  """
+  return path.suffix.lower() in endings and not path.name.startswith(".")
 
 
 def read_waveform(

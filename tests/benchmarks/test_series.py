@@ -77,6 +77,18 @@ def given_for(tmp_path):
   return argparse.Namespace(workdir=str(tmp_path), limit_s=1.0, flags="", seeds=1)
 
 
+def test_runs_of_other_flags_are_measured_anew(tmp_path, monkeypatch):
+  given, trained = given_for(tmp_path), []
+  monkeypatch.setattr(series, "train_ours", lambda data, runs, seeds, flags: trained.append(flags))
+  monkeypatch.setattr(series, "measure_ours", lambda data, workdir: {"of": str(workdir)})
+  found = []
+  for flags in ("", "--units=32 --data_dir=/a", "--data_dir=/a --units=32", ""):
+    given.flags = flags
+    found.append(series.measure_in_turn("Made", "ours", 0, given)["of"])
+  assert trained == [[], ["--units=32", "--data_dir=/a"]]
+  assert found[0] == found[3] != found[1] == found[2]
+
+
 def test_what_is_measured_is_measured_once(tmp_path, monkeypatch):
   calls = []
 

@@ -1,5 +1,6 @@
 """Live decisions against those of whole clips: the same, whatever pieces the sound comes in."""
 
+import argparse
 import contextlib
 import errno
 import functools
@@ -18,7 +19,7 @@ import rc_jax
 from data_pipelines import speech
 from data_pipelines.speech import features
 from deploy import decide, listen
-from deploy.commands import load_speech_run, make_run_spotter
+from deploy.commands import load_data, load_speech_run, make_run_spotter
 from deploy.export import __main__ as export_main
 from deploy.front_end import make_front_end
 from deploy.models import Model, build
@@ -338,6 +339,23 @@ def test_a_folder_that_may_not_be_read_gets_one_sentence(run_folder, monkeypatch
   monkeypatch.setattr(pathlib.Path, "is_file", refuse)
   with pytest.raises(ValueError, match=r"cannot be read \(Permission denied\); make it"):
     load_run(run_folder)
+
+
+@pytest.mark.parametrize(
+  ("names", "keywords"),
+  [(NAMES, ["yes", "no"]), (("no", "unknown", "yes"), "all")],
+)
+def test_the_data_of_a_run_is_read_for_its_classes(names, keywords, run_folder, monkeypatch):
+  """A class `unknown` that is not the last is a folder of that name: the run took all words."""
+  asked = []
+
+  def load(**given):
+    asked.append(given["keywords"])
+    return argparse.Namespace(class_names=names)
+
+  monkeypatch.setattr(speech, "load", load)
+  load_data(load_speech_run(run_folder)._replace(class_names=names), {})
+  assert asked == [keywords]
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (44_100, 2), (8_000, 1)])

@@ -1,6 +1,7 @@
 """Series as a user types it: from files to the files of a run."""
 
 import json
+import shutil
 
 import jax
 import matplotlib.pyplot as plt
@@ -14,6 +15,7 @@ from data_pipelines.series import join_samples
 from deploy.commands import load_speech_run
 from deploy.models import Model
 from experiments import series
+from experiments.harness import report
 from experiments.harness.figures import draw_example_sequences
 from experiments.harness.run import note_beta
 from experiments.harness.workdir import read_metrics
@@ -136,6 +138,13 @@ def test_commands_that_hear_refuse_it(finished):
   message = "is a run of series; give one of experiments.speech"
   with pytest.raises(ValueError, match=message):
     load_speech_run(str(finished))
+
+
+def test_a_report_can_be_made_anew_from_the_files_that_are_kept(finished, tmp_path):
+  for name in ("config.json", "result.json", "metrics.jsonl", "examples.npz"):
+    shutil.copy(finished / name, tmp_path)
+  report.write(tmp_path)
+  assert (tmp_path / "report.md").read_text() == (finished / "report.md").read_text()
 
 
 def test_other_data_in_the_same_workdir_is_refused(finished, tmp_path):

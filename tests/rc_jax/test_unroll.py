@@ -1,5 +1,7 @@
 """Running to the spike: Algorithm 1 with a real network, its gradients, what is not looked at."""
 
+import re
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import oracle
 import pytest
 
 import rc_jax
+from rc_jax.unroll import fill_padding
 
 B, T, F, H, C = 6, 7, 4, 5, 3
 THETA = 0.6
@@ -338,6 +341,15 @@ def test_rows_that_disagree(carry, xs, lengths, message):
   carry = jnp.zeros(carry) if carry else 0.0
   with pytest.raises(ValueError, match=message):
     rc_jax.unroll_to_spike(running_mean, None, carry, jnp.zeros(xs), 0.9, lengths)
+
+
+def test_padding_is_filled_on_each_device_by_itself(two_devices):
+  of_rows = jax.sharding.NamedSharding(two_devices, jax.sharding.PartitionSpec("device"))
+  xs, lengths = jax.device_put((XS, LENGTHS), of_rows)
+  filled = jax.jit(fill_padding).lower(xs, lengths).compile()
+  assert not re.search("all-|collective", filled.as_text())
+  expected = [row[np.minimum(np.arange(T), n - 1)] for row, n in zip(XS, LENGTHS, strict=True)]
+  np.testing.assert_array_equal(filled(xs, lengths), expected)
 
 
 def test_a_sequence_without_a_step():

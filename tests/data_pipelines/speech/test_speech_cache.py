@@ -153,6 +153,7 @@ def test_what_a_killed_process_left_is_no_entry_and_goes_in_time(tree, cache_dir
   long_ago = time.time() - 2 * 24 * 3600
   for path in (old, *old.iterdir()):
     os.utime(path, (long_ago, long_ago))
+  os.utime(half, (long_ago, long_ago))  # its files are still written
   assert len(load(root, cache_dir).splits.train) == 6
   assert half.exists() and of_living.exists()
   assert not old.exists() and not of_dead.exists()

@@ -65,6 +65,10 @@ def test_a_run_needs_no_git_and_takes_no_revision_of_another_project(tmp_path, m
   git = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b"]
   subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message=one"], check=True)
   assert circumstances.describe_machine()["git_revision"] == "unknown"
+  monkeypatch.setattr(circumstances, "__file__", str(tmp_path / "experiments/harness/file.py"))
+  revision = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+  found = circumstances.describe_machine()["git_revision"].removesuffix("-dirty")
+  assert len(found) >= 7 and revision.stdout.startswith(found)  # of a clone of its own
 
 
 def test_a_folder_in_use_is_refused_and_names_its_holder(tmp_path):
