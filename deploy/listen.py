@@ -32,7 +32,7 @@ from deploy.commands import (
   with_arguments,
 )
 from deploy.recordings import read_pieces, read_raw, resample_pieces
-from deploy.run_files import CALIBRATION
+from deploy.run_files import CALIBRATION, Run
 from deploy.spotter import Event, Spotter
 
 PLOTTED_S = 120  # seconds that are kept for the picture, the latest ones
@@ -50,11 +50,13 @@ class Heard:
     self._pieces: collections.deque[tuple[np.ndarray, np.ndarray]] = collections.deque()
     self._kept = 0  # samples in them
     self.events: list[Event] = []
+    self.count = 0  # of all events
     self.seconds = 0.0
 
   def add(self, samples: np.ndarray, probabilities: np.ndarray, events: list[Event]) -> None:
     """Keeps what a piece of sound brought; forgets what is older than the picture."""
     self.seconds += len(samples) / SAMPLE_RATE
+    self.count += len(events)
     if not self._is_kept:
       return
     self._pieces.append((samples, probabilities))
@@ -183,25 +185,10 @@ def main() -> int:
     load_pyplot()  # not after an hour of listening
   spotter = make_run_spotter(run, timeout_s=given.timeout)
   spotter.push(spotter.init(), np.zeros(SAMPLE_RATE, np.float32))  # compiles before sound arrives
-  late = [0]
-  if given.input is None:
-    pieces = hear_microphone(given.device, late)
-  elif given.input == "-":
-    pieces = read_raw(sys.stdin.buffer, given.rate)
-  else:
-    pieces = read_pieces(pathlib.Path(given.input))
-  heard, count = Heard(given.plot is not None), 0
-
-  def summarize() -> None:
-    lost = f"; {late[0]} pieces of sound were lost" if late[0] else ""
-    print(f"{count} events in {heard.seconds:.1f} s{lost}", file=sys.stderr)
-    if given.plot:
-      heard.draw(given.plot, run.class_names, run.theta)
-
+  heard, late = Heard(given.plot is not None), [0]
   try:
     with open_log(given.log) as log, contextlib.suppress(KeyboardInterrupt):
-      for event in listen(spotter, pieces, heard, log):
-        count += 1
+      for event in listen(spotter, _open_input(given, late), heard, log):
         print(
           f"{event.seconds:9.2f} s  {event.word:<12} {event.probability:.3f}  "
           f"after {event.waited_seconds:.2f} s",
@@ -210,12 +197,29 @@ def main() -> int:
   except ValueError:  # the microphone went away, or the file is cut short
     if heard.seconds:
       try:
-        summarize()
+        _summarize(heard, late[0], run, given.plot)
       except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
     raise
-  summarize()
+  _summarize(heard, late[0], run, given.plot)
   return 0
+
+
+def _open_input(given: argparse.Namespace, late: list[int]) -> Iterator[np.ndarray]:
+  """The samples that the arguments name, `[n]` at 16 kHz; `late` as of `hear_microphone`."""
+  if given.input is None:
+    return hear_microphone(given.device, late)
+  if given.input == "-":
+    return read_raw(sys.stdin.buffer, given.rate)
+  return read_pieces(pathlib.Path(given.input))
+
+
+def _summarize(heard: Heard, late: int, run: Run, plot: str | None) -> None:
+  """Says how much was heard, and draws it; raises ValueError as `Heard.draw`."""
+  lost = f"; {late} pieces of sound were lost" if late else ""
+  print(f"{heard.count} events in {heard.seconds:.1f} s{lost}", file=sys.stderr)
+  if plot:
+    heard.draw(plot, run.class_names, run.theta)
 
 
 def open_log(path: str | None) -> contextlib.AbstractContextManager[TextIO | None]:
