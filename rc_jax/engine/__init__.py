@@ -11,7 +11,6 @@ that does each part:
           carry, output, residuals = first half of step(carry, encode(x[t]))    (step_vjp)
           append the residuals of the w rows to the log                     (log)
           note the output of each row whose confidence reaches theta, or that is at its last step;
-          where it is a part of the new carry, the row keeps its carry from there on;
           or append all outputs, for an objective that has losses up to the spike
         put the w rows back among all
     logits = decode(the noted outputs), one product, by JAX's own autodiff  (rc_jax.unroll)

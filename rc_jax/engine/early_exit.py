@@ -14,10 +14,10 @@ import jax.numpy as jnp
 from rc_jax.engine.backward import run_backward
 from rc_jax.engine.float_leaves import floats, replace_floats
 from rc_jax.engine.forward import run_and_log, run_without_log
-from rc_jax.engine.jax_internals import closure_convert, find_leaves_of_first
+from rc_jax.engine.jax_internals import closure_convert
 from rc_jax.engine.kept_sums import mark_sums
 from rc_jax.engine.place_encode import place_encode
-from rc_jax.engine.records import OutputLeaves, RowFunctions, Spike
+from rc_jax.engine.records import RowFunctions, Spike
 from rc_jax.engine.sharding import varies_as, vary_alike
 from rc_jax.engine.zero_carry import at_zero_carry
 from rc_jax.types import Array, Carry, Decode, Encode, Params, Step
@@ -169,7 +169,7 @@ def _map_over_rows(
   if encode is not None:
     encoded = vary_alike(encode(params, x), x)[0]
     encode, of_encode = _convert(encode, params, x)
-  output, output_leaves = _find_output(step, params, one, encoded)
+  output = jax.eval_shape(step, params, one, encoded)[1]
   at_first = at_zero_carry(step) if zero_carry else step
   first_step, of_first = _convert(at_first, params, one, encoded)
   num_params, num_carry = (len(jax.tree.leaves(tree)) for tree in (params, one))
@@ -181,7 +181,6 @@ def _map_over_rows(
     step=_over_rows(step, "step"),
     encode=None if encode is None else _over_rows(encode, "encode"),
     decode=_over_rows(decode, "decode"),
-    output_leaves=output_leaves,
   )
   return functions, _BoundParams(params, of_first, of_step, of_encode, of_decode)
 
@@ -194,14 +193,6 @@ def _over_rows(converted: Callable, name: str) -> Callable:
     return jax.vmap(of_one)(*rows)
 
   return run
-
-
-def _find_output(
-  step: Step, params: Params, carry: Carry, encoded: Any
-) -> tuple[Any, OutputLeaves]:
-  """Shapes of a step's output, and which of its leaves are those of the new carry."""
-  (_, output), in_carry = find_leaves_of_first(step, params, carry, encoded)
-  return output, OutputLeaves(jax.tree.structure(output), in_carry)
 
 
 def _convert(fun: Callable, *examples: Any, **options: Any) -> tuple[Callable, list[Array]]:

@@ -39,12 +39,11 @@ class _State(NamedTuple):
   Attributes:
     t: int32, the next step.
     taken: int32, the number of row-steps taken in loops, that is the end of the log.
-    carry: `[w, ...]`; a row may keep its own from its spike or end on (see `_freezes_carries`).
+    carry: `[w, ...]`; that of a row that has spiked or ended goes on, and nobody reads it.
     spike_code: `[w]` int32: -1 while a row is silent, then `2 * step + crossed`. One array, as each
       costs a kernel to compile and to start.
     label: `[w]` int32 at the spike, or None.
-    output: leaves `[w, ...]` of the output at the spike or end that are not in the carry; none
-      where all outputs are wanted.
+    output: `[w, ...]` at the spike or end; None where all outputs are wanted.
     log: or None.
     packed_outputs: the outputs of all steps, packed as the log, or None.
   """
@@ -54,7 +53,7 @@ class _State(NamedTuple):
   carry: Carry
   spike_code: Array
   label: Array | None
-  output: list[Array]
+  output: Output | None
   log: list[Array] | None
   packed_outputs: Output | None
 
@@ -165,8 +164,7 @@ def _run(
   xs = pass_.xs
   rows, steps = rows_and_steps(xs)
   carry, first_output = pass_.functions.first_step(pass_.params, carry, encoded)
-  noted = [] if pass_.all_outputs else pass_.functions.output_leaves.outside_carry(first_output)
-  blank = [jnp.zeros_like(a) for a in noted]
+  blank = None if pass_.all_outputs else jax.tree.map(jnp.zeros_like, first_output)
   packed = blank_entries(first_output, xs) if pass_.all_outputs else None
   label = jnp.zeros(rows, jnp.int32) if pass_.to_end else None
   zero, spike_code = jnp.int32(0), jnp.full(rows, -1, jnp.int32)
@@ -196,7 +194,7 @@ def _run(
   if pass_.all_outputs:
     output = _unpack(stages, first_output, state.packed_outputs, _final_step(pass_, step), steps)
   else:
-    output = pass_.functions.output_leaves.join(state.carry, state.output)
+    output = state.output
   return Spike(step, (spike_code >= 0) & (spike_code % 2 == 1), state.label, output), stages, state
 
 
@@ -273,8 +271,6 @@ def _advance(pass_: _Pass, rows: Array, last: Array | int, s: _State) -> _State:
     s = s._replace(log=write_entries(written, residuals, s.taken) + of_cotangents)
   if s.packed_outputs is not None:
     s = s._replace(packed_outputs=write_entries(s.packed_outputs, output, s.taken))
-  if _freezes_carries(pass_):
-    carry = select_rows(_is_active(pass_, s, last), carry, s.carry)
   s = s._replace(taken=s.taken + rows.size)
   return _record_outputs(pass_, s, last, carry, output)
 
@@ -287,24 +283,16 @@ def _record_outputs(
   crossed = confidence(logits) >= pass_.thresholds[s.t]
   stops = (s.spike_code < 0) & (crossed | (s.t >= last))
   spike_code = jnp.where(stops, 2 * s.t + crossed.astype(jnp.int32), s.spike_code)
-  label, is_final = s.label, stops
+  # The same as `stops`, of which XLA would have to copy the old codes before it overwrites them.
+  label, is_final = s.label, spike_code >= 2 * s.t
   if pass_.to_end:
     predicted = jnp.argmax(logits, axis=-1).astype(jnp.int32)
-    label = predicted if label is None else jnp.where(stops, predicted, label)
+    label = predicted if label is None else jnp.where(is_final, predicted, label)
     is_final = jnp.broadcast_to(s.t == last, stops.shape)
   # Selects here and one scatter a stage: a scatter a step costs more than a small step itself.
-  noted = s.output
-  if not pass_.all_outputs:
-    noted = select_rows(is_final, pass_.functions.output_leaves.outside_carry(output), noted)
+  noted = s.output if pass_.all_outputs else select_rows(is_final, output, s.output)
   s = s._replace(t=s.t + 1, carry=carry, spike_code=spike_code, label=label, output=noted)
   return vary_alike(s, pass_.xs)[0]
-
-
-def _freezes_carries(pass_: _Pass) -> bool:
-  """Whether rows keep their carries from their spikes or ends on, as outputs are read there."""
-  all_end_alike = pass_.to_end and pass_.lengths is None
-  in_carry = any(place is not None for place in pass_.functions.output_leaves.in_carry)
-  return in_carry and not (pass_.all_outputs or all_end_alike)
 
 
 def _is_active(pass_: _Pass, s: _State, last: Array | int) -> Array:
@@ -313,7 +301,10 @@ def _is_active(pass_: _Pass, s: _State, last: Array | int) -> Array:
 
 
 def _count_active(pass_: _Pass, s: _State, last: Array | int) -> Array:
-  return jnp.sum(_is_active(pass_, s, last), dtype=jnp.int32)
+  active = _is_active(pass_, s, last)
+  padded = jnp.pad(active, (0, -active.size % 32)).reshape(-1, 32)
+  # XLA makes three kernels of a sum of more than 32 terms, and the two sums into one if it can.
+  return jnp.sum(lax.optimization_barrier(jnp.sum(padded, axis=1, dtype=jnp.int32)))
 
 
 def _last_step(lengths: Array | None, steps: int) -> Array | int:

@@ -23,7 +23,6 @@ __all__ = [
   "closure_convert",
   "evaluate_equation",
   "evaluate_equations",
-  "find_leaves_of_first",
   "inline_jits",
   "inner_jaxprs",
   "jaxpr_as_fun",
@@ -115,27 +114,6 @@ def evaluate_equations(
     made = apply(equation, [read(v) for v in equation.invars])
     known |= dict(zip(equation.outvars, made, strict=True))
   return [read(v) for v in results]
-
-
-def find_leaves_of_first(fun: Callable, *examples: Any) -> tuple[Any, tuple[int | None, ...]]:
-  """Which leaves of a function's second result are leaves of its first.
-
-  Relies on a jaxpr having one variable for a traced value, however often it is a result (JAX 0.10).
-  If each result got its own, none would be found: results stay right, and a test would tell.
-
-  Args:
-    fun: a function of `examples` with two results.
-    examples: arguments, of which only shapes and types are read.
-
-  Returns:
-    Shapes of both results, and for each leaf of the second the number of the first's leaf that it
-    is, or None.
-  """
-  closed: Any
-  closed, shapes = jax.make_jaxpr(fun, return_shape=True)(*examples)
-  of_first = len(jax.tree.leaves(shapes[0]))
-  place = {id(v): i for i, v in enumerate(closed.jaxpr.outvars[:of_first])}
-  return shapes, tuple(place.get(id(v)) for v in closed.jaxpr.outvars[of_first:])
 
 
 def inline_jits(closed: ClosedJaxpr) -> ClosedJaxpr:

@@ -6,32 +6,7 @@ B rows, T steps, C classes, w rows of a loop.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
-
 from rc_jax.types import Array, Carry, Encoded, Output, Params
-
-
-class OutputLeaves(NamedTuple):
-  """Which leaves of a step's output are leaves of its new carry, and so need no array of their own.
-
-  Attributes:
-    structure: of the output's tree.
-    in_carry: for each of its leaves the number of the carry's leaf that it is, or None.
-  """
-
-  structure: Any
-  in_carry: tuple[int | None, ...]
-
-  def outside_carry(self, output: Output) -> list[Array]:
-    """The leaves of an output that are not in the carry."""
-    leaves = zip(jax.tree.leaves(output), self.in_carry, strict=True)
-    return [leaf for leaf, place in leaves if place is None]
-
-  def join(self, carry: Carry, others: list[Array]) -> Output:
-    """The output of the step that gave this carry and these leaves."""
-    of_carry, rest = jax.tree.leaves(carry), iter(others)
-    leaves = [next(rest) if place is None else of_carry[place] for place in self.in_carry]
-    return jax.tree.unflatten(self.structure, leaves)
 
 
 class RowFunctions(NamedTuple):
@@ -42,14 +17,12 @@ class RowFunctions(NamedTuple):
     step: of all later ones.
     encode: `(params, x) -> encoded`; None where it is left within the step, or not given.
     decode: `(params, output) -> logits [w, C]`.
-    output_leaves: which leaves of a step's output are leaves of its new carry.
   """
 
   first_step: Callable[[Params, Carry, Encoded], tuple[Carry, Output]]
   step: Callable[[Params, Carry, Encoded], tuple[Carry, Output]]
   encode: Callable[[Params, Any], Encoded] | None
   decode: Callable[[Params, Output], Array]
-  output_leaves: OutputLeaves
 
 
 class Spike(NamedTuple):

@@ -11,7 +11,6 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 import rc_jax
-from rc_jax.engine import early_exit
 from rc_jax.types import identity
 from rc_jax.unroll import unroll_and_count
 
@@ -201,17 +200,6 @@ def test_values_and_gradients_are_those_of_every_step(name, rows, steps):
   want = value_and_gradients(every_step, classifier, params, carry, xs, theta, lengths)
   got = value_and_gradients(early, classifier, params, carry, padded, theta, lengths)
   assert_same_gradients(want, got)
-
-
-@pytest.mark.parametrize(
-  ("name", "place"), [("lstm", (1,)), ("forced", (1, None)), ("hand_written", (None,))]
-)
-def test_an_output_that_is_a_part_of_the_new_carry_is_known(name, place):
-  classifier, params, carry, xs, _ = case(name, 1, 1)
-  of_one = lambda tree: jax.tree.map(lambda a: a[0], tree)
-  encoded = classifier.encode(params, xs[0, 0])
-  _, leaves = early_exit._find_output(classifier.step, params, of_one(carry), encoded)
-  assert leaves.in_carry == place
 
 
 @pytest.mark.parametrize(
