@@ -39,7 +39,7 @@ class _State(NamedTuple):
   Attributes:
     t: int32, the next step.
     taken: int32, the number of row-steps taken in loops, that is the end of the log.
-    carry: `[w, ...]`; that of a row that has spiked or ended goes on, and nobody reads it.
+    carry: `[w, ...]`; rows that have spiked or ended go on, and nobody reads their carries.
     spike_code: `[w]` int32: -1 while a row is silent, then `2 * step + crossed`. One array, as each
       costs a kernel to compile and to start.
     label: `[w]` int32 at the spike, or None.
@@ -283,7 +283,7 @@ def _record_outputs(
   crossed = confidence(logits) >= pass_.thresholds[s.t]
   stops = (s.spike_code < 0) & (crossed | (s.t >= last))
   spike_code = jnp.where(stops, 2 * s.t + crossed.astype(jnp.int32), s.spike_code)
-  # The same as `stops`, of which XLA would have to copy the old codes before it overwrites them.
+  # Equal to `stops`, but read off the new codes: XLA can then write them over the old ones.
   label, is_final = s.label, spike_code >= 2 * s.t
   if pass_.to_end:
     predicted = jnp.argmax(logits, axis=-1).astype(jnp.int32)
@@ -303,8 +303,9 @@ def _is_active(pass_: _Pass, s: _State, last: Array | int) -> Array:
 def _count_active(pass_: _Pass, s: _State, last: Array | int) -> Array:
   active = _is_active(pass_, s, last)
   padded = jnp.pad(active, (0, -active.size % 32)).reshape(-1, 32)
-  # XLA makes three kernels of a sum of more than 32 terms, and the two sums into one if it can.
-  return jnp.sum(lax.optimization_barrier(jnp.sum(padded, axis=1, dtype=jnp.int32)))
+  # XLA makes three kernels of a sum of more than 32 terms; without the barrier these are one sum.
+  sums = lax.optimization_barrier(jnp.sum(padded, axis=1, dtype=jnp.int32))
+  return jnp.sum(sums, dtype=jnp.int32)
 
 
 def _last_step(lengths: Array | None, steps: int) -> Array | int:
