@@ -302,10 +302,11 @@ def _is_active(pass_: _Pass, s: _State, last: Array | int) -> Array:
 
 def _count_active(pass_: _Pass, s: _State, last: Array | int) -> Array:
   active = _is_active(pass_, s, last)
-  padded = jnp.pad(active, (0, -active.size % 32)).reshape(-1, 32)
-  # XLA makes three kernels of a sum of more than 32 terms; without the barrier these are one sum.
-  sums = lax.optimization_barrier(jnp.sum(padded, axis=1, dtype=jnp.int32))
-  return jnp.sum(sums, dtype=jnp.int32)
+  if active.size > 32:
+    # XLA makes three kernels of so long a sum; without the barrier these two would be one again.
+    padded = jnp.pad(active, (0, -active.size % 32)).reshape(-1, 32)
+    active = lax.optimization_barrier(jnp.sum(padded, axis=1, dtype=jnp.int32))
+  return jnp.sum(active, dtype=jnp.int32)
 
 
 def _last_step(lengths: Array | None, steps: int) -> Array | int:
