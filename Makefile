@@ -66,6 +66,7 @@ types: $(VENV)/ready ## mypy
 
 docs: $(VENV)/ready ## the site of docs/ and the docstrings, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/python -m deploy.export trained/zero_to_five --format=web --out=site/zero_to_five
 
 # Versions that still satisfy setup.cfg stay as they are. UPGRADE=--upgrade takes the newest ones,
 # UPGRADE='--upgrade-package jax' those of one package.

@@ -10,7 +10,7 @@ import pytest
 import rc_jax
 
 ROOT = pathlib.Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("trained/*.md"), *(ROOT / "docs").rglob("*.md")])
 # What `experiments.reproduce` writes; its commands are those of the revisions that its pages name.
 WRITTEN = [p for p in PAGES if not p.is_relative_to(ROOT / "docs" / "results")]
 
