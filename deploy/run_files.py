@@ -188,7 +188,7 @@ def _read_description(folder: pathlib.Path) -> dict[str, Any]:
         f"given again, goes on to the end and writes {MODEL}"
       )
     raise ValueError(f"{folder} is not a run: it has no {MODEL}; give the --workdir of a run")
-  said = _read_json(folder / MODEL)
+  said = _read_own(folder / MODEL, "train the run again")
   if said.get("format") == FORMAT_OF_RIVALS:
     raise ValueError(
       f"{folder} was trained with --objective={said.get('objective')}, whose decisions read more "
@@ -213,15 +213,31 @@ def _check_types(model: Model, class_names: Any, shape: tuple[int, ...]) -> None
     raise ValueError(f"input_shape is {list(shape)}")
 
 
-def _read_json(path: pathlib.Path, advice: str = "train the run again") -> dict[str, Any]:
+def _read_own(path: pathlib.Path, remedy: str) -> dict[str, Any]:
+  """Reads a JSON file that is there; raises ValueError where it cannot."""
   try:
-    value = json.loads(path.read_bytes())
+    return read_json(path, remedy)
   except OSError as error:
     raise ValueError(f"{path} cannot be read ({error.strerror}); make it readable") from error
+
+
+def read_json(path: pathlib.Path, remedy: str) -> dict[str, Any]:
+  """Reads a JSON file of a run.
+
+  Args:
+    path: of the file.
+    remedy: what to do where it is damaged, for the message.
+
+  Raises:
+    OSError: it cannot be read.
+    ValueError: it is damaged.
+  """
+  try:
+    value = json.loads(path.read_bytes())
   except ValueError as error:
-    raise ValueError(f"{path} is damaged ({error}); {advice}") from error
+    raise ValueError(f"{path} is damaged ({error}); {remedy}") from error
   if not isinstance(value, dict):
-    raise ValueError(f"{path} is damaged: it holds no JSON object; {advice}")
+    raise ValueError(f"{path} is damaged: it holds no object of JSON; {remedy}")
   return value
 
 
@@ -268,7 +284,7 @@ def _apply_calibration(folder: pathlib.Path, run: Run) -> Run:
   path = folder / CALIBRATION
   if not path.is_file():
     return run
-  calibration = _read_json(path, "calibrate again, or delete it")
+  calibration = _read_own(path, "calibrate again, or delete it")
   if calibration.get("class_names") != list(run.class_names):
     raise ValueError(f"{path} is for other classes than the run's; calibrate again, or delete it")
   given = {name: calibration[name] for name in Rule._fields if name in calibration}

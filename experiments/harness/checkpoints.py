@@ -15,6 +15,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from experiments.harness.checksums import Checksums
+from experiments.harness.process_loss import first_line
 from experiments.harness.thread_errors import hush_abandoned_reads
 from rc_jax import TrainState
 from rc_jax.types import Params
@@ -197,7 +198,7 @@ class Checkpoints:
       yield
     except Exception as error:
       raise ValueError(
-        f"{self._folder} cannot be written: {shorten(error)}; checkpoints from before are "
+        f"{self._folder} cannot be written: {_shorten(error)}; checkpoints from before are "
         "unharmed: once that is mended, the same command goes on"
       ) from error
 
@@ -207,7 +208,9 @@ class Checkpoints:
     try:
       yield
     except Exception as error:
-      raise _DamagedError(f"{self._folder / str(step)} cannot be read: {shorten(error)}") from error
+      raise _DamagedError(
+        f"{self._folder / str(step)} cannot be read: {_shorten(error)}"
+      ) from error
 
 
 def _take_own(tree: Any) -> Any:
@@ -222,11 +225,11 @@ class _DamagedError(Exception):
   """A checkpoint that is not as it was written; the text names the file."""
 
 
-def shorten(error: Exception) -> str:
+def _shorten(error: Exception) -> str:
   """Returns what an error of Orbax says first, or what the system said to it."""
   if isinstance(error, OSError) and error.strerror:
     return error.strerror
   if code := re.search(r"os_error_code='(\d+)'", str(error)):
     return os.strerror(int(code[1]))
-  first = next(iter(str(error).splitlines()), "") or type(error).__name__
+  first = first_line(error)
   return first if len(first) <= 200 else first[:200] + "..."

@@ -4,13 +4,13 @@ import pathlib
 import shlex
 from typing import Any
 
+from deploy.run_files import read_json
 from experiments.harness import figures
 from experiments.harness.schedules import parse_points
 from experiments.harness.settings import FREE_FLAGS
 from experiments.harness.tables import format_table
 from experiments.harness.workdir import (
   find_validation,
-  read_json,
   read_metrics,
   read_result,
   write_text,

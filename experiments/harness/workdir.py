@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from deploy.run_files import write_whole
+from deploy.run_files import read_json, write_whole
 from experiments.harness.circumstances import describe_machine, describe_numerics, list_starts
 from experiments.harness.fingerprint import list_differences
 from experiments.harness.lock import Lock
@@ -236,26 +236,6 @@ def read_result(path: pathlib.Path) -> dict[str, Any]:
   return {"axes": AXES_BEFORE} | read_json(
     path / "result.json", "the command of the run makes it again"
   )
-
-
-def read_json(path: pathlib.Path, remedy: str) -> dict[str, Any]:
-  """Reads a JSON file of a run.
-
-  Args:
-    path: of the file.
-    remedy: what to do where it is damaged, for the message.
-
-  Raises:
-    OSError: it cannot be read.
-    ValueError: it is damaged.
-  """
-  try:
-    value = json.loads(path.read_bytes())
-  except ValueError as error:
-    raise ValueError(f"{path} is damaged ({error}); {remedy}") from error
-  if not isinstance(value, dict):
-    raise ValueError(f"{path} is damaged: it holds no object of JSON; {remedy}")
-  return value
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:

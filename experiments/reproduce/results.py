@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from deploy.run_files import read_json
 from experiments.harness.examples import read_examples
-from experiments.harness.workdir import read_json, read_metrics, read_result
+from experiments.harness.workdir import read_metrics, read_result
 
 Result = dict[str, Any]
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines import two_sequence
-from experiments.harness.workdir import read_json, write_json
+from deploy.run_files import read_json
+from experiments.harness.workdir import write_json
 from experiments.reproduce.results import Done, read_done
 from experiments.rivals.curves import Curve
 from experiments.rivals.records import TRAININGS, label_of
