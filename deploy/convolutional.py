@@ -65,7 +65,14 @@ def memoryless(network: nn.Module) -> Classifier:
 
 
 def _apply_layers(x: Array, widths: Sequence[int], convolution: Callable | None = None) -> Array:
-  """Runs the convolutions; to be called inside a module, whose parameters they get."""
+  """Runs the convolutions; to be called inside a module, whose parameters they get.
+
+  Raises:
+    ValueError: the image is too small to be halved so often.
+  """
+  if min(x.shape[:2]) < 2 ** len(widths):
+    size = " x ".join(map(str, x.shape[:2]))
+    raise ValueError(f"images of {size} cannot be halved {len(widths)} times; give fewer widths")
   for width in widths:
     x = halve(nn.relu(nn.Conv(width, (3, 3), conv_general_dilated=convolution)(x)))
   return x

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_pipelines.speech import features
+from deploy.statistics import check_mean_and_std
 
 HALF = features.WINDOW // 2
 _LARGEST = 32768  # that is taken for a sample
@@ -91,20 +92,8 @@ def make_front_end(mean: Any, std: Any) -> FrontEnd:
 
 
 def check_statistics(mean: Any, std: Any) -> tuple[np.ndarray, np.ndarray]:
-  """Returns mean and standard deviation of the log-mel bands, `[20]` float32 each.
-
-  Raises:
-    ValueError: another shape, a number that is not finite, or a standard deviation of 0 or less.
-  """
-  mean, std = (np.asarray(a, np.float32) for a in (mean, std))
-  for name, table in (("mean", mean), ("std", std)):
-    if table.shape != (features.NUM_BANDS,) or not np.isfinite(table).all():
-      raise ValueError(
-        f"{name} has shape {list(table.shape)}; give {features.NUM_BANDS} finite numbers"
-      )
-  if not (std > 0).all():
-    raise ValueError(f"std is {std.min()} for a band; it must be above 0")
-  return mean, std
+  """Mean and standard deviation of the log-mel bands, `[20]` float32; as `check_mean_and_std`."""
+  return check_mean_and_std(mean, std, features.NUM_BANDS, of="band", dtype=np.float32)
 
 
 def _check_samples(samples: np.ndarray, rows: tuple[int, ...]) -> np.ndarray:

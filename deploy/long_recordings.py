@@ -177,6 +177,8 @@ def open_recording(run: Run, given: argparse.Namespace) -> tuple[np.ndarray, lis
     raise ValueError("give --recording=FILE or --synthesize=MINUTES, one of them")
   if given.synthesize is not None and not 0 < given.synthesize < math.inf:
     raise ValueError(f"--synthesize is {given.synthesize:g}; give minutes, more than 0")
+  if not 0 <= given.gap_s < math.inf:
+    raise ValueError(f"--gap_s is {given.gap_s:g}; give seconds, 0 or more")
   if given.recording and given.snr_db is not None:
     raise ValueError("--snr_db adds noise to a made recording; leave it out, or give --synthesize")
   if given.synthesize and given.labels:

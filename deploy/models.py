@@ -61,14 +61,17 @@ def shift_logit(params: Params, label: int, nats: float) -> Params:
     nats: to be added.
 
   Raises:
-    ValueError: a network without such a head, or with one logit for two classes.
+    ValueError: a network without such a head, with one logit for two classes, or without the class.
   """
   inner = params.get("classifier", params)  # of a network on an encoder
   if "head" not in inner:
     raise ValueError("the network has no dense head whose logits could be shifted")
   *lower, last = inner["head"]
-  if not label < len(last["bias"]) != 1:
+  logits = len(last["bias"])
+  if logits == 1:
     raise ValueError("the network has one logit for two classes; none can be shifted alone")
+  if not 0 <= label < logits:
+    raise ValueError(f"the network has no class {label}; give one of 0..{logits - 1}")
   shifted = {
     **inner,
     "head": [*lower, {**last, "bias": jnp.asarray(last["bias"]).at[label].add(nats)}],

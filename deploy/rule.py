@@ -1,6 +1,8 @@
 """When a decision is an event: one rule for Python, the C code, graphs and the web page."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from rc_jax import check_theta
 
@@ -28,7 +30,7 @@ def check_rule(rule: Rule, classes: int) -> None:
     rule: to be checked.
     classes: C.
   """
-  if isinstance(rule.theta, bool) or not isinstance(rule.theta, int | float):
+  if not _is_number(rule.theta):
     raise ValueError(f"theta is {rule.theta!r}; a rule has one number for all classes and steps")
   check_theta(rule.theta, classes)
   check_patience(rule.patience)
@@ -37,14 +39,19 @@ def check_rule(rule: Rule, classes: int) -> None:
 
 def check_patience(patience: int) -> None:
   """Raises ValueError for a patience that is no number of steps."""
-  if not isinstance(patience, int) or isinstance(patience, bool) or not 1 <= patience < 2**31:
+  is_whole = isinstance(patience, int | np.integer) and not isinstance(patience, bool)
+  if not is_whole or not 1 <= patience < 2**31:
     raise ValueError(f"patience is {patience!r}; it counts steps on end, so give 1, 2, 3 or more")
 
 
 def check_refractory(refractory_s: float) -> None:
   """Raises ValueError for a refractory time that is no number from 0 to below an hour."""
-  if isinstance(refractory_s, bool) or not 0 <= refractory_s < 3600:
+  if not _is_number(refractory_s) or not 0 <= refractory_s < 3600:
     raise ValueError(f"refractory time is {refractory_s!r}; give seconds, 0 to below 3600")
+
+
+def _is_number(value: Any) -> bool:
+  return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 def is_refractory(seconds: float, refractory_s: float) -> bool:

@@ -164,12 +164,12 @@ def find_decision(probabilities: np.ndarray, rule: Rule) -> tuple[int, bool]:
   Returns:
     The zero-based step and True, or T - 1 and False.
   """
-  last, waited = -1, 0
+  last, sure_steps = -1, 0
   for step, p in enumerate(probabilities):
     label = int(p.argmax())
-    waited = 0 if label != last else waited
-    waited = waited + 1 if p[label] >= np.float32(rule.theta) else 0
+    sure_steps = 0 if label != last else sure_steps
+    sure_steps = sure_steps + 1 if p[label] >= np.float32(rule.theta) else 0
     last = label
-    if waited >= rule.patience:
+    if sure_steps >= rule.patience:
       return step, True
   return len(probabilities) - 1, False

@@ -193,14 +193,14 @@ def make_loop(
     return classifier.initial_carry(params), jnp.int32(0), jnp.int32(-1), jnp.int32(0)
 
   def take_step(thresholds: Array, state: NetworkState, encoded: Encoded):
-    carry, waited, last, count = state
+    carry, waited, last, sure_steps = state
     carry, output = classifier.step(params, carry, encoded)
     p = jax.nn.softmax(classifier.decode(params, output).astype(jnp.float32))
     label = jnp.argmax(p).astype(jnp.int32)
     reached = p[label] >= thresholds[label]
-    count = jnp.where(reached, jnp.where(label == last, count + 1, 1), 0)
-    waited, decides = waited + 1, count >= patience
-    kept = (carry, waited, jnp.where(reached, label, -1), count)
+    sure_steps = jnp.where(reached, jnp.where(label == last, sure_steps + 1, 1), 0)
+    waited, decides = waited + 1, sure_steps >= patience
+    kept = (carry, waited, jnp.where(reached, label, -1), sure_steps)
     anew = decides | (waited >= limit)
     state = jax.tree.map(lambda a, b: jnp.where(anew, a, b), init(), kept)
     return state, (jnp.where(decides, label, -1), waited, p)

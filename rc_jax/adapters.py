@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen, nnx
 
-from rc_jax.checks import check_float
+from rc_jax.checks import check_classifier, check_float
 from rc_jax.types import Array, Carry, Classifier, Encoded, Inputs, Key, Output, Params
 
 
@@ -26,9 +26,12 @@ def from_linen(cell: Any, head: Any, *, input_shape: tuple[int, ...] = (1,)) -> 
     Classifier; its `step` is the cell, its `decode` the head.
 
   Raises:
-    ValueError: the cell takes an input of another rank than `input_shape`; at `init`, a module has
-      variables besides its parameters, or the cell would silently promote a step's integers.
+    ValueError: what is no linen module; the cell takes an input of another rank than `input_shape`;
+      at `init`, a module has variables besides its parameters; at `init` and `step`, the cell would
+      silently promote a step's integers.
   """
+  _check_linen("cell", cell)
+  _check_linen("head", head)
   axes = getattr(cell, "num_feature_axes", len(input_shape))
   if axes != len(input_shape):
     raise ValueError(
@@ -50,6 +53,7 @@ def from_linen(cell: Any, head: Any, *, input_shape: tuple[int, ...] = (1,)) -> 
     return cell.initialize_carry(jax.random.key(0), input_shape)
 
   def step(params: Params, carry: Carry, x: Array) -> tuple[Carry, Output]:
+    _check_promotion(cell, lambda x: cell.apply(params["cell"], carry, x), x)
     carry, output = cell.apply(params["cell"], carry, x)
     return carry, {"output": output}  # a dict, so that without `decode` it is not taken for logits
 
@@ -82,8 +86,8 @@ def from_nnx(
 
   Raises:
     ValueError: something other than a constructor, or a module that has state besides parameters;
-      at `init`, a cell that would silently promote a step's integers; at a step, a module that
-      draws random numbers.
+      at `init` and `step`, a cell that would silently promote a step's integers; at `step`, a
+      module that draws random numbers.
   """
   if isinstance(cell, nnx.Module) or isinstance(head, nnx.Module):
     raise ValueError(
@@ -104,6 +108,7 @@ def from_nnx(
     return example[0].initialize_carry(input_shape, nnx.Rngs(0))
 
   def step(params: Params, carry: Carry, x: Array) -> tuple[Carry, Output]:
+    _check_promotion(example[0], lambda x: apply_cell(params[0], carry, x), x)
     carry, output = apply_cell(params[0], carry, x)
     return carry, {"output": output}  # a dict, so that without `decode` it is not taken for logits
 
@@ -155,10 +160,12 @@ def with_encoder(classifier: Classifier, encoder: Any) -> Classifier:
     Classifier with parameters `{"encoder", "classifier"}`.
 
   Raises:
-    ValueError: the encoder is no linen module; at `init`, it has variables besides its parameters;
-      at `init` and `encode`, a step holds integers that the module would silently promote.
+    ValueError: no `Classifier`, or the encoder is no linen module; at `init`, it has variables
+      besides its parameters; at `init` and `encode`, a step holds integers that the module would
+      silently promote.
   """
-  _check_linen(encoder)
+  check_classifier(classifier)
+  _check_linen("encoder", encoder)
 
   def init(key: Key, x: Inputs) -> Params:
     encoder_key, classifier_key = jax.random.split(key)
@@ -196,9 +203,10 @@ def with_dtype(classifier: Classifier, dtype: Any) -> Classifier:
     Classifier with the same `init`.
 
   Raises:
-    ValueError: `dtype` is not a floating type.
+    ValueError: no `Classifier`, or `dtype` is not a floating type.
   """
-  if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+  check_classifier(classifier)
+  if not _is_float_type(dtype):
     raise ValueError(f"dtype is {dtype}; give a floating type, as jnp.bfloat16")
 
   def cast(tree: Any) -> Any:
@@ -220,10 +228,17 @@ def with_dtype(classifier: Classifier, dtype: Any) -> Classifier:
   )
 
 
-def _check_linen(encoder: Any) -> None:
-  if not isinstance(encoder, linen.Module):
-    text = f"{encoder!r:.60}".replace("\n", " ")
-    raise ValueError(f"encoder is {text}; give a Flax linen module, as linen.Dense(8)")
+def _is_float_type(dtype: Any) -> bool:
+  try:
+    return dtype is not None and jnp.issubdtype(dtype, jnp.floating)
+  except TypeError:
+    return False
+
+
+def _check_linen(name: str, module: Any) -> None:
+  if not isinstance(module, linen.Module):
+    text = f"{module!r:.60}".replace("\n", " ")
+    raise ValueError(f"{name} is {text}; give a Flax linen module, as linen.Dense(8)")
 
 
 def _check_stateless(module: Any, variables: Any) -> None:

@@ -16,7 +16,7 @@ from rc_jax.checks import (
   check_shapes,
   check_theta,
 )
-from rc_jax.function_checks import check_carry
+from rc_jax.function_checks import REFUSALS, check_carry, check_logits
 from rc_jax.types import Array, Batch, Carry, Classifier, Inputs, Params
 
 Batches = Batch | Iterable[Batch]
@@ -42,8 +42,8 @@ def pad_batches(
 
   Raises:
     ValueError: no `Classifier`, no row in all batches, something that is no batch, traced
-      parameters or batches, shapes that disagree, less than two classes, a step that changes its
-      carry's shape or type, labels, lengths or theta out of range.
+      parameters or batches, shapes that disagree, logits that are not floats `[C]` of two classes
+      or more, a step that changes its carry's shape or type, labels, lengths or theta out of range.
   """
   check_classifier(classifier)
   check_params(params)
@@ -127,12 +127,11 @@ def _count_classes(classifier: Classifier, params: Params, batch: Batch) -> int:
 
   try:
     before, after, logits = jax.eval_shape(take_step, params, batch.inputs)
-    classes = logits.shape[-1]
-  except (TypeError, ValueError, KeyError, AttributeError) as error:
+  except REFUSALS as error:
     shapes = ", ".join(str(list(np.shape(leaf))) for leaf in jax.tree.leaves(batch.inputs))
     raise ValueError(
       f"the classifier cannot take these parameters with inputs {shapes}; are they those of "
       f"another network, or inputs of other features? ({type(error).__name__}: {error})"
     ) from error
   check_carry(before, after)
-  return classes
+  return check_logits(classifier.decode, logits).shape[0]

@@ -34,9 +34,11 @@ def check_params(params: Any) -> None:
 
 def check_key(key: Any) -> None:
   """Raises ValueError for what is no key of `jax.random`, such as a seed."""
-  dtype = getattr(key, "dtype", None)
-  if dtype is None or not (jnp.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jnp.uint32):
-    raise ValueError(f"key is {key!r:.40}; give a key, as jax.random.key(0)")
+  dtype, axes = getattr(key, "dtype", None), np.ndim(key)
+  is_typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+  if not (is_typed and axes == 0) and not (dtype == jnp.uint32 and axes == 1):
+    text = f"{key!r:.40}".replace("\n", " ")
+    raise ValueError(f"key is {text}; give one key, as jax.random.key(0)")
 
 
 def check_theta(theta: Any, num_classes: int | None = None, num_steps: int | None = None) -> None:
@@ -51,12 +53,12 @@ def check_theta(theta: Any, num_classes: int | None = None, num_steps: int | Non
     ValueError: theta is not in (0, 1), is always crossed (<= 1/C), or has not T entries.
   """
   shape = np.shape(theta)
-  if len(shape) > 1 or (shape and num_steps is not None and shape[0] != num_steps):
+  if len(shape) > 1 or shape == (0,) or (shape and num_steps not in (None, shape[0])):
     steps = "T" if num_steps is None else num_steps
     raise ValueError(f"theta has shape {shape}; give a number, or one threshold a step: [{steps}]")
   if isinstance(theta, jax.core.Tracer):
     return
-  if not jnp.issubdtype(np.asarray(theta).dtype, np.number):
+  if not _is_real(theta):
     raise ValueError(f"theta is {theta!r}; give a number, as 0.95")
   values = np.asarray(theta, np.float64)
   if not np.all((values > 0) & (values < 1)):
@@ -80,10 +82,16 @@ def check_beta(beta: Any) -> None:
   """Raises ValueError if beta is no number, negative or not finite; a traced one is accepted."""
   if isinstance(beta, jax.core.Tracer):
     return
-  if np.ndim(beta) or not np.issubdtype(np.asarray(beta).dtype, np.number):
+  if np.ndim(beta) or not _is_real(beta):
     raise ValueError(f"beta is {beta!r}; give one number, the weight of the entropy reward")
   if not 0 <= float(beta) < np.inf:
     raise ValueError(f"beta is {beta}; the weight of the entropy reward must be 0 or more")
+
+
+def _is_real(value: Any) -> bool:
+  """Whether a value is of real numbers, those of bfloat16 included."""
+  dtype = np.asarray(value).dtype
+  return jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
 
 
 def check_lengths(lengths: Any, num_steps: int) -> None:
@@ -259,7 +267,10 @@ def check_rows(carry: Carry, xs: Any, lengths: Array | None) -> tuple[int, int]:
 def check_sizes(**sizes: int) -> None:
   """Raises ValueError if a size, named by its keyword, is no whole number or below 1."""
   for name, size in sizes.items():
-    if not isinstance(size, int | np.integer):
-      raise ValueError(f"{name} is {size!r}; give a whole number")
-    if size < 1:
-      raise ValueError(f"{name} is {size}; it must be 1 or more")
+    check_whole(name, size, 1)
+
+
+def check_whole(name: str, value: Any, least: int) -> None:
+  """Raises ValueError for what is no whole number, or below the least."""
+  if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+    raise ValueError(f"{name} is {value!r}; give a whole number of {least} or more")

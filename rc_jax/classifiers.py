@@ -40,7 +40,7 @@ def lstm(
     forget_bias: initial bias of the forget gate; the other biases start at 0.
 
   Returns:
-    Classifier whose `encode` is the product of the first layer's weights and the input, `[4 H]`;
+    Classifier whose `encode` is the first layer's product with the input, its bias added, `[4 H]`;
     gates in the order i, f, g, o. Layers above the first have their parameters in `"upper"`.
 
   Raises:
@@ -84,7 +84,7 @@ def gru(
     single_output: one output neuron with a sigmoid for two classes: logits `[0, z]`.
 
   Returns:
-    Classifier whose `encode` is the product of the first layer's weights and the input, `[3 H]`;
+    Classifier whose `encode` is the first layer's product with the input, its bias added, `[3 H]`;
     gates in the order r, z, n, the reset gate applied after the recurrent product. Layers above the
     first have their parameters in `"upper"`.
 
@@ -134,7 +134,7 @@ def conv_lstm(
     forget_bias: initial bias of the forget gate.
 
   Returns:
-    Classifier whose `encode` is the input's convolution, `[Y, X, 4 H]`.
+    Classifier whose `encode` is the input's convolution, its bias added, `[Y, X, 4 H]`.
 
   Raises:
     ValueError: sizes below 1, or an even kernel; at `init` and `encode`, a step's input that is not
@@ -142,7 +142,8 @@ def conv_lstm(
   """
   if len(np.shape(image_shape)) != 1 or len(image_shape) != 2:
     raise ValueError(f"image_shape is {image_shape}; give (Y, X), as (28, 28)")
-  check_sizes(units=units, kernel=kernel)
+  height, width = image_shape
+  check_sizes(units=units, kernel=kernel, **{"image_shape[0]": height, "image_shape[1]": width})
   if kernel % 2 == 0:
     raise ValueError(f"kernel is {kernel}; an odd width keeps the image's size")
   head_init, head = make_head(num_classes, hidden, single_output=False)

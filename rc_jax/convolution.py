@@ -21,8 +21,11 @@ def convolve(image: Array, kernel: Array) -> Array:
     `[Y, X, G]`, of the kernel's middle over each pixel of the image with zeros around it.
 
   Raises:
-    ValueError: the kernel is not square, its width is even, or it takes other features.
+    ValueError: the image is not `[Y, X, F]`; the kernel is not square, its width is even, or it
+      takes other features.
   """
+  if jnp.ndim(image) != 3:
+    raise ValueError(f"image has shape {list(jnp.shape(image))}; give one image [Y, X, F]")
   shape = jnp.shape(kernel)
   if len(shape) != 4 or shape[0] != shape[1] or shape[0] % 2 == 0 or shape[2] != image.shape[-1]:
     raise ValueError(

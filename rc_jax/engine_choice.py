@@ -4,6 +4,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 
+from rc_jax.checks import check_whole
 from rc_jax.engine.widths import MOST_WIDTHS
 
 
@@ -27,8 +28,7 @@ Engine = EngineName | EarlyExit
 def check_engine(engine: Any) -> None:
   """Raises ValueError if there is no such engine."""
   if isinstance(engine, EarlyExit):
-    if not isinstance(engine.widths, int) or engine.widths < 1:
-      raise ValueError(f"EarlyExit has widths={engine.widths!r}; give a whole number of 1 or more")
+    check_whole("widths of EarlyExit", engine.widths, 1)
   elif engine not in get_args(EngineName):
     raise ValueError(
       f"engine is {engine!r}; choose one of {get_args(EngineName)} or EarlyExit(widths=...)"

@@ -22,7 +22,7 @@ class Evaluation(NamedTuple):
   Attributes:
     label: `[N]` int32 true label.
     predicted: `[N]` int32, at the first spike (at the last step where there is none).
-    step: `[N]` int32, zero-based, of the first spike.
+    step: `[N]` int32, zero-based, of the first spike; `length - 1` where there is none.
     spiked: `[N]` bool.
     eos_label: `[N]` int32, predicted at the last step; None if `evaluate` ran with `eos=False`.
   """

@@ -5,7 +5,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rc_jax.types import Array, Carry, Decode, Params, Step, identity
+from rc_jax.types import Array, Carry, Decode, Encode, Inputs, Params, Step, identity
+
+# What a function raises for arguments that it cannot take, such as another network's parameters.
+REFUSALS = (TypeError, ValueError, KeyError, IndexError, AttributeError)
 
 
 def describe(tree: Any) -> str:
@@ -27,24 +30,48 @@ def _are_alike(one: Any, other: Any) -> bool:
   return all(a.dtype == b.dtype and a.shape == b.shape for a, b in pairs)
 
 
+def check_encode(encode: Encode | None, params: Params, x: Inputs) -> Any:
+  """Checks `encode` on one step's input, and returns the shapes and dtypes of what it gives."""
+  x = jax.eval_shape(lambda tree: tree, x)
+  try:
+    return x if encode is None else jax.eval_shape(encode, params, x)
+  except REFUSALS as error:
+    raise ValueError(f"encode cannot take input {describe(x)}: {_tell(error)}") from error
+
+
 def check_step(
   step: Step, decode: Decode, params: Params, carry: Carry, first: Any
 ) -> jax.ShapeDtypeStruct:
   """Checks one step of one sequence, and returns the shape and dtype of its logits."""
   before, first = jax.eval_shape(lambda *trees: trees, carry, first)
   try:
-    after, output = jax.eval_shape(step, params, carry, first)
-  except (TypeError, ValueError) as error:
+    result = jax.eval_shape(step, params, carry, first)
+  except REFUSALS as error:
     raise ValueError(
-      f"step cannot take carry {describe(before)} with encoded input {describe(first)}: {error}"
+      f"step cannot take carry {describe(before)} with encoded input {describe(first)}: "
+      f"{_tell(error)}"
     ) from error
+  if not isinstance(result, tuple | list) or len(result) != 2:
+    raise ValueError(f"step gives {describe(result)}; give a pair (carry, output)")
+  after, output = result
   check_carry(before, after)
   logits = output
   if decode is not identity:
     try:
       logits = jax.eval_shape(decode, params, output)
-    except (TypeError, ValueError) as error:
-      raise ValueError(f"decode cannot take step's output {describe(output)}: {error}") from error
+    except REFUSALS as error:
+      raise ValueError(
+        f"decode cannot take step's output {describe(output)}: {_tell(error)}"
+      ) from error
+  return check_logits(decode, logits)
+
+
+def check_logits(decode: Decode, logits: Any) -> Any:
+  """Returns the logits of one sequence, or their description, if they are `[C]` floats.
+
+  Raises:
+    ValueError: else, with the name of the function that makes them, `decode` or the step.
+  """
   name = "step" if decode is identity else "decode"
   if not hasattr(logits, "dtype"):
     raise ValueError(
@@ -58,6 +85,12 @@ def check_step(
       f"{name} gives logits of shape {list(logits.shape)}; give [C] for one sequence"
     )
   return logits
+
+
+def _tell(error: Exception) -> str:
+  """What an error says; a KeyError says the key alone."""
+  says_all = isinstance(error, TypeError | ValueError)
+  return str(error) if says_all else f"{type(error).__name__}: {error}"
 
 
 def check_carry(before: Carry, after: Carry) -> None:
@@ -89,7 +122,7 @@ def check_row_loss(loss: Any, arguments: tuple[Any, ...], row: str) -> None:
   """
   try:
     value: Any = jax.eval_shape(loss, *arguments)
-  except (TypeError, ValueError, IndexError) as error:
-    raise ValueError(f"loss cannot take {row}: {error}") from error
+  except REFUSALS as error:
+    raise ValueError(f"loss cannot take {row}: {_tell(error)}") from error
   if not hasattr(value, "dtype") or value.shape or not jnp.issubdtype(value.dtype, jnp.floating):
     raise ValueError(f"loss gives {describe(value)} for {row}; give one float scalar")

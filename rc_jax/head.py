@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.nn import initializers
 
 from rc_jax.checks import check_sizes
@@ -29,7 +30,7 @@ def make_head(
   Raises:
     ValueError: sizes below 1, less than two classes, or a single output for other than two.
   """
-  if isinstance(hidden, int):
+  if np.ndim(hidden) == 0:
     raise ValueError(f"hidden is {hidden}; give the widths of all layers, as ({hidden},)")
   check_sizes(num_classes=num_classes, **{f"hidden[{i}]": n for i, n in enumerate(hidden)})
   if num_classes < 2 or (single_output and num_classes != 2):

@@ -19,7 +19,7 @@ def entropy(logits: Array) -> Array:
 
   A class whose logit is -inf, which a network may mask, adds nothing.
   """
-  log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
+  log_p = jax.nn.log_softmax(jnp.asarray(logits, jnp.float32))
   return -jnp.sum(jnp.exp(log_p) * jnp.where(log_p > -jnp.inf, log_p, 0), axis=-1)
 
 
@@ -35,9 +35,14 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
     `[...]` float32 loss in nats.
 
   Raises:
-    ValueError: the labels are not whole numbers.
+    ValueError: the labels are not whole numbers, or not one for each of the logits' rows.
   """
-  logits = logits.astype(jnp.float32)
+  logits = jnp.asarray(logits, jnp.float32)
+  if np.shape(labels) != logits.shape[:-1]:
+    raise ValueError(
+      f"labels have shape {list(np.shape(labels))}, logits {list(logits.shape)}; give one label "
+      "for each row of logits [..., C]: [...]"
+    )
   labels, valid = read_labels(labels, logits.shape[-1])
   logits = logits * valid[..., None]
   return optax.softmax_cross_entropy_with_integer_labels(logits, labels) * valid
@@ -56,7 +61,7 @@ def rc_loss(logits: Array, labels: Array, beta: Array | float = 0.0) -> Array:
     `[...]` float32 loss in nats.
 
   Raises:
-    ValueError: beta is negative (where it is a Python number), or labels are not whole numbers.
+    ValueError: beta is negative (where it is a Python number), or as `cross_entropy`.
   """
   check_beta(beta)
   return cross_entropy(logits, labels) - beta * entropy(logits)

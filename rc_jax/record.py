@@ -22,8 +22,8 @@ _LOGITS_READER = Classifier(
 def record(classifier: Classifier, params: Params, batches: Batches) -> Recorded:
   """Records a network's logits at every step.
 
-  `evaluate`, `frontier` and `accuracy_at_step` give the same for `(recorded, (), batches)`, with
-  the two values returned here, as for the network and its data.
+  `evaluate`, `frontier` and `accuracy_at_step` give the same for `(reader, (), batches)`, with the
+  two values returned here, as for the network and its data.
 
   Args:
     classifier: any `Classifier`.
@@ -31,7 +31,7 @@ def record(classifier: Classifier, params: Params, batches: Batches) -> Recorded
     batches: one `Batch`, or an iterable of batches of any sizes.
 
   Returns:
-    recorded: a classifier without parameters.
+    reader: a classifier without parameters, whose input is its logits.
     batches: batches whose inputs are the network's logits `[B, T, C]`; all of them are held on the
       device at once.
 

@@ -10,7 +10,7 @@ from jax import export
 
 from rc_jax.checks import check_classes, check_classifier, check_params, check_theta
 from rc_jax.engine import initial_carries, select_rows
-from rc_jax.function_checks import check_carry
+from rc_jax.function_checks import check_carry, check_logits
 from rc_jax.rank_code import confidence
 from rc_jax.types import Array, Carry, Classifier, Inputs, Params
 
@@ -19,12 +19,12 @@ class Decision(NamedTuple):
   """The decision of each row so far.
 
   Attributes:
-    spiked: `[rows]` bool, whether the row has decided; stays True until the row begins anew.
-    step: `[rows]` int32, zero-based: of the spike, or the latest step where there is none yet.
-    label: `[rows]` int32 at `step`.
-    confidence: `[rows]` float32, probability of `label` at `step`.
-    probabilities: `[rows, C]` float32 at the latest step, which may come after the spike.
-    steps_seen: `[rows]` int32 since the row began; goes on after a spike.
+    spiked: `[B]` bool, whether the row has decided; stays True until the row begins anew.
+    step: `[B]` int32, zero-based: of the spike, or the latest step where there is none yet.
+    label: `[B]` int32 at `step`.
+    confidence: `[B]` float32, probability of `label` at `step`.
+    probabilities: `[B, C]` float32 at the latest step, which may come after the spike.
+    steps_seen: `[B]` int32 since the row began; goes on after a spike.
   """
 
   spiked: Array
@@ -36,11 +36,11 @@ class Decision(NamedTuple):
 
 
 class StreamState(NamedTuple):
-  """The state of a stream, with leading axis `[rows]`.
+  """The state of a stream, with leading axis `[B]`.
 
   Attributes:
     carry: of the classifier, one a row.
-    steps_seen: `[rows]` int32 since the row began.
+    steps_seen: `[B]` int32 since the row began.
     spike: spiked, step, label and confidence as `push` last gave them; step is -1 before the first.
   """
 
@@ -58,9 +58,9 @@ class Stream(NamedTuple):
 
   Attributes:
     init: `rows -> StreamState`, of a Python number of rows.
-    push: `(state, xs) -> (state, Decision)`; `xs` is one step's input of every row: `[rows, ...]`,
+    push: `(state, xs) -> (state, Decision)`; `xs` is one step's input of every row: `[B, ...]`,
       or a tree of such arrays.
-    reset: `(state, which [rows] bool) -> state`; those rows begin a new sequence.
+    reset: `(state, which [B] bool) -> state`; those rows begin a new sequence.
   """
 
   init: Callable[[int], StreamState]
@@ -92,11 +92,13 @@ def make_stream(
 
   Raises:
     ValueError: no `Classifier`, or theta out of range; at a push, a theta that is always crossed
-      (<= 1/C) or of another number of classes, less than two classes, inputs of another number of
-      rows, or a step that changes its carry's shape or type.
+      (<= 1/C) or of another number of classes, logits that are not floats `[C]` of two classes or
+      more, inputs of another number of rows, or a step that changes its carry's shape or type.
   """
   check_classifier(classifier)
   check_params(params)
+  if per_class and jnp.ndim(theta) > 1:
+    raise ValueError(f"theta has shape {jnp.shape(theta)}; with per_class give one a class: [C]")
   check_theta(theta)
   thresholds = jnp.atleast_1d(jnp.asarray(theta, jnp.float32))
 
@@ -113,7 +115,9 @@ def make_stream(
       state = reset(state, state.spike[0])
     carry, logits = step_rows(state.carry, xs)
     check_carry(state.carry, carry)
-    _check_thresholds(theta, logits.shape[-1], per_class)
+    one_row = jax.eval_shape(lambda tree: jax.tree.map(lambda a: a[0], tree), logits)
+    (classes,) = check_logits(classifier.decode, one_row).shape
+    _check_thresholds(theta, classes, per_class)
     step, label = state.steps_seen, jnp.argmax(logits, axis=-1).astype(jnp.int32)
     at = label if per_class else jnp.minimum(step, len(thresholds) - 1)
     sure = confidence(logits)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rc_jax.batches import Batches, check_one_length
-from rc_jax.checks import check_batch
+from rc_jax.checks import check_batch, check_classes
 from rc_jax.rank_code import can_be_read
 from rc_jax.types import Batch
 
@@ -26,7 +26,7 @@ _MOST_ERRORS = 3.0  # standard errors between calibrated probabilities and outco
 _PRIOR = 1.0  # weight of the network's own probabilities in their calibration
 
 
-def learn_thresholds(recorded: Batches, cost: float) -> np.ndarray:
+def learn_thresholds(batches: Batches, cost: float) -> np.ndarray:
   """Learns one threshold a step for any training, on held-out data.
 
   It maximizes `accuracy - cost * mean number of steps seen` over theta `[T]`, the problem of Tan et
@@ -39,19 +39,20 @@ def learn_thresholds(recorded: Batches, cost: float) -> np.ndarray:
   time.
 
   Args:
-    recorded: batches whose inputs are logits `[B, T, C]`, as `record` gives them, of one T.
+    batches: batches whose inputs are logits `[B, T, C]`, of one T: the second of the two values
+      that `record` gives.
     cost: of a step, in units of accuracy, >= 0.
 
   Returns:
     `[T]` float32 in (1/C, 1), to be given to `evaluate` as theta.
 
   Raises:
-    ValueError: a negative cost, no row, batches of several T, labels or lengths out of range, or
-      outputs that are not finite.
+    ValueError: a negative cost, no row, what is no `Batch` of logits, less than two classes,
+      batches of several T, labels or lengths out of range, or outputs that are not finite.
   """
   if not cost >= 0:
     raise ValueError(f"cost is {cost}; a step costs 0 or more")
-  rows = _read_rows(recorded)
+  rows = _read_rows(batches)
   steps = rows.log_odds.shape[1]
   lines = _interpolate(steps)
   worth = rows.right - cost * np.arange(1, steps + 1)
@@ -101,12 +102,19 @@ class _Rows(NamedTuple):
   classes: int
 
 
-def _read_rows(recorded: Batches) -> _Rows:
-  batches = [recorded] if isinstance(recorded, Batch) else list(recorded)
+def _read_rows(batches: Batches) -> _Rows:
+  batches = [batches] if isinstance(batches, Batch) else list(batches)
+  for batch in batches:
+    if not isinstance(batch, Batch) or np.ndim(batch.inputs) != 3:
+      raise ValueError(
+        "batches holds what is no Batch of logits [B, T, C]; give the second of the two values "
+        "that rc_jax.record gives"
+      )
   batches = [batch for batch in batches if len(batch.labels)]
   if not batches:
-    raise ValueError("there is nothing to learn thresholds from: recorded is empty")
+    raise ValueError("there is nothing to learn thresholds from: batches is empty")
   for batch in batches:
+    check_classes(batch.inputs.shape[-1])
     check_batch(batch, num_classes=batch.inputs.shape[-1], finite_inputs=False)
   check_one_length({batch.inputs.shape[1] for batch in batches})
   logits = np.concatenate([np.asarray(batch.inputs, np.float64) for batch in batches])

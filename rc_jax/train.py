@@ -126,6 +126,10 @@ def make_train(
 
 def _check_options(objective: Any, loss: Any, beta: Any, theta: Any, engine: Any) -> None:
   names = get_args(ObjectiveName)
+  if not callable(theta):
+    check_theta(theta)
+  if not callable(beta):
+    check_beta(beta)
   if isinstance(objective, Objective):
     _check_alone(loss, beta)
     if objective.until_spike and (objective.act is not None or objective.extra_outputs):
@@ -146,10 +150,6 @@ def _check_options(objective: Any, loss: Any, beta: Any, theta: Any, engine: Any
   if not callable(loss):
     raise ValueError(f"loss is {loss!r}; give a function of one row: (logits [C], label) -> scalar")
   check_engine(engine)
-  if not callable(theta):
-    check_theta(theta)
-  if not callable(beta):
-    check_beta(beta)
 
 
 def _check_floats(params: Params) -> None:

@@ -40,8 +40,8 @@ class Classifier(NamedTuple):
     encode: `(params, x) -> encoded`: the part of a step that needs no carry. An engine is free to
       run it over many steps and rows at once.
     decode: `(params, output) -> logits [C]`: the part of a step that feeds nothing back, such as
-      dense layers after the recurrent one. Training differentiates it where the loss is: once a
-      row, at the spike.
+      dense layers after the recurrent one. Training differentiates it where the loss is: by rank
+      coding once a row, at the spike.
   """
 
   init: Callable[[Key, Inputs], Params]

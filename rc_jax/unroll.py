@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from rc_jax.checks import check_rows, read_lengths
 from rc_jax.engine import initial_carries, place_encode, run_to_spike, split_step, vary_alike
 from rc_jax.engine_choice import EarlyExit, Engine, check_engine, choose_engine
-from rc_jax.function_checks import check_step
+from rc_jax.function_checks import check_encode, check_step
 from rc_jax.rank_code import rank_code, read_thresholds
 from rc_jax.types import (
   Array,
@@ -145,7 +145,8 @@ def unroll_and_count(
   Returns:
     The rank code, whose logits are those at the end where rows run `to_end`; the share of the
     row-steps of `[B, T]` that were computed, float32; and None or, where all are kept, logits
-    `[B, T, C]`, of no meaning after a row's spike or end. Gradients then flow through these alone.
+    `[B, T, C]`, of no meaning after a row's spike or end. Take gradients of these then: early exit
+    has none of the rank code's logits beside them.
   """
   check_engine(engine)
   rows, steps = check_rows(carry, xs, lengths)
@@ -156,7 +157,7 @@ def unroll_and_count(
   decode = decode or identity
   params, carry, xs = vary_alike(params, carry, xs)
   one, x = jax.tree.map(lambda a: a[0], carry), jax.tree.map(lambda a: a[0, 0], xs)
-  encoded = jax.eval_shape(encode or identity, params, x)
+  encoded = check_encode(encode, params, x)
   (classes,) = check_step(step, decode, params, one, encoded).shape
   encode, step, decode = split_step(step, encode, decode, params, one, x)
   run = _Run(step, encode, decode, params, carry, xs, theta, lengths, to_end, all_outputs)
@@ -255,7 +256,7 @@ def _unroll_outputs(
   if any(jnp.shape(leaf)[:1] == (0,) for leaf in jax.tree.leaves(xs)):
     raise ValueError("xs has no step; give [T, ...], T >= 1")
   x = jax.tree.map(lambda a: a[0], xs)
-  check_step(step, decode or identity, params, carry, jax.eval_shape(encode or identity, params, x))
+  check_step(step, decode or identity, params, carry, check_encode(encode, params, x))
   step, encode = place_encode(step, encode, params, x)
   encoded = jax.vmap(encode or identity, (None, 0))(params, xs)
   return jax.lax.scan(lambda c, e: step(params, c, e), carry, encoded)[1]

@@ -42,9 +42,9 @@ and no kept sum replaces it, and its gradient is formed after all stages: one pr
 row-steps is faster than one a step. Else it is fused into the step, and the backward pass reads x
 again.
 
-Where the caller knows that the carry starts at zeros (`rc_jax.train` does), the first step leaves
-out its products with it and their gradients (`zero_carry`). Infinite or NaN parameters in those
-products then go unnoticed at that step.
+Where the caller knows that the carry starts at zeros (`rc_jax.batch_losses` does), the first step
+leaves out its products with it and their gradients (`zero_carry`). Infinite or NaN parameters in
+those products then go unnoticed at that step.
 """
 
 from rc_jax.engine.early_exit import run_to_spike

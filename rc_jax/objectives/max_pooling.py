@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from rc_jax.checks import check_whole
 from rc_jax.objectives.objective import Objective, cross_entropies
 from rc_jax.types import Array, Key
 
@@ -24,10 +25,11 @@ def max_pooling(background: int | None = None) -> Objective:
     Objective with the network's own logits to decide by.
 
   Raises:
-    ValueError: background is negative; in training, no class of the network, or no key.
+    ValueError: background is no whole number, or negative; in training, no class of the network, or
+      no key.
   """
-  if background is not None and background < 0:
-    raise ValueError(f"background is {background}; give the class that is no keyword, from 0 on")
+  if background is not None:
+    check_whole("background, the class that is no keyword,", background, 0)
 
   def loss(key: Key | None, logits: Array, label: Array, length: Array) -> Array:
     cross_entropy = cross_entropies(logits, label)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from rc_jax.checks import check_whole
 from rc_jax.objectives.objective import Act, Objective, cross_entropies, logits_of
 from rc_jax.types import Array, Key
 
@@ -23,8 +24,7 @@ def patience(steps: int) -> Objective:
   Raises:
     ValueError: no whole number of 1 or more.
   """
-  if not isinstance(steps, int) or steps < 1:
-    raise ValueError(f"steps is {steps!r}; patience counts whole steps, 1 or more")
+  check_whole("steps of patience", steps, 1)
 
   def loss(key: Key | None, logits: Array, label: Array, length: Array) -> Array:
     del key

@@ -22,7 +22,8 @@ def sprt() -> Objective:
       loss = (1/n) sum_t log(1 + sum_{j != y} exp(-l_t(y, j)))
 
   The test stops where the class ahead leads every other one by a threshold: a decision reads the
-  sigmoid of its smallest ratio, min_j l_t(k, j), as its probability.
+  sigmoid of its smallest ratio, min_j l_t(k, j), as its probability. That is never below 1/2: with
+  a theta of 1/2 or less the test stops at the first step.
 
   Ebihara et al. 2021 get the ratios from a network that is run anew on every window of a few steps
   (the TANDEM formula, with the Markov order as its length), and add a cross-entropy of the windows;

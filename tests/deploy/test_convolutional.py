@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from flax import linen
 
 import rc_jax
@@ -115,3 +116,8 @@ def test_both_engines_train_it_alike():
   for old, a, b in zip(*map(jax.tree.leaves, (before, *after)), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     assert not np.array_equal(a, old)
+
+
+def test_an_image_that_cannot_be_halved_so_often():
+  with pytest.raises(ValueError, match="images of 7 x 9 cannot be halved 3 times; give fewer"):
+    memoryless(Network((3, 4, 4), 8, 5)).init(jax.random.key(0), jnp.zeros((7, 9, 1)))

@@ -22,9 +22,9 @@ from deploy import decide, listen
 from deploy.commands import load_data, load_speech_run, make_run_spotter
 from deploy.export import __main__ as export_main
 from deploy.front_end import make_front_end
-from deploy.models import Model, build
+from deploy.models import Model, build, shift_logit
 from deploy.recordings import read_pieces
-from deploy.rule import Rule
+from deploy.rule import Rule, check_rule
 from deploy.run_files import load_run, save_calibration, with_unknown_bias
 from deploy.spotter import make_spotter
 
@@ -250,6 +250,23 @@ def test_a_bias_of_a_run_that_cannot_have_one(run_folder):
     with_unknown_bias(run._replace(params={"kernel": jnp.zeros(3)}), -1.0)
   with pytest.raises(ValueError, match="one logit for two classes"):
     with_unknown_bias(run._replace(params={"head": [{"bias": jnp.zeros(1)}]}), -1.0)
+  with pytest.raises(ValueError, match=r"the network has no class 7; give one of 0\.\.2"):
+    shift_logit({"head": [{"bias": jnp.zeros(3)}]}, 7, -1.0)
+
+
+@pytest.mark.parametrize(
+  "rule, message",
+  [
+    (Rule(None), "theta is None; a rule has one number"),
+    (Rule(np.array([0.9])), r"theta is array\(\[0\.9\]\); a rule has one number"),
+    (Rule(0.9, 1.5), r"patience is 1\.5; it counts steps on end"),
+    (Rule(0.9, 2, None), "refractory time is None; give seconds"),
+  ],
+)
+def test_a_rule_that_is_none(rule, message):
+  with pytest.raises(ValueError, match=message):
+    check_rule(rule, 3)
+  check_rule(Rule(np.float32(0.9), np.int64(2), 0), 3)
 
 
 BAD_RUNS = {

@@ -229,6 +229,7 @@ def test_measure_writes_numbers_and_picture(run_folder, tmp_path, monkeypatch, c
     (given[:1] + given[-1:], "--plot draws misses of keywords"),
     ([given[0], "--snr_db=10"], "--snr_db adds noise to a made recording"),
     (["--synthesize=1", given[1]], "--labels are of --recording"),
+    (["--synthesize=1", "--gap_s=-1"], "--gap_s is -1; give seconds, 0 or more"),
     (["--synthesize=-1"], "--synthesize is -1; give minutes, more than 0"),
     (["--synthesize=inf"], "--synthesize is inf; give minutes"),
   ):

@@ -173,8 +173,13 @@ def test_bytes_that_an_encoder_would_promote_are_refused():
   ],
 )
 def test_bytes_that_a_cell_would_promote_are_refused(make):
-  with pytest.raises(ValueError, match=r"GRUCell takes float inputs, but a step is uint8\[6\]"):
-    make().init(jax.random.key(0), jnp.zeros(6, jnp.uint8))
+  classifier, bytes_ = make(), jnp.zeros(6, jnp.uint8)
+  message = r"GRUCell takes float inputs, but a step is uint8\[6\]"
+  with pytest.raises(ValueError, match=message):
+    classifier.init(jax.random.key(0), bytes_)
+  params = draw_params(classifier, jnp.zeros(6))
+  with pytest.raises(ValueError, match=message):
+    jax.eval_shape(classifier.step, params, classifier.initial_carry(params), bytes_)
 
 
 @pytest.mark.parametrize(
@@ -241,6 +246,18 @@ def first_step(classifier):
     return carry, encoded, output, classifier.decode(params, output)
 
   return run
+
+
+def test_what_is_no_module_and_no_classifier():
+  with pytest.raises(ValueError, match=r"cell is <function .*; give a Flax linen module"):
+    rc_jax.from_linen(lambda x: x, linen.Dense(3))
+  with pytest.raises(ValueError, match="head is None; give a Flax linen module"):
+    rc_jax.from_linen(linen.GRUCell(4), None)
+  for wrap in (rc_jax.with_dtype, rc_jax.with_encoder):
+    with pytest.raises(ValueError, match="classifier is a dict; give a Classifier"):
+      wrap({}, jnp.bfloat16)
+  with pytest.raises(ValueError, match="dtype is foo; give a floating type"):
+    rc_jax.with_dtype(rc_jax.lstm(2, 3), "foo")
 
 
 def test_other_types_are_refused():

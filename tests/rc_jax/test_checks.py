@@ -125,6 +125,18 @@ def test_a_theta_of_any_float_type():
   rc_jax.check_theta(np.float16([0.9, 0.8]), 3, 2)
 
 
+def test_a_beta_of_any_float_type_and_no_complex_one():
+  rc_jax.check_beta(jnp.bfloat16(0.1))
+  for check, message in ((rc_jax.check_beta, "beta is 1j"), (rc_jax.check_theta, "theta is 1j")):
+    with pytest.raises(ValueError, match=f"{message}; give .* number"):
+      check(1j)
+
+
+def test_no_threshold_at_all():
+  with pytest.raises(ValueError, match=r"theta has shape \(0,\); give a number, or one threshold"):
+    rc_jax.make_stream(rc_jax.lstm(2, 3), {}, [])
+
+
 def test_a_theta_that_is_text():
   with pytest.raises(ValueError, match=r"theta is '0\.9'; give a number, as 0\.95"):
     rc_jax.make_train(rc_jax.lstm(2, 3), optax.sgd(0.1), theta="0.9")
@@ -132,6 +144,7 @@ def test_a_theta_that_is_text():
 
 def test_a_seed_in_the_place_of_a_key():
   train = rc_jax.make_train(rc_jax.lstm(2, 3), optax.sgd(0.1))
-  with pytest.raises(ValueError, match=r"key is 0; give a key, as jax\.random\.key\(0\)"):
-    train.init(0, jnp.zeros(5))
+  for seed in (0, np.uint32(0), jax.random.split(jax.random.key(0), 3)):
+    with pytest.raises(ValueError, match=r"key is .*; give one key, as jax\.random\.key\(0\)"):
+      train.init(seed, jnp.zeros(5))
   jax.eval_shape(train.init, jax.random.PRNGKey(0), jnp.zeros(5))  # the older kind

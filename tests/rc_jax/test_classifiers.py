@@ -386,6 +386,12 @@ def test_a_kernel_that_backends_would_place_differently_is_refused(shape):
     rc_jax.convolve(jnp.zeros((6, 4, 2)), jnp.zeros(shape))
 
 
+@pytest.mark.parametrize("shape", [(2, 6, 4, 2), (6, 4)])
+def test_what_is_not_one_image_is_refused(shape):
+  with pytest.raises(ValueError, match=r"image has shape .*; give one image \[Y, X, F\]"):
+    rc_jax.convolve(jnp.zeros(shape), jnp.zeros((3, 3, 2, 3)))
+
+
 @pytest.mark.parametrize("constructor", [rc_jax.lstm, rc_jax.gru])
 def test_heads(constructor):
   xs = steps_of(4)
@@ -438,20 +444,29 @@ def test_recurrent_weights_start_orthogonal():
 @pytest.mark.parametrize(
   "construct, message",
   [
-    (lambda: rc_jax.lstm(0, 3), "units is 0; it must be 1 or more"),
-    (lambda: rc_jax.lstm(4, 3, layers=0), "layers is 0; it must be 1 or more"),
-    (lambda: rc_jax.gru(-1, 3), "units is -1; it must be 1 or more"),
-    (lambda: rc_jax.conv_lstm(0, 3, (4, 4)), "units is 0; it must be 1 or more"),
+    (lambda: rc_jax.lstm(0, 3), "units is 0; give a whole number of 1 or more"),
+    (lambda: rc_jax.lstm(4, 3, layers=0), "layers is 0; give a whole number of 1 or more"),
+    (lambda: rc_jax.gru(-1, 3), "units is -1; give a whole number of 1 or more"),
+    (lambda: rc_jax.conv_lstm(0, 3, (4, 4)), "units is 0; give a whole number of 1 or more"),
     (lambda: rc_jax.lstm(4, 1), "num_classes is 1; a head has 2 or more"),
     (
       lambda: rc_jax.lstm(4, 3, hidden=32),
       r"hidden is 32; give the widths of all layers, as \(32,\)",
     ),
-    (lambda: rc_jax.gru(4, 0), "num_classes is 0; it must be 1 or more"),
+    (lambda: rc_jax.gru(4, 0), "num_classes is 0; give a whole number of 1 or more"),
     (lambda: rc_jax.lstm(4, 3, single_output=True), "num_classes is 3; .* one sigmoid output has"),
-    (lambda: rc_jax.lstm(4, 3, hidden=(8, 0)), r"hidden\[1\] is 0; it must be 1 or more"),
+    (
+      lambda: rc_jax.lstm(4, 3, hidden=(8, 0)),
+      r"hidden\[1\] is 0; give a whole number",
+    ),
     (lambda: rc_jax.conv_lstm(4, 3, (4, 4), kernel=2), "kernel is 2; an odd width"),
-    (lambda: rc_jax.conv_lstm(4, 3, (4, 4), kernel=0), "kernel is 0; it must be 1 or more"),
+    (
+      lambda: rc_jax.conv_lstm(4, 3, (4, 4), kernel=0),
+      "kernel is 0; give a whole number",
+    ),
+    (lambda: rc_jax.conv_lstm(4, 3, (0, 5)), r"image_shape\[0\] is 0; give a whole number"),
+    (lambda: rc_jax.conv_lstm(4, 3, (4, 5.0)), r"image_shape\[1\] is 5\.0; give a whole number"),
+    (lambda: rc_jax.lstm(4, 3, hidden=np.int64(3)), "hidden is 3; give the widths of all layers"),
     (lambda: rc_jax.conv_lstm(4, 3, 28), r"image_shape is 28; give \(Y, X\)"),
   ],
 )

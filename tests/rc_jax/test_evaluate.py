@@ -311,6 +311,9 @@ def test_a_threshold_that_float32_rounds_to_one():
   [
     (lambda p, c, x: (c.astype(jnp.float32), x), r"carry int32\[\] into float32\[\]"),
     (lambda p, c, x: (c, x[:1]), "logits have 1 class; give"),
+    (lambda p, c, x: (c, x[None]), r"step gives logits of shape \[1, 3\]; give \[C\]"),
+    (lambda p, c, x: (c, x.sum()), r"step gives logits of shape \[\]; give \[C\]"),
+    (lambda p, c, x: (c, x.astype(jnp.int32)), "step gives int32 logits; give floats"),
   ],
 )
 def test_a_step_that_does_not_keep_its_contract(eos, step, message):

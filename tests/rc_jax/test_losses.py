@@ -134,6 +134,18 @@ def test_a_label_beyond_32_bits_is_out_of_range():
     assert np.isnan(rc_jax.cross_entropy(jnp.zeros((1, C)), jnp.array([2**32]))).all()
 
 
+@pytest.mark.parametrize("loss", [rc_jax.cross_entropy, rc_jax.rc_loss])
+@pytest.mark.parametrize("shape", [(4, 1), (), (3,)])
+def test_labels_that_are_not_one_a_row(loss, shape):
+  with pytest.raises(ValueError, match=r"labels have shape .*, logits \[4, 3\]; give one label"):
+    loss(jnp.zeros((4, 3)), jnp.zeros(shape, jnp.int32))
+
+
+def test_lists_are_arrays():
+  loss = rc_jax.rc_loss([[0.0, 0.0]], [1], 0.5)
+  assert loss == pytest.approx(0.5 * np.log(2))
+
+
 def test_labels_that_are_no_whole_numbers():
   with pytest.raises(ValueError, match="labels are float32; give whole numbers"):
     rc_jax.rc_loss(jnp.zeros((2, C)), jnp.zeros(2))

@@ -195,6 +195,8 @@ def test_the_buffers_of_a_state_may_be_donated():
       r"carry int32\[5\] into float32\[5\]",
     ),
     (lambda p, c, x: (c, x[:1]), "logits have 1 class; give"),
+    (lambda p, c, x: (c, x.sum()), r"step gives logits of shape \[\]; give \[C\]"),
+    (lambda p, c, x: (c, x[None]), r"step gives logits of shape \[1, 3\]; give \[C\]"),
   ],
 )
 def test_a_step_that_does_not_keep_its_contract(step, message):

@@ -285,6 +285,8 @@ def running_mean(params, carry, x):
     (lambda p, c, x: ((c, c), x), "step turns a carry"),
     (lambda p, c, x: (c, x[None]), r"step gives logits of shape \[1, 3\]"),
     (lambda p, c, x: (c, x.sum()), r"step gives logits of shape \[\]"),
+    (lambda p, c, x: x, r"step gives float32\[3\]; give a pair \(carry, output\)"),
+    (lambda p, c, x: (c, {}["kernel"]), "step cannot take carry .*: KeyError: 'kernel'"),
     (lambda p, c, x: (c + jnp.zeros(4), x), r"step cannot take carry float32\[3\] with .*\[3\]"),
   ],
 )
@@ -317,6 +319,18 @@ def test_a_carry_of_ones_own_class():
   np.testing.assert_array_equal(found[:, 0], [1, 2, 3, 4])
   with pytest.raises(ValueError, match=r"carry .*Bag.*float32\[3\].* into .*Bag.*float32\[\]"):
     rc_jax.unroll(lambda p, c, x: (Bag(x[0]), x), None, Bag(jnp.zeros(3)), jnp.ones((4, 3)))
+
+
+@pytest.mark.parametrize("run", [rc_jax.unroll, rc_jax.unroll_to_spike])
+def test_parameters_that_encode_cannot_take(run):
+  classifier = rc_jax.lstm(2, 3)
+  carry, theta = jax.tree.map(jnp.zeros_like, classifier.initial_carry({})), ()
+  xs = jnp.zeros((4, 5))
+  if run is rc_jax.unroll_to_spike:
+    carry, xs, theta = jax.tree.map(lambda a: a[None], carry), xs[None], (0.9,)
+  functions = {"encode": classifier.encode, "decode": classifier.decode}
+  with pytest.raises(ValueError, match=r"encode cannot take input float32\[5\]: KeyError"):
+    run(classifier.step, {}, carry, xs, *theta, **functions)
 
 
 def test_an_encode_whose_result_the_step_cannot_take():

@@ -15,6 +15,7 @@ from deploy.export.c.source import (
 )
 from deploy.export.networks import read_network
 from deploy.rule import Rule
+from deploy.statistics import check_mean_and_std
 from rc_jax.types import Params
 
 
@@ -35,7 +36,7 @@ def write_series(
 
   Args:
     folder: where to; made if missing.
-    constructor: "lstm" or "gru", of any number of layers.
+    constructor: one of `EXPORTABLE`, of any number of layers.
     params: the network's parameters, as the classifier's `init` returns them.
     class_names: of the C classes, in the order of the logits.
     channels: names of the F channels, in the order of a sample.
@@ -55,6 +56,7 @@ def write_series(
   names, channels = check_names("class_names", class_names, 2), check_names("channels", channels, 1)
   size = samples_per_step * len(channels)
   network = read_network(constructor, params, len(names), step_size=size)
+  mean, std = check_mean_and_std(mean, std, len(channels), of="channel", dtype=np.float64)
   program = Program(
     about="Decides on a time series while it arrives",
     files="series",
@@ -68,24 +70,7 @@ def write_series(
     },
     constants={},
     names={"rc_class_names": names, "rc_channel_names": channels},
-    tables=_check_statistics(mean, std, len(channels)),
+    tables={"rc_mean": mean, "rc_std": std},
     state=(size + len(channels) + 2, 1),
   )
   return write_program(folder, program)
-
-
-def _check_statistics(mean: Any, std: Any, channels: int) -> dict[str, np.ndarray]:
-  """Returns the tables of mean and standard deviation, float64.
-
-  Raises:
-    ValueError: another shape, a number that is not finite, or a standard deviation of 0 or less.
-  """
-  tables = {"rc_mean": np.asarray(mean, np.float64), "rc_std": np.asarray(std, np.float64)}
-  for name, table in tables.items():
-    if table.shape != (channels,) or not np.isfinite(table).all():
-      raise ValueError(
-        f"{name.removeprefix('rc_')} has shape {list(table.shape)}; give {channels} finite numbers"
-      )
-  if not (tables["rc_std"] > 0).all():
-    raise ValueError(f"std is {tables['rc_std'].min()} for a channel; it must be above 0")
-  return tables

@@ -37,7 +37,7 @@ def write_sound(
 
   Args:
     folder: where to; made if missing.
-    constructor: "lstm" of one layer, or "dense_lstm": two dense relu layers below it.
+    constructor: one of `EXPORTABLE`, of any number of layers.
     params: the network's parameters, as the classifier's `init` returns them.
     class_names: of the C classes, in the order of the logits.
     rule: when a decision is an event.

@@ -594,8 +594,9 @@ def test_unknown_engine():
     rc_jax.unroll_to_spike(classifier.step, params, carry, xs, 0.6, engine="fast")
   with pytest.raises(ValueError, match="engine is 'fast'; choose one of"):
     rc_jax.make_train(classifier, optax.sgd(1.0), engine="fast")
-  with pytest.raises(ValueError, match="EarlyExit has widths=0; give a whole number"):
+  with pytest.raises(ValueError, match="widths of EarlyExit is 0; give a whole number"):
     rc_jax.make_train(classifier, optax.sgd(1.0), engine=rc_jax.EarlyExit(widths=0))
+  rc_jax.make_train(classifier, optax.sgd(1.0), engine=rc_jax.EarlyExit(widths=np.int64(3)))
 
 
 def test_an_output_that_is_no_logits_asks_for_decode():
