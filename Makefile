@@ -64,7 +64,7 @@ lint: $(VENV)/ready ## ruff's lint, and whether its format is kept
 types: $(VENV)/ready ## mypy
 	$(BIN)/mypy --num-workers=2
 
-docs: $(VENV)/ready ## the site of docs/ and the docstrings, into site/
+docs: $(VENV)/ready ## the site of docs/ and the docstrings, and a page that hears, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	$(BIN)/python -m deploy.export trained/zero_to_five --format=web --out=site/zero_to_five
 

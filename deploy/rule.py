@@ -30,7 +30,7 @@ def check_rule(rule: Rule, classes: int) -> None:
     rule: to be checked.
     classes: C.
   """
-  if not _is_number(rule.theta):
+  if not is_number(rule.theta):
     raise ValueError(f"theta is {rule.theta!r}; a rule has one number for all classes and steps")
   check_theta(rule.theta, classes)
   check_patience(rule.patience)
@@ -46,11 +46,12 @@ def check_patience(patience: int) -> None:
 
 def check_refractory(refractory_s: float) -> None:
   """Raises ValueError for a refractory time that is no number from 0 to below an hour."""
-  if not _is_number(refractory_s) or not 0 <= refractory_s < 3600:
+  if not is_number(refractory_s) or not 0 <= refractory_s < 3600:
     raise ValueError(f"refractory time is {refractory_s!r}; give seconds, 0 to below 3600")
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+  """Whether a value is one real number, of Python or of NumPy; a bool is none."""
   return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 

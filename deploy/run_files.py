@@ -15,7 +15,7 @@ import numpy as np
 from flax import serialization
 
 from deploy.models import Model, build, shift_logit
-from deploy.rule import Rule, check_rule
+from deploy.rule import Rule, check_rule, is_number
 from rc_jax import Classifier
 from rc_jax.types import Params
 
@@ -156,7 +156,7 @@ def with_unknown_bias(run: Run, nats: float) -> Run:
   Raises:
     ValueError: another network, or no number from -20 to 20.
   """
-  if isinstance(nats, bool) or not isinstance(nats, int | float) or not abs(nats) <= 20:
+  if not is_number(nats) or not abs(nats) <= 20:
     raise ValueError(f"unknown_bias is {nats!r}; give nats from -20 to 20")
   if nats == run.unknown_bias:
     return run

@@ -22,8 +22,10 @@ def check_mean_and_std(
   """
   mean, std = (np.asarray(a, dtype) for a in (mean, std))
   for name, table in (("mean", mean), ("std", std)):
-    if table.shape != (size,) or not np.isfinite(table).all():
-      raise ValueError(f"{name} has shape {list(table.shape)}; give {size} finite numbers")
+    if table.shape != (size,):
+      raise ValueError(f"{name} has shape {list(table.shape)}; give one number a {of}: [{size}]")
+    if not np.isfinite(table).all():
+      raise ValueError(f"{name} is not finite for a {of}; give {size} finite numbers")
   if not (std > 0).all():
     raise ValueError(f"std is {std.min()} for a {of}; it must be above 0")
   return mean, std

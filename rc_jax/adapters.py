@@ -30,8 +30,8 @@ def from_linen(cell: Any, head: Any, *, input_shape: tuple[int, ...] = (1,)) -> 
       at `init`, a module has variables besides its parameters; at `init` and `step`, the cell would
       silently promote a step's integers.
   """
-  _check_linen("cell", cell)
-  _check_linen("head", head)
+  _check_linen("cell", cell, "linen.GRUCell(8)")
+  _check_linen("head", head, "linen.Dense(3)")
   axes = getattr(cell, "num_feature_axes", len(input_shape))
   if axes != len(input_shape):
     raise ValueError(
@@ -165,7 +165,7 @@ def with_encoder(classifier: Classifier, encoder: Any) -> Classifier:
       silently promote.
   """
   check_classifier(classifier)
-  _check_linen("encoder", encoder)
+  _check_linen("encoder", encoder, "linen.Dense(8)")
 
   def init(key: Key, x: Inputs) -> Params:
     encoder_key, classifier_key = jax.random.split(key)
@@ -235,10 +235,10 @@ def _is_float_type(dtype: Any) -> bool:
     return False
 
 
-def _check_linen(name: str, module: Any) -> None:
+def _check_linen(name: str, module: Any, example: str) -> None:
   if not isinstance(module, linen.Module):
     text = f"{module!r:.60}".replace("\n", " ")
-    raise ValueError(f"{name} is {text}; give a Flax linen module, as linen.Dense(8)")
+    raise ValueError(f"{name} is {text}; give a Flax linen module, as {example}")
 
 
 def _check_stateless(module: Any, variables: Any) -> None:
@@ -260,9 +260,9 @@ def _check_promotion(module: Any, apply: Callable[[Inputs], Any], x: Inputs) -> 
   implicit promotion: it is refused only if floats then pass and the integers do not.
   """
   for leaf in jax.tree.leaves(x):
-    if jnp.issubdtype(leaf.dtype, jnp.floating):
+    if jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
       continue
-    floats = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, jnp.float32), x)
+    floats = jax.tree.map(lambda a: jax.ShapeDtypeStruct(jnp.shape(a), jnp.float32), x)
     if _passes_strictly(apply, floats) and not _passes_strictly(apply, x):
       check_float(type(module).__name__, leaf)
 

@@ -17,8 +17,7 @@ def check_classifier(classifier: Any) -> None:
   """Raises ValueError for what is no `Classifier`, such as its parameters, given first."""
   if not isinstance(classifier, Classifier):
     raise ValueError(
-      f"classifier is a {type(classifier).__name__}; give a Classifier, such as rc_jax.lstm makes, "
-      "and its parameters after it"
+      f"classifier is a {type(classifier).__name__}; give a Classifier, such as rc_jax.lstm makes"
     )
   for name in ("init", "initial_carry", "step"):
     function = getattr(classifier, name)
@@ -33,12 +32,12 @@ def check_params(params: Any) -> None:
 
 
 def check_key(key: Any) -> None:
-  """Raises ValueError for what is no key of `jax.random`, such as a seed."""
-  dtype, axes = getattr(key, "dtype", None), np.ndim(key)
+  """Raises ValueError for what is not one key of `jax.random`, such as a seed or several keys."""
+  dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
   is_typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
-  if not (is_typed and axes == 0) and not (dtype == jnp.uint32 and axes == 1):
-    text = f"{key!r:.40}".replace("\n", " ")
-    raise ValueError(f"key is {text}; give one key, as jax.random.key(0)")
+  if not (is_typed and shape == ()) and not (dtype == jnp.uint32 and len(shape or ()) == 1):
+    said = f"{key!r:.40}" if dtype is None else f"{dtype}{list(shape or ())}"
+    raise ValueError(f"key is {said}; give one key, as jax.random.key(0)")
 
 
 def check_theta(theta: Any, num_classes: int | None = None, num_steps: int | None = None) -> None:

@@ -4,11 +4,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax.errors import FlaxError
 
 from rc_jax.types import Array, Carry, Decode, Encode, Inputs, Params, Step, identity
 
 # What a function raises for arguments that it cannot take, such as another network's parameters.
-REFUSALS = (TypeError, ValueError, KeyError, IndexError, AttributeError)
+REFUSALS = (TypeError, ValueError, KeyError, IndexError, AttributeError, FlaxError)
 
 
 def describe(tree: Any) -> str:

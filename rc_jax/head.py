@@ -31,7 +31,7 @@ def make_head(
     ValueError: sizes below 1, less than two classes, or a single output for other than two.
   """
   if np.ndim(hidden) == 0:
-    raise ValueError(f"hidden is {hidden}; give the widths of all layers, as ({hidden},)")
+    raise ValueError(f"hidden is {hidden}; give the widths of all layers, as (32,), or () for none")
   check_sizes(num_classes=num_classes, **{f"hidden[{i}]": n for i, n in enumerate(hidden)})
   if num_classes < 2 or (single_output and num_classes != 2):
     raise ValueError(

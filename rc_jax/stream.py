@@ -97,7 +97,7 @@ def make_stream(
   """
   check_classifier(classifier)
   check_params(params)
-  if per_class and jnp.ndim(theta) > 1:
+  if per_class and (jnp.ndim(theta) > 1 or jnp.shape(theta) == (0,)):
     raise ValueError(f"theta has shape {jnp.shape(theta)}; with per_class give one a class: [C]")
   check_theta(theta)
   thresholds = jnp.atleast_1d(jnp.asarray(theta, jnp.float32))
@@ -115,7 +115,7 @@ def make_stream(
       state = reset(state, state.spike[0])
     carry, logits = step_rows(state.carry, xs)
     check_carry(state.carry, carry)
-    one_row = jax.eval_shape(lambda tree: jax.tree.map(lambda a: a[0], tree), logits)
+    one_row = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), logits)
     (classes,) = check_logits(classifier.decode, one_row).shape
     _check_thresholds(theta, classes, per_class)
     step, label = state.steps_seen, jnp.argmax(logits, axis=-1).astype(jnp.int32)

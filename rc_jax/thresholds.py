@@ -105,7 +105,7 @@ class _Rows(NamedTuple):
 def _read_rows(batches: Batches) -> _Rows:
   batches = [batches] if isinstance(batches, Batch) else list(batches)
   for batch in batches:
-    if not isinstance(batch, Batch) or np.ndim(batch.inputs) != 3:
+    if not isinstance(batch, Batch) or getattr(batch.inputs, "ndim", None) != 3:
       raise ValueError(
         "batches holds what is no Batch of logits [B, T, C]; give the second of the two values "
         "that rc_jax.record gives"
@@ -135,8 +135,8 @@ def _check_readable(logits: np.ndarray, lengths: np.ndarray) -> None:
   bad = np.flatnonzero((heard & ~np.asarray(can_be_read(jnp.asarray(logits)))).any(axis=1))
   if bad.size:
     raise ValueError(
-      f"recorded row {bad[0]} has outputs that are not finite: look for NaN in its input, or for a "
-      "training that diverged"
+      f"row {bad[0]} of batches has outputs that are not finite: look for NaN in its input, or for "
+      "a training that diverged"
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from rc_jax.batch_losses import (
@@ -128,8 +129,6 @@ def _check_options(objective: Any, loss: Any, beta: Any, theta: Any, engine: Any
   names = get_args(ObjectiveName)
   if not callable(theta):
     check_theta(theta)
-  if not callable(beta):
-    check_beta(beta)
   if isinstance(objective, Objective):
     _check_alone(loss, beta)
     if objective.until_spike and (objective.act is not None or objective.extra_outputs):
@@ -150,6 +149,8 @@ def _check_options(objective: Any, loss: Any, beta: Any, theta: Any, engine: Any
   if not callable(loss):
     raise ValueError(f"loss is {loss!r}; give a function of one row: (logits [C], label) -> scalar")
   check_engine(engine)
+  if not callable(beta):
+    check_beta(beta)
 
 
 def _check_floats(params: Params) -> None:
@@ -166,7 +167,7 @@ def _check_alone(loss: Any, beta: Any) -> None:
   """Raises ValueError for a loss or a beta beside an `Objective`, which would not read them."""
   if loss is not cross_entropy:
     raise ValueError("loss is for the objectives rc and eos; an Objective has a loss of its own")
-  if callable(beta) or isinstance(beta, jax.core.Tracer) or beta != 0:
+  if callable(beta) or isinstance(beta, jax.core.Tracer) or np.ndim(beta) or beta != 0:
     raise ValueError(
       f"beta is {beta}; the entropy reward is for the objectives rc and eos, so leave it 0"
     )

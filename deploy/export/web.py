@@ -65,9 +65,9 @@ def describe(run: Run, rule: Rule) -> dict[str, Any]:
   (recurrent,) = network.recurrent
   return {
     "classNames": list(run.class_names),
-    "theta": rule.theta,
-    "patience": rule.patience,
-    "refractory": rule.refractory_s,
+    "theta": float(rule.theta),
+    "patience": int(rule.patience),
+    "refractory": float(rule.refractory_s),
     "notReported": [UNKNOWN],
     "sampleRate": features.SAMPLE_RATE,
     "window": features.WINDOW,

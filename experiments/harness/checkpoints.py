@@ -15,7 +15,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from experiments.harness.checksums import Checksums
-from experiments.harness.process_loss import first_line
+from experiments.harness.process_loss import read_first_line
 from experiments.harness.thread_errors import hush_abandoned_reads
 from rc_jax import TrainState
 from rc_jax.types import Params
@@ -231,5 +231,5 @@ def _shorten(error: Exception) -> str:
     return error.strerror
   if code := re.search(r"os_error_code='(\d+)'", str(error)):
     return os.strerror(int(code[1]))
-  first = first_line(error)
+  first = read_first_line(error)
   return first if len(first) <= 200 else first[:200] + "..."

@@ -23,7 +23,7 @@ def explain_error(error: Exception) -> str | None:
   """Says that a process has ended before the others, where that is what an error of XLA means."""
   if not jax.distributed.is_initialized() or not _LOST.search(str(error)):
     return None
-  return describe(first_line(error))
+  return describe(read_first_line(error))
 
 
 def describe(reason: str) -> str:
@@ -34,7 +34,7 @@ def describe(reason: str) -> str:
   )
 
 
-def first_line(error: Exception) -> str:
+def read_first_line(error: Exception) -> str:
   """The first line of an error."""
   return next(iter(str(error).splitlines()), "") or type(error).__name__
 

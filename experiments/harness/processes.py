@@ -68,7 +68,7 @@ def join(address: str | None, number: int | None, index: int | None) -> None:
     if set(given.values()) == {None} and "should be defined" in str(error):
       signal.signal(signal.SIGABRT, signal.SIG_DFL)
       return  # a TPU of one host
-    text = process_loss.first_line(error)
+    text = process_loss.read_first_line(error)
     raise ValueError(f"this process cannot join the others: {text}") from error
   process_loss.say_at_abort(lost)
 

@@ -249,7 +249,7 @@ def first_step(classifier):
 
 
 def test_what_is_no_module_and_no_classifier():
-  with pytest.raises(ValueError, match=r"cell is <function .*; give a Flax linen module"):
+  with pytest.raises(ValueError, match=r"cell is <function .*; give .* as linen\.GRUCell\(8\)"):
     rc_jax.from_linen(lambda x: x, linen.Dense(3))
   with pytest.raises(ValueError, match="head is None; give a Flax linen module"):
     rc_jax.from_linen(linen.GRUCell(4), None)

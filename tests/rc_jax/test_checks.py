@@ -144,7 +144,7 @@ def test_a_theta_that_is_text():
 
 def test_a_seed_in_the_place_of_a_key():
   train = rc_jax.make_train(rc_jax.lstm(2, 3), optax.sgd(0.1))
-  for seed in (0, np.uint32(0), jax.random.split(jax.random.key(0), 3)):
+  for seed in (0, np.uint32(0), [[1], [1, 2]], jax.random.split(jax.random.key(0), 3)):
     with pytest.raises(ValueError, match=r"key is .*; give one key, as jax\.random\.key\(0\)"):
       train.init(seed, jnp.zeros(5))
   jax.eval_shape(train.init, jax.random.PRNGKey(0), jnp.zeros(5))  # the older kind

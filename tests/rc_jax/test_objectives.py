@@ -372,6 +372,10 @@ def test_what_does_not_go_with_an_objective():
   other = rc_jax.Objective(every.loss, rc_jax.Act(lambda n: (), lambda s, z: (s, z[:2])))
   _, params, batch, _ = make("every_step")
   for options, message in (
+    (
+      {"objective": every, "beta": np.zeros(2)},
+      r"beta is .*; the entropy reward is for .* leave it 0",
+    ),
     ({"objective": every, "beta": 0.1}, r"beta is 0\.1; the entropy reward is for .* leave it 0"),
     ({"objective": every, "loss": lambda z, y: z[0]}, "an Objective has a loss of its own"),
     (

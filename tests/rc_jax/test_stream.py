@@ -135,6 +135,12 @@ def test_a_threshold_a_class():
     stream.push(stream.init(ROWS), XS[:, 0])
 
 
+def test_a_stream_without_rows():
+  stream = rc_jax.make_stream(scripted, jnp.zeros(C), THETA)
+  _, decision = stream.push(stream.init(0), XS[:0, 0])
+  assert decision.spiked.shape == (0,)
+
+
 def test_reset_restarts_these_rows_alone():
   classifier = rc_jax.gru(4, C)
   params = large(classifier)

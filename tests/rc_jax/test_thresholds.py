@@ -88,12 +88,13 @@ def test_bad_costs_and_records():
   with pytest.raises(ValueError, match=r"the batches have T of \[1, 2\]; pad them to one T"):
     rc_jax.learn_thresholds([recorded([[0.9] * n], [[True] * n]) for n in (1, 2)], 0.1)
   network = rc_jax.Batch(np.zeros((2, 3)), np.zeros(2, np.int32), np.ones(2, np.int32))
-  for given in (network, ("reader", [recorded([[0.9]], [[True]])])):
+  listed = network._replace(inputs=[[[0.0, 1.0]]] * 2)
+  for given in (network, listed, ("reader", [recorded([[0.9]], [[True]])])):
     with pytest.raises(ValueError, match=r"no Batch of logits \[B, T, C\]; give the second of the"):
       rc_jax.learn_thresholds(given, 0.1)
   with pytest.raises(ValueError, match="logits have 1 class; give"):
     rc_jax.learn_thresholds(network._replace(inputs=np.zeros((2, 3, 1))), 0.1)
   broken = recorded([[0.9] * 2] * 3, [[True] * 2] * 3)
   broken.inputs[1, 1, 0] = np.nan
-  with pytest.raises(ValueError, match="recorded row 1 has outputs that are not finite"):
+  with pytest.raises(ValueError, match="row 1 of batches has outputs that are not finite"):
     rc_jax.learn_thresholds(broken, 0.1)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
+from flax import linen
 
 import rc_jax
 from rc_jax.unroll import fill_padding
@@ -319,6 +320,15 @@ def test_a_carry_of_ones_own_class():
   np.testing.assert_array_equal(found[:, 0], [1, 2, 3, 4])
   with pytest.raises(ValueError, match=r"carry .*Bag.*float32\[3\].* into .*Bag.*float32\[\]"):
     rc_jax.unroll(lambda p, c, x: (Bag(x[0]), x), None, Bag(jnp.zeros(3)), jnp.ones((4, 3)))
+
+
+def test_parameters_of_another_flax_network():
+  classifier = rc_jax.from_linen(linen.GRUCell(4), linen.Dense(3))
+  other = rc_jax.from_linen(linen.LSTMCell(4), linen.Dense(3))
+  params = other.init(jax.random.key(0), jnp.zeros(5))
+  carry, xs = classifier.initial_carry(params), jnp.zeros((4, 5))
+  with pytest.raises(ValueError, match=r"step cannot take carry float32\[4\].*Scope"):
+    rc_jax.unroll(classifier.step, params, carry, xs, decode=classifier.decode)
 
 
 @pytest.mark.parametrize("run", [rc_jax.unroll, rc_jax.unroll_to_spike])

@@ -196,7 +196,7 @@ def test_int8_weights_change_probabilities_little(tmp_path, never_sure):
     (dict(channels=["level"]), r"input has weights \[2, 36\]; expected \[1, 36\]"),
     (dict(channels=[]), "channels has 0 entries; give 1 or more"),
     (dict(samples_per_step=3), r"input has weights \[2, 36\]; expected \[6, 36\]"),
-    (dict(mean=np.zeros(3)), r"mean has shape \[3\]; give 2 finite numbers"),
+    (dict(mean=np.zeros(3)), r"mean has shape \[3\]; give one number a channel: \[2\]"),
     (dict(std=np.zeros(2)), "std is 0.0 for a channel"),
     (dict(weights="int4"), "weights is 'int4'"),
     (dict(rule=Rule(0.3)), "theta is 0.3, which .* always reaches"),

@@ -266,7 +266,7 @@ def with_kernel(kernel):
     (dict(rule=Rule([0.5, 0.6])), "one number"),
     (dict(rule=Rule(0.9, 0)), "patience is 0; it counts steps"),
     (dict(rule=Rule(0.9, 1, -1.0)), "refractory time is -1.0; give seconds"),
-    (dict(mean=np.zeros(3)), r"mean has shape \[3\]; give 20"),
+    (dict(mean=np.zeros(3)), r"mean has shape \[3\]; give one number a band: \[20\]"),
     (dict(std=np.zeros(20)), "std is 0.0 for a band"),
     (dict(weights="int4"), "weights is 'int4'; choose one of float32, int8"),
   ],
