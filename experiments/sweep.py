@@ -1,4 +1,4 @@
-"""A random search of beta, chosen on validation data (section 3.4: beta in [0.15, 2]), on Optuna.
+"""A random search of beta, chosen on validation data (A.3: beta in [0.15, 2]), on Optuna.
 
   python -m experiments.sweep speech --trials=20 --epochs=40 --workdir=runs/sweep
   python -m experiments.sweep speech --trials=20 --storage=postgresql://HOST/STUDIES
