@@ -18,7 +18,7 @@ def heard(run, samples, words):
 
 
 def test_zero_to_five_finds_real_words_in_noise(shared):
-  """On two minutes of recordings of the test split; trained/README.md has half hours."""
+  """On a minute of recordings of the test split; trained/README.md has half hours."""
   run = load_run(TRAINED / "zero_to_five")
   assert run.class_names == (*DIGITS, "unknown")
   lines = (shared / "testing_list.txt").read_text().split()
@@ -26,9 +26,9 @@ def test_zero_to_five_finds_real_words_in_noise(shared):
   read = lambda k: soundfile.read(shared / paths[k], dtype="float32")[0]
   rng = np.random.default_rng(0)
   names = [path.split("/")[0] for path in paths]
-  track, words = join_clips(read, names, minutes=2, gap_s=0.5, rng=rng)
+  track, words = join_clips(read, names, minutes=1, gap_s=0.5, rng=rng)
   score = heard(run, add_noise(track, 20.0, rng), words)
-  assert score.words > 60
+  assert score.words > 30
   assert score.recall > 0.8 and score.wrong < 0.05 and score.false_alarms <= 2
 
 

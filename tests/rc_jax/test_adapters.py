@@ -177,9 +177,9 @@ def test_bytes_that_a_cell_would_promote_are_refused(make):
   message = r"GRUCell takes float inputs, but a step is uint8\[6\]"
   with pytest.raises(ValueError, match=message):
     classifier.init(jax.random.key(0), bytes_)
-  params = draw_params(classifier, jnp.zeros(6))
+  params = jax.eval_shape(classifier.init, jax.random.key(0), jnp.zeros(6))
   with pytest.raises(ValueError, match=message):
-    jax.eval_shape(classifier.step, params, classifier.initial_carry(params), bytes_)
+    jax.eval_shape(classifier.step, params, jnp.zeros(4), bytes_)
 
 
 @pytest.mark.parametrize(
